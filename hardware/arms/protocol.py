@@ -1,0 +1,89 @@
+"""The arm protocol: what the control loop needs from any arm, simulated or physical.
+
+A driver converts to the vendor's units and conventions at its border and nowhere else. It has no thread or
+process code of its own. A missing command must stop the arm: the driver (or the vendor's controller) holds
+position when no command arrives within `capabilities.command_timeout_s`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from robolearn.core.device import Sample
+from robolearn.core.feature import Features
+
+
+@dataclass(frozen=True)
+class ArmCapabilities:
+    """What an arm can do; loops read this and never the arm's name.
+
+    Attributes:
+        command_rate_hz: highest rate at which commands are accepted.
+        workspace_low_m, workspace_high_m: (3,) box for the TCP in the base frame.
+        max_speed_m_s, max_rotation_rad_s: Cartesian limits the arm should be commanded within.
+        has_gripper: whether `Command.gripper` is used.
+        command_timeout_s: without a command for this long the arm holds its position by itself.
+    """
+
+    command_rate_hz: float
+    workspace_low_m: tuple[float, float, float]
+    workspace_high_m: tuple[float, float, float]
+    max_speed_m_s: float
+    max_rotation_rad_s: float
+    has_gripper: bool
+    command_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Command:
+    """Cartesian target of the TCP in the base frame.
+
+    Attributes:
+        position_m: (3,).
+        rotation: (3, 3) matrix.
+        gripper: opening in [0, 1], 1 = open.
+    """
+
+    position_m: np.ndarray
+    rotation: np.ndarray
+    gripper: float
+
+    def to_action(self) -> np.ndarray:
+        """(10,) position, 6-d rotation, gripper: the action layout policies are trained on."""
+        return np.concatenate([self.position_m, self.rotation[0], self.rotation[1], [self.gripper]])
+
+    @classmethod
+    def from_action(cls, action: np.ndarray) -> Command:
+        from robolearn.core.rotation import rot6d_to_matrix
+
+        action = np.asarray(action, dtype=np.float64)
+        return cls(action[:3], rot6d_to_matrix(action[3:9]), float(np.clip(action[9], 0.0, 1.0)))
+
+
+class Arm(Protocol):
+    """One arm with its gripper.
+
+    `read` returns a Sample whose values are keyed by `observation_features` (at least `observation.state`:
+    (10,) = TCP position (3, m, base), 6-d rotation (6), gripper opening (1)).
+    """
+
+    @property
+    def capabilities(self) -> ArmCapabilities: ...
+
+    @property
+    def observation_features(self) -> Features: ...
+
+    def connect(self) -> None: ...
+
+    def read(self) -> Sample: ...
+
+    def command(self, command: Command) -> None: ...
+
+    def stop(self) -> None:
+        """Come to rest smoothly and hold; commands are accepted again afterwards."""
+        ...
+
+    def disconnect(self) -> None: ...

@@ -1,0 +1,167 @@
+"""Configuration: dataclasses that are valid Python first, a command line made by tyro, a yaml file laid underneath.
+
+Precedence: dataclass defaults < yaml file (`--config FILE`) < command line. The resolved configuration is
+written next to every output, and can be given back with `--config`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from robolearn.core.errors import ConfigError, unknown_name
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "configuration") -> T:
+    """Build dataclass `cls` from a (possibly nested) mapping.
+
+    Raises ConfigError for unknown names, with the closest match, and for values of a wrong type.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where}: found {mapping!r}, expected a mapping of option names to values.")
+    known = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in mapping.items():
+        if key not in known:
+            raise ConfigError(f"{where}: " + unknown_name("option", str(key), known))
+        values[key] = _convert(hints[key], value, f"{where}.{key}")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        options = [a for a in args if a is not type(None)]
+        errors = []
+        for option in options:
+            try:
+                return _convert(option, value, where)
+            except ConfigError as error:
+                errors.append(str(error))
+        raise ConfigError(errors[0])
+    if origin is typing.Literal:
+        if value not in args:
+            raise ConfigError(f"{where}: " + unknown_name("value", str(value), [str(a) for a in args]))
+        return value
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, typing.cast(type, hint)) else from_dict(typing.cast(type, hint), value, where)
+    if origin in (tuple, list):
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: found {value!r}, expected a list.")
+        if origin is list:
+            return [_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        if len(args) != len(value):
+            raise ConfigError(f"{where}: found {len(value)} values, expected {len(args)}.")
+        return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+    if hint is Path:
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type):
+        if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+            raise ConfigError(f"{where}: found {value!r}, expected {hint.__name__}.")
+    return value
+
+
+def to_dict(config: Any) -> Any:
+    """A dataclass as plain dicts, lists and scalars, ready for yaml or json."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
+    if isinstance(config, Mapping):
+        return {str(k): to_dict(v) for k, v in config.items()}
+    if isinstance(config, list | tuple):
+        return [to_dict(v) for v in config]
+    return str(config) if isinstance(config, Path) else config
+
+
+def save_yaml(config: Any, path: Path) -> None:
+    """Write a dataclass (or plain mapping) as yaml."""
+    import yaml
+
+    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a yaml mapping. Raises ConfigError when the file is missing or not a mapping."""
+    import yaml
+
+    if not path.is_file():
+        raise ConfigError(f"Configuration file {path} does not exist.")
+    try:
+        loaded = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Configuration file {path} is not valid yaml: {' '.join(str(error).split())}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"Configuration file {path} holds {type(loaded).__name__}, expected a mapping of options.")
+    return loaded
+
+
+def parse(cls: type[T], args: Sequence[str], prog: str, description: str = "") -> T:
+    """Parse a command line into dataclass `cls`, with `--config FILE.yaml` laid under it.
+
+    Raises ConfigError (one line) for bad options; `--help` prints and exits as usual.
+    """
+    import tyro
+
+    arguments = list(args)
+    default = None
+    for position, argument in enumerate(arguments):
+        if argument == "--config" or argument.startswith("--config="):
+            _, _, inline = argument.partition("=")
+            if not inline and position + 1 >= len(arguments):
+                raise ConfigError("--config needs a yaml file after it.")
+            path = Path(inline or arguments[position + 1])
+            del arguments[position : position + (1 if inline else 2)]
+            default = from_dict(cls, load_yaml(path), where=str(path))
+            break
+    # tyro explains mistakes in a multi-line box; keep its substance, in one line
+    captured_out, captured_err = io.StringIO(), io.StringIO()
+    wants_help = any(a in ("-h", "--help") for a in arguments)
+    streams = (
+        contextlib.nullcontext() if wants_help else contextlib.redirect_stderr(captured_err),
+        contextlib.nullcontext() if wants_help else contextlib.redirect_stdout(captured_out),
+    )
+    try:
+        with streams[0], streams[1]:
+            if default is None:
+                return tyro.cli(cls, args=arguments, prog=prog, description=description)
+            return tyro.cli(cls, args=arguments, prog=prog, description=description, default=default)
+    except SystemExit as stop:
+        if wants_help or not stop.code:
+            raise
+        raise ConfigError(_one_line(captured_err.getvalue() or captured_out.getvalue(), prog)) from stop
+
+
+def _one_line(box: str, prog: str) -> str:
+    """The words of a tyro error box without its frame."""
+    lines = [line.strip("│╭╮╰╯─━┃┏┓┗┛┠┨ \t") for line in box.splitlines()]
+    words = [line for line in lines if line and not set(line) <= set("─━- ")]
+    words = [w for w in words if w not in ("Parsing error", "Required options", "Unrecognized options")]
+    text = " ".join(words).strip()
+    return (text or "The command line could not be understood.") + (
+        "" if f"{prog} --help" in text else f" See: {prog} --help"
+    )
+
+
+def main_stderr(message: str) -> None:
+    """Print one line for the user on stderr."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,127 @@
+"""`Feature`: the one way a dataset, an environment, a robot and a policy describe a piece of data.
+
+Names follow LeRobot: `observation.state`, `observation.environment_state`, `observation.images.<camera>`
+(uint8 HWC RGB), `observation.depth.<camera>` (uint16 mm), `action`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from robolearn.core.errors import FeatureError, closest
+
+Kind = Literal["state", "image", "depth", "action", "event"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One named signal.
+
+    Attributes:
+        name: e.g. `observation.state`.
+        shape: of one sample, without time: `(10,)`, `(96, 96, 3)`.
+        dtype: numpy name, e.g. `float32`, `uint8`.
+        kind: what it is; decides codec and normalisation.
+        names: one label per element of a vector, e.g. `("x", "y", "z")`.
+        unit: SI unit, or None for mixed or dimensionless vectors.
+        frame: reference frame: `base`, `tcp`, `world`.
+        rate_hz: nominal sample rate.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    kind: Kind = "state"
+    names: tuple[str, ...] | None = None
+    unit: str | None = None
+    frame: str | None = None
+    rate_hz: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
+        if self.kind not in get_args(Kind):
+            raise FeatureError(f"Feature {self.name!r} has kind {self.kind!r}; expected one of {get_args(Kind)}.")
+        if self.names is not None:
+            object.__setattr__(self, "names", tuple(self.names))
+            if self.shape != (len(self.names),):
+                raise FeatureError(
+                    f"Feature {self.name!r} has shape {self.shape} but {len(self.names)} element names; "
+                    "names are for vectors, one per element."
+                )
+        if any(n < 1 for n in self.shape):
+            raise FeatureError(f"Feature {self.name!r} has shape {self.shape}; every axis must be at least 1.")
+
+    def check(self, value: Any, where: str = "data") -> np.ndarray:
+        """Return `value` as an array of this feature's shape and dtype.
+
+        Raises FeatureError naming the feature, what was found and what was expected: for a wrong shape, for a
+        dtype that cannot be converted without loss of kind (float to int), and for NaN or infinity.
+        """
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise FeatureError(f"{where}: feature {self.name!r} has shape {array.shape}, expected {self.shape}.")
+        if array.dtype != self.dtype:
+            if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
+                raise FeatureError(f"{where}: feature {self.name!r} has dtype {array.dtype}, expected {self.dtype}.")
+            array = array.astype(self.dtype)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = np.flatnonzero(~np.isfinite(array.ravel()))
+            label = self.names[bad[0]] if self.names else f"element {bad[0]}"
+            raise FeatureError(
+                f"{where}: feature {self.name!r} holds a non-finite value ({array.ravel()[bad[0]]}) at {label}; "
+                "expected finite numbers."
+            )
+        return array
+
+    def to_dict(self) -> dict[str, Any]:
+        """A json-ready mapping without empty fields."""
+        found = {key: value for key, value in asdict(self).items() if value is not None}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Feature:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()})
+
+
+Features = dict[str, Feature]
+
+
+def features(items: Iterable[Feature]) -> Features:
+    """Index features by name; a repeated name is an error."""
+    found: Features = {}
+    for item in items:
+        if item.name in found:
+            raise FeatureError(f"Feature {item.name!r} is declared twice.")
+        found[item.name] = item
+    return found
+
+
+def require(needed: Mapping[str, Feature], available: Mapping[str, Feature], needer: str, source: str) -> None:
+    """Check that `available` has every needed feature with the same shape, dtype and element names.
+
+    Raises FeatureError naming the feature, what was expected, what was found and the closest match.
+    """
+    for name, want in needed.items():
+        have = available.get(name)
+        if have is None:
+            guess = closest(name, available)
+            hint = f" The closest is {guess!r}." if guess else ""
+            listed = ", ".join(sorted(available)) or "nothing"
+            raise FeatureError(f"{needer} needs feature {name!r}, which {source} lacks.{hint} It has: {listed}.")
+        if have.shape != want.shape:
+            raise FeatureError(
+                f"{needer} expects feature {name!r} of shape {want.shape}; {source} gives shape {have.shape}."
+            )
+        if have.dtype != want.dtype:
+            raise FeatureError(
+                f"{needer} expects feature {name!r} of dtype {want.dtype}; {source} gives dtype {have.dtype}."
+            )
+        if want.names and have.names and want.names != have.names:
+            raise FeatureError(
+                f"{needer} expects the elements of {name!r} to be {list(want.names)}; {source} gives {list(have.names)}."
+            )

@@ -1,0 +1,54 @@
+"""Child processes that never outlive their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to send this process SIGTERM when its parent ends, however that happens (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def python_child(module: str, arguments: Sequence[str], **popen: Any) -> subprocess.Popen:
+    """Start `python -m module arguments`; the child calls `die_with_parent` through the environment.
+
+    The child is put in its own process group, so that Ctrl-C reaches the parent only, which then stops its
+    children in an orderly way.
+    """
+    environment = {**os.environ, **popen.pop("env", {}), "ROBOLEARN_PARENT": str(os.getpid())}
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], env=environment, start_new_session=True, **popen
+    )
+
+
+def adopt_parent_from_environment() -> None:
+    """Called by child entry points: die with the parent that started us, also when it is gone already."""
+    parent = os.environ.pop("ROBOLEARN_PARENT", None)
+    if parent is None:
+        return
+    die_with_parent()
+    if os.getppid() != int(parent):
+        sys.exit("The parent process ended before this child had started.")
+
+
+def stop_process(process: subprocess.Popen, timeout_s: float = 5.0) -> int:
+    """SIGTERM, wait, then SIGKILL. Returns the exit status."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return process.returncode

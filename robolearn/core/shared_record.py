@@ -1,0 +1,125 @@
+"""A record in shared memory with one writer and many readers: the newest sample of a device, without locks.
+
+The writer bumps a counter to odd, writes, bumps it to even (a sequence lock); a reader copies and retries
+when the counter was odd or has moved. Neither ever waits for the other, so a 1 kHz producer and a 100 Hz
+control loop cannot block each other. The segment starts with a json header that names its fields, so the
+reading side needs no code of the writing side.
+
+x86-64 keeps stores in order, which this relies on; on other processors a torn read is possible in principle,
+so the header also carries a checksum of each record.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from multiprocessing import resource_tracker, shared_memory
+
+import numpy as np
+
+from robolearn.core.errors import DeviceError
+
+_HEADER_BYTES = 4096
+_COUNTER = slice(0, 8)
+_CHECKSUM = slice(8, 16)
+_LAYOUT_LENGTH = slice(16, 24)
+_LAYOUT_START = 24
+
+
+class SharedRecord:
+    """Named numeric fields in one shared-memory segment.
+
+    Create with `SharedRecord.create(name, {"position": ((3,), "float64"), ...})` in the writing process and
+    open with `SharedRecord.open(name)` anywhere else. The creator unlinks the segment on `close`.
+    """
+
+    def __init__(self, segment: shared_memory.SharedMemory, dtype: np.dtype, owner: bool):
+        self._segment = segment
+        self._owner = owner
+        self._dtype = dtype
+        buffer = segment.buf
+        self._counter = np.frombuffer(buffer, dtype=np.uint64, count=1, offset=_COUNTER.start)
+        self._checksum = np.frombuffer(buffer, dtype=np.uint64, count=1, offset=_CHECKSUM.start)
+        self._record = np.frombuffer(buffer, dtype=np.uint8, count=dtype.itemsize, offset=_HEADER_BYTES)
+
+    @classmethod
+    def create(cls, name: str, fields: Mapping[str, tuple[tuple[int, ...], str]]) -> SharedRecord:
+        """Make a segment called `name`, replacing a stale one left by a killed process."""
+        dtype = np.dtype([(field, kind, shape) for field, (shape, kind) in fields.items()])
+        layout = json.dumps({field: [list(shape), kind] for field, (shape, kind) in fields.items()}).encode()
+        if _LAYOUT_START + len(layout) > _HEADER_BYTES:
+            raise DeviceError(f"Record {name!r} has too many fields: {len(layout)} bytes of layout.")
+        size = _HEADER_BYTES + dtype.itemsize
+        try:
+            segment = shared_memory.SharedMemory(name=name, create=True, size=size)
+        except FileExistsError:
+            stale = shared_memory.SharedMemory(name=name)
+            stale.unlink()
+            stale.close()
+            segment = shared_memory.SharedMemory(name=name, create=True, size=size)
+        segment.buf[_LAYOUT_LENGTH] = len(layout).to_bytes(8, "little")
+        segment.buf[_LAYOUT_START : _LAYOUT_START + len(layout)] = layout
+        return cls(segment, dtype, owner=True)
+
+    @classmethod
+    def open(cls, name: str) -> SharedRecord:
+        """Attach to an existing segment. Raises DeviceError when there is none."""
+        try:
+            segment = shared_memory.SharedMemory(name=name)
+        except FileNotFoundError as error:
+            raise DeviceError(f"No shared record {name!r}: the process that writes it is not running.") from error
+        # Python < 3.13 registers attached segments too and would unlink them when this process ends
+        resource_tracker.unregister("/" + name.lstrip("/"), "shared_memory")
+        length = int.from_bytes(segment.buf[_LAYOUT_LENGTH], "little")
+        layout = json.loads(bytes(segment.buf[_LAYOUT_START : _LAYOUT_START + length]))
+        dtype = np.dtype([(field, kind, tuple(shape)) for field, (shape, kind) in layout.items()])
+        return cls(segment, dtype, owner=False)
+
+    @property
+    def sequence(self) -> int:
+        """How many records have been written."""
+        return int(self._counter[0]) // 2
+
+    def write(self, **values: object) -> None:
+        """Publish a complete record; every field must be given."""
+        record = np.zeros((), dtype=self._dtype)
+        for field in self._dtype.names or ():
+            record[field] = values.pop(field)
+        if values:
+            raise DeviceError(f"Record has no field {sorted(values)}; it has {list(self._dtype.names or ())}.")
+        raw = record.tobytes()
+        self._counter[0] += np.uint64(1)
+        self._record[:] = np.frombuffer(raw, dtype=np.uint8)
+        self._checksum[0] = zlib.crc32(raw)
+        self._counter[0] += np.uint64(1)
+
+    def read(self, timeout_s: float = 0.1) -> tuple[dict[str, np.ndarray], int] | None:
+        """Return (fields, sequence) of the newest complete record, or None when nothing was written yet."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            before = int(self._counter[0])
+            if before == 0:
+                return None
+            raw = self._record.tobytes()
+            checksum = int(self._checksum[0])
+            if before % 2 == 0 and before == int(self._counter[0]) and checksum == zlib.crc32(raw):
+                record = np.frombuffer(raw, dtype=self._dtype)[0]
+                return {field: np.array(record[field]) for field in self._dtype.names or ()}, before // 2
+            if time.monotonic() > deadline:
+                raise DeviceError("A shared record stayed half written: its writer died while writing.")
+
+    def close(self) -> None:
+        """Detach; the creator also removes the segment. Safe to call twice."""
+        if self._segment is None:
+            return
+        # numpy views keep the buffer alive; drop them before closing
+        del self._counter, self._checksum, self._record
+        self._segment.close()
+        if self._owner:
+            try:
+                self._segment.unlink()
+            except FileNotFoundError:
+                pass
+        self._segment = None  # type: ignore[assignment]

@@ -1,0 +1,77 @@
+"""The environment contract: a gymnasium.Env whose data is described by features and whose episodes are reproducible."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from robolearn.core.errors import ConfigError
+from robolearn.core.feature import Feature, Features
+
+
+def space_of(feature: Feature) -> gymnasium.spaces.Box:
+    """The gymnasium space of a feature: [0, 255] for images, unbounded otherwise."""
+    dtype = np.dtype(feature.dtype)
+    if dtype.kind in "ui":
+        info = np.iinfo(dtype)
+        return gymnasium.spaces.Box(info.min, info.max, feature.shape, dtype.type)
+    return gymnasium.spaces.Box(-np.inf, np.inf, feature.shape, dtype.type)
+
+
+class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
+    """Dict observations named by features; one vector action.
+
+    `reset(seed, options={"init_state": k})` gives start state k of the scene's fixed list. What happens in an
+    episode depends on (scene_version, init_state, actions) only, never on what ran before or beside it.
+    `info` has `success` (bool, now), `mode` (behaviour mode or None), and `score` in [0, 1] (partial credit).
+
+    Attributes (set by subclasses before calling `_declare`):
+        name: as given to `make_env`.
+        scene_version: changes whenever the same actions would lead elsewhere.
+        control_hz: actions per simulated second.
+        max_steps: `truncated` becomes true after this many actions.
+    """
+
+    name: str
+    scene_version: str
+    control_hz: float
+    max_steps: int
+    observation_features: Features
+    action_feature: Feature
+
+    def _declare(self, observation_features: Features, action_feature: Feature) -> None:
+        self.observation_features = observation_features
+        self.action_feature = action_feature
+        self.observation_space = gymnasium.spaces.Dict({n: space_of(f) for n, f in observation_features.items()})
+        self.action_space = space_of(action_feature)
+
+    def check_action(self, action: Any) -> np.ndarray:
+        """Shape, dtype and finiteness of an action. Raises FeatureError."""
+        return self.action_feature.check(np.asarray(action, dtype=np.float32), where=f"environment {self.name!r}")
+
+    @staticmethod
+    def init_state_of(seed: int | None, options: dict[str, Any] | None) -> int:
+        """The start state asked for: `options["init_state"]`, else the seed, else 0."""
+        value = (options or {}).get("init_state", 0 if seed is None else seed)
+        if not isinstance(value, int | np.integer) or value < 0:
+            raise ConfigError(f"init_state must be an integer of at least 0, found {value!r}.")
+        return int(value)
+
+    @abc.abstractmethod
+    def sim_state(self) -> np.ndarray:
+        """(S,) float64: the full simulator state, enough to go on from here or to render any camera."""
+
+    @abc.abstractmethod
+    def set_sim_state(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Go to a state from `sim_state` and return the observation there."""
+
+    @abc.abstractmethod
+    def model_xml(self) -> str | None:
+        """The model as text, for provenance and re-rendering; None where there is no such text."""
+
+    @abc.abstractmethod
+    def render_camera(self, camera: str, width: int, height: int) -> np.ndarray:
+        """(height, width, 3) uint8 RGB picture of the current state."""

@@ -1,0 +1,29 @@
+"""Environments by name. `name/variant` passes the part after the slash on: `robosuite/Lift`, `pusht/keypoints`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robolearn.core.registry import Registry
+from robolearn.sim.env import SimEnv
+
+ENVIRONMENTS = Registry(
+    "environment",
+    {
+        "put_on_plate": "robolearn.sim.scenes.put_on_plate:PutOnPlate",
+        "pusht": "robolearn.sim.adapters.pusht:PushT",
+        "robosuite": "robolearn.sim.adapters.robosuite:RobosuiteEnv",
+    },
+    extra="sim",
+)
+
+
+def make_env(name: str, **options: Any) -> SimEnv:
+    """Make the environment called `name`. Raises ConfigError for an unknown name.
+
+    Options common to all: `cameras: tuple[str, ...]` to put images into observations (none by default, and
+    then no GL is needed) and `image_size: int` in pixels.
+    """
+    base, _, variant = name.partition("/")
+    environment = ENVIRONMENTS.resolve(base)
+    return environment(variant, **options) if variant else environment(**options)
