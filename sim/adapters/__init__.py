@@ -1,0 +1,1 @@
+"""Other simulators behind the environment contract of `robolearn.sim.env`."""

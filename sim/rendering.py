@@ -1,0 +1,116 @@
+"""The one place that decides how MuJoCo renders: EGL on a GPU, OSMesa (software) elsewhere.
+
+MuJoCo reads MUJOCO_GL when its `gl_context` module is imported, which `import mujoco` does, and PyOpenGL reads
+PYOPENGL_PLATFORM when `OpenGL` is first imported. Whoever renders calls `ensure_backend()` first; state-only
+simulation never does and needs no GL at all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from robolearn.core.errors import ConfigError, MissingDependencyError
+
+APT_LINE = "apt-get install -y libosmesa6 libegl1 libgl1"
+_HEADLESS = ("egl", "osmesa")
+_KNOWN = (*_HEADLESS, "glfw", "glx", "cgl", "wgl", "disable", "disabled", "off", "false", "0")
+# kernel drivers behind /dev/dri/renderD* that draw on the processor
+_SOFTWARE_DRIVERS = ("vgem", "vkms")
+
+
+@dataclass(frozen=True)
+class RenderingChoice:
+    """A MUJOCO_GL value, or None when nothing can render, and why."""
+
+    backend: str | None
+    reason: str
+
+
+def choose_backend() -> RenderingChoice:
+    """Decide without importing MuJoCo or changing anything. Raises ConfigError for an unknown MUJOCO_GL."""
+    explicit = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if explicit and not _set_by_robosuite(explicit):
+        if explicit not in _KNOWN:
+            raise ConfigError(f"MUJOCO_GL is {explicit!r}; expected egl, osmesa or glfw, or leave it unset.")
+        return RenderingChoice(explicit, f"MUJOCO_GL={explicit} is set in the environment")
+    if not sys.platform.startswith("linux"):
+        return RenderingChoice("cgl" if sys.platform == "darwin" else "glfw", f"the default on {sys.platform}")
+    gpu = _gpu()
+    if gpu and _loads("libEGL.so.1"):
+        return RenderingChoice("egl", f"{gpu} and libEGL are there")
+    why_not_egl = f"{gpu} is there but libEGL is not" if gpu else "no GPU was found"
+    if _loads("libOSMesa.so.8") or _loads("libOSMesa.so.6") or _loads("libOSMesa.so"):
+        return RenderingChoice("osmesa", f"{why_not_egl}, so OSMesa draws on the processor")
+    return RenderingChoice(None, f"{why_not_egl} and OSMesa is not installed")
+
+
+def ensure_backend() -> RenderingChoice:
+    """Make MuJoCo (and robosuite) render with the chosen back-end; call before creating any renderer.
+
+    Raises MissingDependencyError when no back-end works, with the line that installs one, and ConfigError when
+    PyOpenGL has been loaded for another back-end in this process already.
+    """
+    choice = choose_backend()
+    if choice.backend is None:
+        raise MissingDependencyError(f"Nothing can render images: {choice.reason}. Install it with: {APT_LINE}")
+    if choice.backend not in _HEADLESS:
+        return choice
+    loaded = _loaded_opengl_platform()
+    if loaded not in (None, choice.backend):
+        raise ConfigError(
+            f"PyOpenGL was loaded for {loaded!r} in this process, but rendering needs {choice.backend!r}. "
+            f"Start again with MUJOCO_GL={choice.backend} PYOPENGL_PLATFORM={choice.backend}."
+        )
+    os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = choice.backend
+    _correct_early_imports(choice.backend)
+    return choice
+
+
+def _correct_early_imports(backend: str) -> None:
+    """Bring modules in line that had read the environment before it was set."""
+    mujoco = sys.modules.get("mujoco")
+    context = sys.modules.get("mujoco.rendering.classic.gl_context")
+    if mujoco is not None and context is not None and getattr(context, "_MUJOCO_GL", None) != backend:
+        # the renderer looks GLContext up in this module each time it makes one
+        importlib.reload(context)
+        mujoco.GLContext = context.GLContext  # type: ignore[attr-defined]
+    robosuite = sys.modules.get("robosuite.utils.binding_utils")
+    if robosuite is not None:
+        robosuite._MUJOCO_GL = backend  # type: ignore[attr-defined]
+
+
+def _set_by_robosuite(value: str) -> bool:
+    """Importing robosuite without MUJOCO_GL writes `egl` there, GPU or not: that is nobody's choice."""
+    return value == "egl" and "robosuite.utils.binding_utils" in sys.modules and not _loaded_opengl_platform()
+
+
+def _loaded_opengl_platform() -> str | None:
+    module = sys.modules.get("OpenGL.platform")
+    platform = getattr(module, "PLATFORM", None)
+    return None if platform is None else type(platform).__name__.removesuffix("Platform").lower()
+
+
+def _gpu(dev: Path = Path("/dev"), sys_drm: Path = Path("/sys/class/drm")) -> str | None:
+    """Words for the first GPU this process may use, or None."""
+    if (dev / "nvidiactl").exists() and any(dev.glob("nvidia[0-9]*")):
+        # containers with compute rights only have the device but not NVIDIA's EGL
+        return "an NVIDIA GPU" if _loads("libEGL_nvidia.so.0") else None
+    for node in sorted(dev.glob("dri/renderD*")):
+        driver = (sys_drm / node.name / "device" / "driver").resolve().name
+        if driver not in _SOFTWARE_DRIVERS and os.access(node, os.R_OK | os.W_OK):
+            return f"a GPU ({driver}, {node})"
+    return None
+
+
+def _loads(library: str, load: Callable[[str], object] = ctypes.CDLL) -> bool:
+    try:
+        load(library)
+    except OSError:
+        return False
+    return True

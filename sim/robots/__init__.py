@@ -1,0 +1,1 @@
+"""Robots that scenes of our own are composed from."""

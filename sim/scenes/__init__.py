@@ -1,0 +1,1 @@
+"""Scenes of our own: one task a file."""
