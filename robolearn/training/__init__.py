@@ -1,0 +1,1 @@
+"""Training: one loop for all policies, averaged weights, schedules, metrics, resumable checkpoints."""

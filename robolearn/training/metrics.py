@@ -1,0 +1,54 @@
+"""Metrics of a run: `metrics.jsonl` always, TensorBoard beside it where the package is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class MetricsWriter:
+    """Appends one json line per call; survives kill -9 up to the last line.
+
+    Args:
+        directory: of the run.
+        resume_step: lines of later steps, written by a run that was cut off after its last checkpoint, are dropped.
+    """
+
+    def __init__(self, directory: Path, resume_step: int = 0, tensorboard: bool = True):
+        self.path = directory / "metrics.jsonl"
+        kept = [line for line in read_metrics(self.path) if line["step"] <= resume_step] if resume_step else []
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._file = self.path.open("a")
+        self._board: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=resume_step or None)
+
+    def write(self, step: int, **values: float) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Lines of a metrics.jsonl; a last line cut off by a crash is left out."""
+    if not path.is_file():
+        return []
+    lines = []
+    for line in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines

@@ -1,0 +1,251 @@
+"""The training loop, once, for every policy."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from robolearn.core import config as configuration
+from robolearn.core.errors import ConfigError, DatasetError, RobolearnError, unknown_name
+from robolearn.core.feature import features
+from robolearn.core.provenance import provenance
+from robolearn.datasets.normalizer import Normalizer
+from robolearn.datasets.reader import Dataset
+from robolearn.datasets.sampler import split_episodes
+from robolearn.policies.base import Policy
+from robolearn.policies.checkpoint import make_policy, save_policy
+from robolearn.policies.spec import PolicySpec
+from robolearn.training.config import TrainConfig, TrainResult
+from robolearn.training.data import WindowBatches
+from robolearn.training.ema import Ema
+from robolearn.training.metrics import MetricsWriter, read_metrics
+from robolearn.training.schedule import warmup_cosine
+from robolearn.training.state import load_training_state, save_training_state
+
+ACTION = "action"
+
+
+class Trainer:
+    """Trains one policy on one dataset.
+
+    Args:
+        config: the run.
+        name: registered name of the policy.
+        policy_config: the policy's own dataclass.
+        quiet: no progress bar.
+    """
+
+    def __init__(self, config: TrainConfig, name: str, policy_config: Any, quiet: bool = False):
+        self.config, self.name, self.quiet = config, name, quiet
+        self._prepare_output()
+        torch.set_num_threads(config.num_threads or len(os.sched_getaffinity(0)))
+        torch.manual_seed(config.seed)
+        self.dataset = Dataset(config.dataset)
+        train, val = split_episodes(self.dataset.num_episodes, config.val_ratio, config.seed)
+        self.policy = _policy_for(self.dataset, name, policy_config).to(config.device)
+        self.batches = WindowBatches(self.dataset, self.policy, train, config.batch_size, config.seed)
+        self.val_batches = (
+            WindowBatches(self.dataset, self.policy, val, config.batch_size, config.seed) if len(val) else None
+        )
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.policy, config.weight_decay), lr=config.learning_rate, betas=config.betas
+        )
+        self.ema = Ema(self.policy, config.ema.power, config.ema.max_decay)
+        self.step = 0
+        last = config.output / "checkpoints" / "last"
+        if config.resume and last.exists():
+            self.step = load_training_state(last, self.policy, self.optimizer, self.ema)
+        configuration.save_yaml(
+            {**configuration.to_dict(config), "policy": {"name": name, **configuration.to_dict(policy_config)}},
+            config.output / "config.yaml",
+        )
+
+    def run(self) -> TrainResult:
+        """Train to the last step. Ctrl-C saves a checkpoint before it is passed on."""
+        c, start = self.config, time.monotonic()
+        writer = MetricsWriter(c.output, resume_step=self.step)
+        loss = val_loss = math.nan
+        try:
+            with self._progress() as advance:
+                while self.step < c.steps:
+                    loss = self._train_step(writer)
+                    if self.step % c.checkpoint_every == 0 or self.step == c.steps:
+                        val_loss = self.validation_loss()
+                        writer.write(self.step, val_loss=val_loss)
+                        self.save()
+                    advance(self.step, loss, val_loss)
+        except KeyboardInterrupt:
+            self.save()
+            print(f"Stopped at step {self.step}; go on with --resume.")
+            raise
+        finally:
+            writer.close()
+        checkpoint = (c.output / "checkpoints" / "last").resolve()
+        val = None if math.isnan(val_loss) else val_loss
+        return TrainResult(checkpoint, self.step, loss, val, time.monotonic() - start)
+
+    def _train_step(self, writer: MetricsWriter) -> float:
+        c = self.config
+        rate = c.learning_rate * warmup_cosine(self.step, c.steps, c.warmup_steps, c.final_learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        waiting = time.perf_counter()
+        batch = {k: v.to(c.device) for k, v in self.batches.at(self.step).items()}
+        waited = time.perf_counter() - waiting
+        self.policy.train()
+        with self._autocast():
+            loss = self.policy.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_grad_norm)
+        value = float(loss.detach())
+        if not math.isfinite(value) or not math.isfinite(float(norm)):
+            raise RobolearnError(
+                f"The loss became {value} at step {self.step} (gradient norm {float(norm)}); the last checkpoint is "
+                "intact. Try a lower --learning-rate."
+            )
+        self.optimizer.step()
+        self.ema.update()
+        self.step += 1
+        if self.step % c.log_every == 0 or self.step == c.steps:
+            writer.write(self.step, loss=value, lr=rate, grad_norm=float(norm), data_wait_s=waited)
+        return value
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Mean loss of the averaged weights on held-out episodes, with fixed noise; NaN without such episodes."""
+        if self.val_batches is None:
+            return math.nan
+        rng = torch.get_rng_state()
+        current = {k: v.clone() for k, v in self.policy.state_dict().items()}
+        self.policy.load_state_dict(self.ema.averaged)
+        self.policy.eval()
+        torch.manual_seed(0)
+        total, count = 0.0, 0
+        for batch in self.val_batches.all():
+            size = len(batch[ACTION])
+            total += float(self.policy.loss({k: v.to(self.config.device) for k, v in batch.items()})) * size
+            count += size
+        self.policy.load_state_dict(current)
+        torch.set_rng_state(rng)
+        return total / count
+
+    def save(self) -> Path:
+        """Write a checkpoint of this step, point `last` to it, then delete the one before."""
+        folder = self.config.output / "checkpoints"
+        final, partial = folder / f"{self.step:08d}", folder / f"{self.step:08d}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        record = {
+            **provenance(),
+            "seed": self.config.seed,
+            "step": self.step,
+            "dataset": str(self.config.dataset),
+            "dataset_checksum": self.dataset.checksum(),
+            "dataset_sim_env": self.dataset.sim_env,
+            "parameters": sum(p.numel() for p in self.policy.parameters()),
+            "training": configuration.to_dict(self.config),
+            "curve": read_metrics(self.config.output / "metrics.jsonl"),
+        }
+        save_policy(partial, self.name, self.policy, self.ema.averaged, record)
+        save_training_state(partial, self.policy, self.optimizer, self.ema, self.step)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        link = folder / "last.partial"
+        link.unlink(missing_ok=True)
+        link.symlink_to(final.name)
+        os.replace(link, folder / "last")
+        for older in folder.iterdir():
+            if older.is_dir() and not older.is_symlink() and older.name != final.name:
+                shutil.rmtree(older, ignore_errors=True)
+        return final
+
+    def _prepare_output(self) -> None:
+        folder = self.config.output
+        if (folder / "checkpoints" / "last").exists() and not self.config.resume:
+            raise ConfigError(f"{folder} holds a training run already; add --resume to go on, or choose another --output.")
+        if self.config.resume and not (folder / "checkpoints" / "last").exists():
+            raise ConfigError(f"Nothing to resume: {folder} holds no checkpoint. Leave --resume out to start.")
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.config.device).type, dtype=torch.bfloat16)
+
+    @contextlib.contextmanager
+    def _progress(self) -> Any:
+        columns = (
+            TextColumn("train {task.fields[policy]}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.0f} steps/s  loss {task.fields[loss]:.4f}  val {task.fields[val]:.4f}"),
+            TimeRemainingColumn(),
+        )  # fmt: skip
+        bar = Progress(*columns, disable=self.quiet)
+        start, first = time.monotonic(), self.step
+        plain = not self.quiet and not bar.console.is_terminal
+        last_line = start
+        with bar if not plain else contextlib.nullcontext():
+            task = bar.add_task(
+                "", total=self.config.steps, completed=self.step, policy=self.name, rate=0.0, loss=math.nan,
+                val=math.nan,
+            )  # fmt: skip
+
+            def advance(step: int, loss: float, val: float) -> None:
+                nonlocal last_line
+                now = time.monotonic()
+                rate = (step - first) / max(now - start, 1e-9)
+                if plain and (now - last_line > 10 or step == self.config.steps):
+                    last_line = now
+                    left = (self.config.steps - step) / max(rate, 1e-9)
+                    print(
+                        f"train {self.name}: step {step}/{self.config.steps}  loss {loss:.4f}  val {val:.4f}  "
+                        f"{rate:.1f} steps/s  {left:.0f} s left",
+                        flush=True,
+                    )
+                bar.update(task, completed=step, rate=rate, loss=loss, val=val)
+
+            yield advance
+
+
+def _policy_for(dataset: Dataset, name: str, policy_config: Any) -> Policy:
+    """The untrained policy with the features it asks for, and statistics of the whole dataset."""
+    available = dataset.features
+    wanted = policy_config.observations
+    if ACTION not in available:
+        raise DatasetError(f"{dataset.path} has no feature 'action'; it has: {', '.join(sorted(available))}.")
+    for feature in wanted:
+        if feature not in available:
+            raise ConfigError(f"{dataset.path}: " + unknown_name("feature", feature, available))
+    if dataset.num_episodes == 0:
+        raise DatasetError(f"{dataset.path} holds no episode yet; record some first.")
+    chosen = features([available[f] for f in wanted])
+    spec = PolicySpec(
+        chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps
+    )
+    used = {**chosen, ACTION: available[ACTION]}
+    vectors = {n: dataset.array(n) for n, f in used.items() if f.kind == "state"}
+    normalizer = Normalizer.fit(vectors, {n: used[n] for n in vectors})
+    return make_policy(name, policy_config, spec, normalizer)
+
+
+def _parameter_groups(policy: Policy, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices only, not for biases, norms and positions."""
+    matrices = [p for n, p in policy.named_parameters() if p.ndim >= 2 and "position" not in n and "null" not in n]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in policy.parameters() if id(p) not in chosen]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def train(config: TrainConfig, name: str, policy_config: Any, quiet: bool = False) -> TrainResult:
+    """Train and return what came out. See `Trainer`."""
+    if dataclasses.is_dataclass(policy_config):
+        return Trainer(config, name, policy_config, quiet).run()
+    raise ConfigError(f"The policy configuration must be a dataclass, found {type(policy_config).__name__}.")
