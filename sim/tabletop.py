@@ -180,6 +180,8 @@ class TabletopEnv(SimEnv):
             raise ConfigError(f"A state of {self.name!r} has {size} numbers; found shape {state.shape}.")
         mujoco.mj_setState(self.model, self.data, np.asarray(state, dtype=np.float64), _STATE)
         mujoco.mj_forward(self.model, self.data)
+        # the forward pass changed the solver's warm start, which is part of the state
+        mujoco.mj_setState(self.model, self.data, np.asarray(state, dtype=np.float64), _STATE)
         self._steps = round(self.time_s * self.control_hz)
         return self.observe()
 

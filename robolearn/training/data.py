@@ -84,7 +84,7 @@ class WindowBatches:
     def _goal_steps(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(B, G) steps of hindsight goals: G consecutive steps starting uniformly after the window's newest
         observation and ending within its episode; near the end, the episode's last G steps."""
-        newest = self._sampler.newest_step(index, self._w)
+        newest = self._sampler.steps(index)[:, self._w - 1]
         last = self._ends[np.searchsorted(self._ends, newest, side="right")] - self._g
         first = np.minimum(newest + 1, last)
         start = first + np.floor(rng.random(len(index)) * (last - first + 1)).astype(np.int64)

@@ -37,8 +37,8 @@ class PutOnPlateExpert:
         if self._phase >= len(_PHASES):
             return None
         phase = _PHASES[self._phase]
-        if phase in ("carry", "lower") and np.linalg.norm(bar - tcp[:3]) > 0.06:
-            self._phase = 0  # the bar was lost
+        if phase in ("lift", "carry", "lower") and np.linalg.norm(bar - tcp[:3]) > 0.04:
+            self._phase = 0  # the bar was missed or lost
             phase = _PHASES[0]
         rotation = _grasp_rotation(rot6d_to_matrix(objects[3:9])) if self._phase < 3 else rot6d_to_matrix(tcp[3:9])
         if self._phase >= 3:

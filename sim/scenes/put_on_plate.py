@@ -3,7 +3,7 @@
 Objects: bar 70 x 28 x 28 mm, 60 g, free; plate 140 mm across, 10 mm high, fixed at a start position.
 Start states: bar centre in x 0.42..0.58 m, y -0.20..0.20 m, turned by up to 50 degrees; plate in the same area,
 at least 0.15 m away from the bar; arm near its home posture.
-Success: the bar rests on the plate (centre within 50 mm of the plate's, slow), the gripper is open and 40 mm away.
+Success: the bar rests on the plate (its centre over the plate, slow), the gripper is open and 40 mm away.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class PutOnPlate(TabletopEnv):
         near = float(np.linalg.norm(tcp - bar)) < 0.03
         grasped = near and 0.2 < opening < 0.6
         lifted = bool(bar[2] > 0.05)
-        above = float(np.linalg.norm(bar[:2] - plate[:2])) < 0.05
+        above = float(np.linalg.norm(bar[:2] - plate[:2])) < PLATE_RADIUS_M
         on_plate = bool(above and PLATE_HEIGHT_M < bar[2] < PLATE_HEIGHT_M + 0.03)
         away = float(np.linalg.norm(tcp - bar)) > 0.04
         success = bool(on_plate and speed < 0.02 and opening > 0.6 and away)

@@ -1,0 +1,167 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from world import write_dataset
+
+from robolearn.core.errors import CheckpointError, ConfigError, DatasetError
+from robolearn.policies.bc import BcConfig
+from robolearn.policies.beso import BesoConfig
+from robolearn.policies.checkpoint import load_policy, load_provenance
+from robolearn.training.config import TrainConfig
+from robolearn.training.metrics import read_metrics
+from robolearn.training.trainer import Trainer, train
+
+BESO = BesoConfig(obs_horizon=2, action_horizon=3, embed_dim=16, layers=1, heads=2)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "d.zarr")
+
+
+def run_config(dataset: Path, output: Path, **changes) -> TrainConfig:
+    base = TrainConfig(
+        dataset, output, steps=30, batch_size=16, warmup_steps=2, log_every=5, checkpoint_every=10, num_threads=1,
+        val_ratio=0.2,
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+@pytest.mark.parametrize("policy", [("beso", BESO), ("bc", BcConfig(hidden_dim=32, layers=1)), ("beso", replace(BESO, goal_horizon=2))])
+def test_a_run_leaves_a_complete_checkpoint(dataset, tmp_path, policy):
+    result = train(run_config(dataset, tmp_path / "run"), *policy, quiet=True)
+    assert result.steps == 30 and np.isfinite(result.val_loss)
+    loaded = load_policy(tmp_path / "run")
+    assert loaded.config == policy[1]
+    record = load_provenance(tmp_path / "run")
+    assert record["step"] == 30 and record["dataset_checksum"] and record["curve"]
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines if "loss" in line] == [5, 10, 15, 20, 25, 30]
+    assert len([line for line in lines if "val_loss" in line]) == 3
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2  # the last one and the link to it
+
+
+def test_bc_learns_the_rule_of_the_data(dataset, tmp_path):
+    config = run_config(dataset, tmp_path / "run", steps=400, learning_rate=1e-2, val_ratio=0.0)
+    bc = BcConfig(hidden_dim=64, layers=1, action_horizon=1)
+    first = Trainer(replace(config, output=tmp_path / "untrained"), "bc", bc, quiet=True)
+    start = float(first.policy.loss(first.batches.at(0)).detach())
+    assert train(config, "bc", bc, quiet=True).loss < 0.1 * start
+
+
+def test_resuming_continues_to_the_same_weights(dataset, tmp_path):
+    whole = run_config(dataset, tmp_path / "whole")
+    train(whole, "beso", BESO, quiet=True)
+    cut = Trainer(run_config(dataset, tmp_path / "cut"), "beso", BESO, quiet=True)
+    save = cut.save
+
+    def save_then_die():
+        save()
+        raise KeyboardInterrupt
+
+    cut.save = save_then_die
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    train(run_config(dataset, tmp_path / "cut", resume=True), "beso", BESO, quiet=True)
+    weights = [load_file(tmp_path / run / "checkpoints" / "last" / "model.safetensors") for run in ("whole", "cut")]
+    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+    curves = [[line.get("loss") for line in read_metrics(tmp_path / run / "metrics.jsonl")] for run in ("whole", "cut")]
+    assert curves[0] == curves[1]
+
+
+def test_batches_depend_on_seed_and_step_only(dataset, tmp_path):
+    trainers = [Trainer(run_config(dataset, tmp_path / str(i)), "beso", BESO, quiet=True) for i in range(2)]
+    trainers[1].batches.at(17)
+    for step in (0, 3, 11):
+        a, b = (t.batches.at(step) for t in trainers)
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_goals_lie_after_the_window_in_the_same_episode(tmp_path):
+    from robolearn.core.feature import Feature, features
+    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.writer import DatasetWriter
+    from robolearn.training.data import WindowBatches
+
+    declared = features([Feature("observation.state", (2,)), Feature("observation.environment_state", (1,)), Feature("action", (1,))])
+    with DatasetWriter.create(tmp_path / "g.zarr", declared, 10.0) as writer:
+        for episode in range(4):
+            writer.start_episode()
+            for step in range(12):
+                values = {"observation.state": np.array([episode, step], np.float32),
+                          "observation.environment_state": np.zeros(1, np.float32), "action": np.zeros(1, np.float32)}  # fmt: skip
+                writer.append(step / 10, values)
+            writer.commit({"task": "t", "success": True})
+    trainer = Trainer(run_config(tmp_path / "g.zarr", tmp_path / "run"), "beso", replace(BESO, goal_horizon=2), quiet=True)
+    batches = WindowBatches(Dataset(tmp_path / "g.zarr"), trainer.policy, range(4), 16, 0)
+    for step in range(6):
+        batch = batches.at(step)
+        newest, goal = batch["observation.state"][:, -1], batch["goal.observation.state"]
+        assert (goal[..., 0] == newest[:, None, 0]).all(), "goals stay in their episode"
+        assert (goal[:, 1, 1] == goal[:, 0, 1] + 1).all()
+        assert ((goal[:, 0, 1] > newest[:, 1]) | (goal[:, 1, 1] == 11)).all(), "goals lie ahead, or at the very end"
+
+
+def test_resuming_from_nothing_is_explained(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="Nothing to resume"):
+        train(run_config(dataset, tmp_path / "run", resume=True), "beso", BESO, quiet=True)
+
+
+def test_a_missing_dataset_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="nowhere.zarr"):
+        train(run_config(tmp_path / "nowhere.zarr", tmp_path / "run"), "beso", BESO, quiet=True)
+
+
+def test_an_existing_run_is_not_overwritten(dataset, tmp_path):
+    config = run_config(dataset, tmp_path / "run", steps=2)
+    train(config, "beso", BESO, quiet=True)
+    with pytest.raises(ConfigError, match="--resume"):
+        train(config, "beso", BESO, quiet=True)
+
+
+def test_an_unknown_observation_gets_the_closest_match(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean 'observation.state'"):
+        train(run_config(dataset, tmp_path / "r"), "beso", replace(BESO, observations=("observation.stat",)), quiet=True)
+
+
+def test_a_damaged_training_state_is_reported(dataset, tmp_path):
+    config = run_config(dataset, tmp_path / "run", steps=10)
+    train(config, "beso", BESO, quiet=True)
+    state = tmp_path / "run" / "checkpoints" / "last" / "training_state.safetensors"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="Cannot resume"):
+        train(replace(config, resume=True, steps=20), "beso", BESO, quiet=True)
+
+
+def test_diverged_training_stops_with_advice(dataset, tmp_path):
+    trainer = Trainer(run_config(dataset, tmp_path / "run"), "beso", BESO, quiet=True)
+    with torch.no_grad():
+        trainer.policy.network.head.weight.fill_(float("nan"))
+    with pytest.raises(Exception, match="learning-rate"):
+        trainer.run()
+
+
+def test_ctrl_c_saves_a_checkpoint_that_can_be_resumed(dataset, tmp_path):
+    command = [sys.executable, "-m", "robolearn", "train", "beso", "--dataset", str(dataset), "--output",
+               str(tmp_path / "run"), "--steps", "100000", "--num-threads", "1", "--policy.embed-dim", "16",
+               "--policy.heads", "2", "--policy.layers", "1", "--log-every", "5"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 90
+    while len(read_metrics(tmp_path / "run" / "metrics.jsonl")) < 2:
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "go on with --resume" in output and "Traceback" not in output
+    step = json.loads((tmp_path / "run" / "checkpoints" / "last" / "training_state.json").read_text())["step"]
+    assert step > 0

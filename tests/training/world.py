@@ -1,0 +1,30 @@
+"""A small dataset whose action is a fixed function of the state."""
+
+from pathlib import Path
+
+import numpy as np
+
+from robolearn.core.feature import Feature, features
+from robolearn.datasets.writer import DatasetWriter
+
+FEATURES = features(
+    [Feature("observation.state", (3,)), Feature("observation.environment_state", (2,)), Feature("action", (2,))]
+)
+
+
+def write_dataset(path: Path, episodes: int = 6, length: int = 25, poison: bool = False) -> Path:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(3, 2))
+    with DatasetWriter.create(path, FEATURES, 10.0) as writer:
+        for _ in range(episodes):
+            writer.start_episode()
+            for step in range(length):
+                state = rng.normal(size=3).astype(np.float32)
+                values = {
+                    "observation.state": state,
+                    "observation.environment_state": rng.normal(size=2).astype(np.float32),
+                    "action": (state @ matrix).astype(np.float32),
+                }
+                writer.append(step / 10.0, values)
+            writer.commit({"task": "test", "success": True})
+    return path
