@@ -19,7 +19,8 @@ from robolearn.core.errors import ConfigError, MissingDependencyError
 
 APT_LINE = "apt-get install -y libosmesa6 libegl1 libgl1"
 _HEADLESS = ("egl", "osmesa")
-_KNOWN = (*_HEADLESS, "glfw", "glx", "cgl", "wgl", "disable", "disabled", "off", "false", "0")
+_WINDOWED = ("glfw", "glx", "cgl", "wgl")
+_OFF = ("disable", "disabled", "off", "false", "0")
 # kernel drivers behind /dev/dri/renderD* that draw on the processor
 _SOFTWARE_DRIVERS = ("vgem", "vkms")
 
@@ -36,7 +37,7 @@ def choose_backend() -> RenderingChoice:
     """Decide without importing MuJoCo or changing anything. Raises ConfigError for an unknown MUJOCO_GL."""
     explicit = os.environ.get("MUJOCO_GL", "").lower().strip()
     if explicit and not _set_by_robosuite(explicit):
-        if explicit not in _KNOWN:
+        if explicit not in (*_HEADLESS, *_WINDOWED, *_OFF):
             raise ConfigError(f"MUJOCO_GL is {explicit!r}; expected egl, osmesa or glfw, or leave it unset.")
         return RenderingChoice(explicit, f"MUJOCO_GL={explicit} is set in the environment")
     if not sys.platform.startswith("linux"):
@@ -54,20 +55,22 @@ def ensure_backend() -> RenderingChoice:
     """Make MuJoCo (and robosuite) render with the chosen back-end; call before creating any renderer.
 
     Raises MissingDependencyError when no back-end works, with the line that installs one, and ConfigError when
-    PyOpenGL has been loaded for another back-end in this process already.
+    MUJOCO_GL switches rendering off or PyOpenGL was loaded for another back-end in this process already.
     """
     choice = choose_backend()
     if choice.backend is None:
         raise MissingDependencyError(f"Nothing can render images: {choice.reason}. Install it with: {APT_LINE}")
-    if choice.backend not in _HEADLESS:
-        return choice
-    loaded = _loaded_opengl_platform()
-    if loaded not in (None, choice.backend):
-        raise ConfigError(
-            f"PyOpenGL was loaded for {loaded!r} in this process, but rendering needs {choice.backend!r}. "
-            f"Start again with MUJOCO_GL={choice.backend} PYOPENGL_PLATFORM={choice.backend}."
-        )
-    os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = choice.backend
+    if choice.backend in _OFF:
+        raise ConfigError(f"MUJOCO_GL={choice.backend} switches rendering off, but images are needed; unset it.")
+    if choice.backend in _HEADLESS:
+        loaded = _loaded_opengl_platform()
+        if loaded not in (None, choice.backend):
+            raise ConfigError(
+                f"PyOpenGL was loaded for {loaded!r} in this process, but rendering needs {choice.backend!r}. "
+                f"Start again with MUJOCO_GL={choice.backend} PYOPENGL_PLATFORM={choice.backend}."
+            )
+        os.environ["PYOPENGL_PLATFORM"] = choice.backend
+    os.environ["MUJOCO_GL"] = choice.backend
     _correct_early_imports(choice.backend)
     return choice
 

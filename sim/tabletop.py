@@ -71,7 +71,7 @@ class TabletopEnv(SimEnv):
                     ),
                 ]
             ),
-            Feature("action", (10,), "float32", "state", POSE_NAMES, frame="base", rate_hz=self.control_hz),
+            Feature("action", (10,), "float32", "action", POSE_NAMES, frame="base", rate_hz=self.control_hz),
         )
         self._spec = self._compose()
         self.model: mujoco.MjModel = self._spec.compile()

@@ -42,13 +42,29 @@ class Motion:
 class InputDevice(Protocol):
     """An operator's device.
 
-    `observe` is called before each `read` with the current observation (feature name -> array); devices held
-    by people ignore it, the scripted operator looks at it. `start_episode` is called at each episode's start.
+    `observe` is called before each `read` with the current observation (feature name -> array) and the seconds
+    since the episode began; devices held by people ignore it, the scripted operator looks at it.
     """
+
+    @property
+    def name(self) -> str:
+        """Short name, stored with each episode as its operator."""
+        ...
+
+    @property
+    def autonomous(self) -> bool:
+        """True when nobody holds it: it needs no real time, and its failures are not worth keeping."""
+        ...
+
+    def describe(self) -> str:
+        """What the operator should read before starting: the back end in use and what its controls do."""
+        ...
 
     def connect(self) -> None: ...
 
-    def start_episode(self) -> None: ...
+    def start_episode(self, attempt: int) -> None:
+        """A new episode begins. `attempt` is unique to it; whatever is random must be drawn from it."""
+        ...
 
     def observe(self, observation: dict[str, np.ndarray], time_s: float) -> None: ...
 

@@ -1,0 +1,1 @@
+"""Object trackers: devices that give poses of objects in the scene."""

@@ -26,19 +26,42 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "configurat
 
     Raises ConfigError for unknown names, with the closest match, and for values of a wrong type.
     """
-    if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{where}: found {mapping!r}, expected a mapping of option names to values.")
-    known = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
-    values = {}
-    for key, value in mapping.items():
-        if key not in known:
-            raise ConfigError(f"{where}: " + unknown_name("option", str(key), known))
-        values[key] = _convert(hints[key], value, f"{where}.{key}")
+    values = _converted(cls, mapping, where)
     try:
         return cls(**values)
     except TypeError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _converted(cls: type, mapping: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The mapping's values in the types that the fields of dataclass `cls` declare."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where}: found {mapping!r}, expected a mapping of option names to values.")
+    known = {f.name for f in dataclasses.fields(cls) if f.init}
+    hints = typing.get_type_hints(cls)
+    for key in mapping:
+        if key not in known:
+            raise ConfigError(f"{where}: " + unknown_name("option", str(key), known))
+    return {key: _convert(hints[key], value, f"{where}.{key}") for key, value in mapping.items()}
+
+
+def _underlay(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
+    """An instance to lay under a command line: required options may be absent, and nothing is validated yet."""
+    import tyro
+
+    values = _converted(cls, mapping, where)
+    instance = object.__new__(cls)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name in values:
+            value = values[field.name]
+        elif field.default is not dataclasses.MISSING:
+            value = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        else:
+            value = tyro.MISSING
+        object.__setattr__(instance, field.name, value)
+    return instance
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -71,12 +94,19 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: found {len(value)} values, expected {len(args)}.")
         return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
     if hint is Path:
+        if not isinstance(value, str | Path):
+            raise ConfigError(f"{where}: found {value!r}, expected a path.")
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type):
-        if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-            raise ConfigError(f"{where}: found {value!r}, expected {hint.__name__}.")
+    if hint is float and isinstance(value, str):
+        # yaml takes 1e-3 for a word: it wants 1.0e-3
+        try:
+            return float(value)
+        except ValueError:
+            raise ConfigError(f"{where}: found {value!r}, expected float.") from None
+    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise ConfigError(f"{where}: found {value!r}, expected {hint.__name__}.")
     return value
 
 
@@ -105,8 +135,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"Configuration file {path} does not exist.")
     try:
-        loaded = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"Configuration file {path} is not valid yaml: {' '.join(str(error).split())}") from error
     if loaded is None:
         return {}
@@ -131,7 +161,7 @@ def parse(cls: type[T], args: Sequence[str], prog: str, description: str = "") -
                 raise ConfigError("--config needs a yaml file after it.")
             path = Path(inline or arguments[position + 1])
             del arguments[position : position + (1 if inline else 2)]
-            default = from_dict(cls, load_yaml(path), where=str(path))
+            default = _underlay(cls, load_yaml(path), where=str(path))
             break
     # tyro explains mistakes in a multi-line box; keep its substance, in one line
     captured_out, captured_err = io.StringIO(), io.StringIO()
@@ -152,14 +182,18 @@ def parse(cls: type[T], args: Sequence[str], prog: str, description: str = "") -
 
 
 def _one_line(box: str, prog: str) -> str:
-    """The words of a tyro error box without its frame."""
-    lines = [line.strip("│╭╮╰╯─━┃┏┓┗┛┠┨ \t") for line in box.splitlines()]
-    words = [line for line in lines if line and not set(line) <= set("─━- ")]
-    words = [w for w in words if w not in ("Parsing error", "Required options", "Unrecognized options")]
-    text = " ".join(words).strip()
-    return (text or "The command line could not be understood.") + (
-        "" if f"{prog} --help" in text else f" See: {prog} --help"
-    )
+    """The words of tyro's error box (captured, so drawn in ASCII): sections between rules, of which the first is
+    the title and the last points to the help."""
+    sections: list[list[str]] = [[]]
+    for line in box.splitlines():
+        words = line.strip()
+        if words and set(words) <= {"-"}:
+            sections.append([])
+        elif words:
+            sections[-1].append(words)
+    sentences = [" ".join(section) for section in sections[1:] if section]
+    told = [s.rstrip(" .") for s in sentences if not s.startswith(("For full helptext", "Argument helptext"))]
+    return ". ".join([*(told or ["The command line could not be understood"]), f"See: {prog} --help"])
 
 
 def main_stderr(message: str) -> None:

@@ -43,7 +43,12 @@ class Feature:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
+        try:
+            object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
+        except TypeError as error:
+            raise FeatureError(
+                f"Feature {self.name!r} has dtype {self.dtype!r}; expected a numpy dtype, such as 'float32'."
+            ) from error
         if self.kind not in get_args(Kind):
             raise FeatureError(f"Feature {self.name!r} has kind {self.kind!r}; expected one of {get_args(Kind)}.")
         if self.names is not None:
@@ -85,7 +90,12 @@ class Feature:
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Feature:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()})
+        """The inverse of `to_dict`. Raises FeatureError for fields that are unknown, missing or malformed."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise FeatureError(f"{dict(mapping)} does not describe a feature: {error}.") from error
 
 
 Features = dict[str, Feature]
@@ -123,5 +133,6 @@ def require(needed: Mapping[str, Feature], available: Mapping[str, Feature], nee
             )
         if want.names and have.names and want.names != have.names:
             raise FeatureError(
-                f"{needer} expects the elements of {name!r} to be {list(want.names)}; {source} gives {list(have.names)}."
+                f"{needer} expects the elements of {name!r} to be {list(want.names)}; "
+                f"{source} gives {list(have.names)}."
             )

@@ -25,6 +25,8 @@ def python_child(module: str, arguments: Sequence[str], **popen: Any) -> subproc
 
     The child is put in its own process group, so that Ctrl-C reaches the parent only, which then stops its
     children in an orderly way.
+
+    Call it from a thread that lives as long as the child should: to the kernel, the thread is the parent.
     """
     environment = {**os.environ, **popen.pop("env", {}), "ROBOLEARN_PARENT": str(os.getpid())}
     return subprocess.Popen(

@@ -12,10 +12,15 @@ so the header also carries a checksum of each record.
 from __future__ import annotations
 
 import json
+import os
+import sys
+import threading
 import time
 import zlib
 from collections.abc import Mapping
-from multiprocessing import resource_tracker, shared_memory
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
 
 import numpy as np
 
@@ -27,19 +32,53 @@ _CHECKSUM = slice(8, 16)
 _LAYOUT_LENGTH = slice(16, 24)
 _LAYOUT_START = 24
 
+_attach_lock = threading.Lock()
+
+
+def _attach(name: str) -> SharedMemory:
+    """Map a segment that another owner removes.
+
+    Python < 3.13 registers every attached segment with its resource tracker, which would then remove it when
+    this process ends, and lose count when creator and reader share one tracker. So registering is skipped, for
+    this segment only, while it is attached.
+    """
+    if sys.version_info >= (3, 13):
+        return SharedMemory(name=name, track=False)
+    segment_name = "/" + name.lstrip("/")
+    with _attach_lock:
+        register = resource_tracker.register
+
+        def register_others(name: Any, rtype: str) -> None:
+            if name != segment_name:
+                register(name, rtype)
+
+        resource_tracker.register = register_others
+        try:
+            return SharedMemory(name=name)
+        finally:
+            resource_tracker.register = register
+
+
+def _buffer(segment: SharedMemory) -> memoryview:
+    buffer = segment.buf
+    if buffer is None:
+        raise DeviceError("A shared record was used after it had been closed.")
+    return buffer
+
 
 class SharedRecord:
     """Named numeric fields in one shared-memory segment.
 
     Create with `SharedRecord.create(name, {"position": ((3,), "float64"), ...})` in the writing process and
-    open with `SharedRecord.open(name)` anywhere else. The creator unlinks the segment on `close`.
+    open with `SharedRecord.open(name)` anywhere else. The creator removes the segment on `close`, or when it ends.
     """
 
-    def __init__(self, segment: shared_memory.SharedMemory, dtype: np.dtype, owner: bool):
+    def __init__(self, segment: SharedMemory, dtype: np.dtype, owner: bool):
         self._segment = segment
-        self._owner = owner
+        # a fork of the owner holds a copy of this object but must not remove the segment
+        self._owner_pid = os.getpid() if owner else None
         self._dtype = dtype
-        buffer = segment.buf
+        buffer = _buffer(segment)
         self._counter = np.frombuffer(buffer, dtype=np.uint64, count=1, offset=_COUNTER.start)
         self._checksum = np.frombuffer(buffer, dtype=np.uint64, count=1, offset=_CHECKSUM.start)
         self._record = np.frombuffer(buffer, dtype=np.uint8, count=dtype.itemsize, offset=_HEADER_BYTES)
@@ -53,27 +92,32 @@ class SharedRecord:
             raise DeviceError(f"Record {name!r} has too many fields: {len(layout)} bytes of layout.")
         size = _HEADER_BYTES + dtype.itemsize
         try:
-            segment = shared_memory.SharedMemory(name=name, create=True, size=size)
+            segment = SharedMemory(name=name, create=True, size=size)
         except FileExistsError:
-            stale = shared_memory.SharedMemory(name=name)
+            stale = SharedMemory(name=name)
             stale.unlink()
             stale.close()
-            segment = shared_memory.SharedMemory(name=name, create=True, size=size)
-        segment.buf[_LAYOUT_LENGTH] = len(layout).to_bytes(8, "little")
-        segment.buf[_LAYOUT_START : _LAYOUT_START + len(layout)] = layout
+            segment = SharedMemory(name=name, create=True, size=size)
+        buffer = _buffer(segment)
+        buffer[_LAYOUT_START : _LAYOUT_START + len(layout)] = layout
+        # last, because it tells readers that the segment is ready
+        buffer[_LAYOUT_LENGTH] = len(layout).to_bytes(8, "little")
         return cls(segment, dtype, owner=True)
 
     @classmethod
     def open(cls, name: str) -> SharedRecord:
-        """Attach to an existing segment. Raises DeviceError when there is none."""
+        """Attach to an existing segment. Raises DeviceError when there is none, or not yet a complete one."""
         try:
-            segment = shared_memory.SharedMemory(name=name)
-        except FileNotFoundError as error:
+            segment = _attach(name)
+        except (FileNotFoundError, ValueError) as error:  # ValueError: created, but still empty
             raise DeviceError(f"No shared record {name!r}: the process that writes it is not running.") from error
-        # Python < 3.13 registers attached segments too and would unlink them when this process ends
-        resource_tracker.unregister("/" + name.lstrip("/"), "shared_memory")
-        length = int.from_bytes(segment.buf[_LAYOUT_LENGTH], "little")
-        layout = json.loads(bytes(segment.buf[_LAYOUT_START : _LAYOUT_START + length]))
+        buffer = _buffer(segment)
+        length = int.from_bytes(buffer[_LAYOUT_LENGTH], "little")
+        if length == 0:
+            del buffer
+            segment.close()
+            raise DeviceError(f"Shared record {name!r} is not ready: its writer is still starting.")
+        layout = json.loads(bytes(buffer[_LAYOUT_START : _LAYOUT_START + length]))
         dtype = np.dtype([(field, kind, tuple(shape)) for field, (shape, kind) in layout.items()])
         return cls(segment, dtype, owner=False)
 
@@ -83,12 +127,13 @@ class SharedRecord:
         return int(self._counter[0]) // 2
 
     def write(self, **values: object) -> None:
-        """Publish a complete record; every field must be given."""
+        """Publish a complete record. Raises DeviceError unless exactly the record's fields are given."""
+        fields = self._dtype.names or ()
+        if values.keys() != set(fields):
+            raise DeviceError(f"A record was given the fields {sorted(values)}, expected {sorted(fields)}.")
         record = np.zeros((), dtype=self._dtype)
-        for field in self._dtype.names or ():
-            record[field] = values.pop(field)
-        if values:
-            raise DeviceError(f"Record has no field {sorted(values)}; it has {list(self._dtype.names or ())}.")
+        for field in fields:
+            record[field] = values[field]
         raw = record.tobytes()
         self._counter[0] += np.uint64(1)
         self._record[:] = np.frombuffer(raw, dtype=np.uint8)
@@ -117,9 +162,14 @@ class SharedRecord:
         # numpy views keep the buffer alive; drop them before closing
         del self._counter, self._checksum, self._record
         self._segment.close()
-        if self._owner:
+        if self._owner_pid == os.getpid():
             try:
                 self._segment.unlink()
             except FileNotFoundError:
                 pass
         self._segment = None  # type: ignore[assignment]
+
+    def __del__(self) -> None:
+        # in this order, else the views outlive the mapping and Python complains at exit
+        if hasattr(self, "_record"):
+            self.close()

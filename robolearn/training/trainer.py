@@ -231,7 +231,7 @@ def _policy_for(dataset: Dataset, name: str, policy_config: Any) -> Policy:
         chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps
     )
     used = {**chosen, ACTION: available[ACTION]}
-    vectors = {n: dataset.array(n) for n, f in used.items() if f.kind == "state"}
+    vectors = {n: dataset.array(n) for n, f in used.items() if f.kind in ("state", "action")}
     normalizer = Normalizer.fit(vectors, {n: used[n] for n in vectors})
     return make_policy(name, policy_config, spec, normalizer)
 

@@ -27,9 +27,10 @@ SUCCESS_COVERAGE = 0.95
 CAMERAS = ("top",)
 VARIANTS = ("keypoints",)
 SIM_STATE_SIZE = 10
-_STATE = Feature("observation.state", (2,), unit="px", frame="world", rate_hz=10.0)
+_AGENT = ("agent_x", "agent_y")
+_STATE = Feature("observation.state", (2,), names=_AGENT, unit="px", frame="world", rate_hz=10.0)
 _KEYPOINTS = Feature("observation.environment_state", (16,), unit="px", frame="world", rate_hz=10.0)
-_ACTION = Feature("action", (2,), kind="action", unit="px", frame="world", rate_hz=10.0)
+_ACTION = Feature("action", (2,), kind="action", names=_AGENT, unit="px", frame="world", rate_hz=10.0)
 
 
 def start_pose(init_state: int) -> np.ndarray:
@@ -71,6 +72,7 @@ class PushT(SimEnv):
         self.control_hz = 10.0
         self.max_steps = max_steps
         self.cameras = tuple(cameras)
+        self.video_camera = "top"
         self.image_size = image_size
         self._world = PushTEnv(obs_type="state", render_mode="rgb_array")
         self._world._setup()
@@ -148,10 +150,14 @@ class PushT(SimEnv):
         return None
 
     def render_camera(self, camera: str, width: int, height: int) -> np.ndarray:
-        """The world from above, drawn in memory: no window and no GL."""
+        """The world from above, in the middle of a white picture; drawn in memory, without a window or GL."""
         self._check_camera(camera)
-        screen = self._world._draw()
-        return np.ascontiguousarray(self._world._get_img(screen, width=width, height=height))
+        side = min(width, height)
+        picture = np.full((height, width, 3), 255, dtype=np.uint8)
+        top, left = (height - side) // 2, (width - side) // 2
+        drawn = self._world._get_img(self._world._draw(), width=side, height=side)
+        picture[top : top + side, left : left + side] = drawn
+        return picture
 
     def _observe(self) -> dict[str, np.ndarray]:
         observation = {

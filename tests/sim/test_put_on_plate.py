@@ -167,5 +167,7 @@ def test_state_only_use_loads_no_gl():
         "e.step(e.observe()['observation.state']); "
         "assert not [m for m in sys.modules if m.startswith('OpenGL') or m == 'mujoco.osmesa']"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PATH": "", "MUJOCO_GL": ""})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PATH": "", "MUJOCO_GL": ""}
+    )
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,31 @@
+# One word for each habit. Every target sets up what is missing first (tools/bootstrap.sh) and nothing twice.
+BIN := .venv/bin
+
+.PHONY: help bootstrap demo test check bench clean
+help:
+	@echo "make demo    the whole chain on the simulated arm: record, train, evaluate, serve, deploy, report"
+	@echo "make test    the tests (ARGS='tests/core -x' narrows them)"
+	@echo "make check   formats, lints and type-checks (in CI, formatting is only checked)"
+	@echo "make bench   the benchmarks' quick forms"
+	@echo "make clean   removes what was built, except .venv and outputs/"
+
+bootstrap:
+	@tools/bootstrap.sh
+
+demo: bootstrap
+	@$(BIN)/robolearn demo $(ARGS)
+
+test: bootstrap
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: bootstrap
+	@$(BIN)/ruff format $(if $(CI),--check)
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+
+bench: bootstrap
+	@$(BIN)/python benchmarks/run.py --quick $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,376 @@
+"""`DatasetWriter`: record episodes so that a committed one is never lost and an uncommitted one never visible."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+
+from robolearn.core.errors import DatasetError, FeatureError, unknown_name
+from robolearn.core.feature import Feature, Features
+from robolearn.core.provenance import package_versions, wall_time
+from robolearn.datasets import layout
+from robolearn.datasets.arrays import read_episodes
+from robolearn.datasets.codecs import ImageCodec, JpegCodec, PngCodec, codec_from_config
+from robolearn.datasets.commit import commit_episode, stage_copies, write_atomically
+from robolearn.datasets.journal import Journal, find_journals, read_header
+from robolearn.datasets.layout import ArrayInfo, Json, Metadata
+from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_file_system, write_file
+
+LOG = logging.getLogger(__name__)
+RESERVED = ("index", "start_step", "num_steps", "duration_s", "checksums", "journal", "sim_model")
+
+
+class DatasetWriter:
+    """Appends episodes to one dataset. Make it with `create` or `append_to`; it is a context manager.
+
+    One episode: `start_episode`, `append` for every step, then `commit` or `discard`. A step that is refused
+    (FeatureError) leaves the episode as it was. An episode that is neither committed nor discarded when the writer
+    closes, or when its process dies, stays in `pending/`.
+    """
+
+    def __init__(self, path: Path, metadata: Metadata, records: list[Json], lock: WriterLock, durable: bool = True):
+        self.path = path
+        self._durable = durable
+        self._metadata = metadata
+        self._records = records
+        self._lock = lock
+        self._recording = False
+        self._started_at: str | None = None
+        self._journal: Journal | None = None
+        self._last_timestamp_s = -np.inf
+        self._sim_model: str | None = records[-1].get("sim_model") if records else None
+        self._features = metadata.features
+        self._codecs: dict[str, ImageCodec] = {
+            name: codec_from_config(metadata.arrays[layout.data_key(name)].compressor or {})
+            for name, feature in self._features.items()
+            if layout.is_encoded(feature)
+        }
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        features: Features,
+        fps: float,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        image_codec: Literal["jpeg", "png"] = "jpeg",
+        jpeg_quality: int = 95,
+        durable: bool = True,
+    ) -> DatasetWriter:
+        """Start a new dataset.
+
+        Args:
+            path: folder to make, by habit `NAME.zarr`.
+            features: what every step holds. Images are uint8 `(H, W, 3)` RGB or `(H, W, 1)`; depth is uint16.
+            fps: nominal rate of the steps in Hz; true times are stored with every step.
+            metadata: json-ready facts about the whole: robot, cameras, operator station.
+            image_codec: `jpeg` (4:4:4 at `jpeg_quality`) or `png` (lossless). Depth is always png.
+            durable: whether every commit waits for the disk. Without, a power cut can damage the whole dataset until
+                something flushes the file system: for copies of data that exists elsewhere.
+
+        Raises DatasetError when the path is taken, FeatureError for a feature that cannot be stored.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise DatasetError(f"{path} exists already; choose another --output, or add to it with --resume.")
+        if not (np.isfinite(fps) and fps > 0):
+            raise DatasetError(f"A dataset needs a positive rate, found fps={fps}.")
+        if not 1 <= jpeg_quality <= 100:
+            raise DatasetError(f"JPEG quality is 1 to 100, found {jpeg_quality}.")
+        if not features:
+            raise FeatureError("A dataset needs at least one feature, found none.")
+        image = JpegCodec(jpeg_quality) if image_codec == "jpeg" else PngCodec()
+        arrays = {layout.data_key(name): _array_for(name, feature, image) for name, feature in features.items()}
+        arrays[layout.TIMESTAMP] = ArrayInfo.rows((), "<f8")
+        arrays[layout.EPISODE_ENDS] = layout.episode_ends_info()
+        arrays[layout.EPISODES] = layout.episodes_info()
+        attributes = {
+            "robolearn_format": layout.FORMAT_VERSION,
+            "fps": float(fps),
+            "features": [feature.to_dict() for feature in features.values()],
+            "metadata": dict(metadata or {}),
+            "created_at": wall_time(),
+            "versions": package_versions(),
+        }
+        started = Metadata(attributes, arrays)
+        started.to_bytes()  # TypeError now rather than half a dataset
+        with explain_os_errors(f"Making {path}", "Choose a folder that can be written."):
+            (path / layout.PENDING).mkdir(parents=True, exist_ok=True)
+            lock = WriterLock(path / layout.LOCK, path)
+            (path / layout.STAGING).mkdir()
+            for key in arrays:
+                (path / key).mkdir(parents=True)
+            for staged, target in stage_copies(path, started):
+                os.replace(staged, target)
+            write_file(path / layout.METADATA, started.to_bytes())
+            sync_file_system(path)
+        return cls(path, started, [], lock, durable)
+
+    @classmethod
+    def append_to(cls, path: Path) -> DatasetWriter:
+        """Add episodes to an existing dataset.
+
+        Raises DatasetError when it is missing or damaged, or when another process is writing it.
+        """
+        path = Path(path)
+        metadata = Metadata.read(path)
+        with explain_os_errors(f"Opening {path} for writing", "Check its permissions."):
+            (path / layout.PENDING).mkdir(exist_ok=True)
+            lock = WriterLock(path / layout.LOCK, path)
+        try:
+            metadata = Metadata.read(path)
+            records = read_episodes(path, metadata.arrays[layout.EPISODES])
+            writer = cls(path, metadata, records, lock)
+            with explain_os_errors(f"Opening {path} for writing", "Check its permissions."):
+                writer._tidy_up()
+        except BaseException:
+            lock.release()
+            raise
+        return writer
+
+    def _tidy_up(self) -> None:
+        """Finish what an interrupted commit left to do, and tell of episodes that were never committed."""
+        shutil.rmtree(self.path / layout.STAGING, ignore_errors=True)
+        (self.path / layout.STAGING).mkdir()
+        for staged, target in stage_copies(self.path, self._metadata):
+            os.replace(staged, target)
+        committed = {record.get("journal") for record in self._records[-1:]}
+        for journal in find_journals(self.path / layout.PENDING):
+            if read_header(journal).get("id") in committed:
+                shutil.rmtree(journal, ignore_errors=True)
+        left = self.leftover_journals
+        if left:
+            LOG.warning(
+                "%s holds %d episode%s that %s recorded but neither saved nor discarded; kept in %s.",
+                self.path, len(left), "s" * (len(left) > 1), "were" if len(left) > 1 else "was", left[0].parent,
+            )  # fmt: skip
+
+    @property
+    def features(self) -> Features:
+        return dict(self._features)
+
+    @property
+    def fps(self) -> float:
+        return float(self._metadata.attributes["fps"])
+
+    @property
+    def num_episodes(self) -> int:
+        """Committed episodes."""
+        return self._metadata.num_episodes
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all committed episodes."""
+        return self._metadata.num_steps
+
+    @property
+    def num_pending_steps(self) -> int:
+        """Steps of the episode being recorded."""
+        return self._journal.num_steps if self._journal else 0
+
+    @property
+    def leftover_journals(self) -> list[Path]:
+        """Episodes in `pending/` that a crashed or closed writer left behind."""
+        active = self._journal.path if self._journal else None
+        return [path for path in find_journals(self.path / layout.PENDING) if path != active]
+
+    def start_episode(self) -> None:
+        """Begin an episode. Raises DatasetError when one is being recorded."""
+        self._require_open()
+        if self._recording:
+            raise DatasetError("An episode is being recorded already; commit or discard it first.")
+        self._recording = True
+        self._started_at = wall_time()
+        self._last_timestamp_s = -np.inf
+
+    def append(self, timestamp_s: float, values: Mapping[str, np.ndarray], sim_state: np.ndarray | None = None) -> None:
+        """Add one step to the episode being recorded; it is in the journal's files when this returns.
+
+        Args:
+            timestamp_s: when the step was taken, in seconds since the episode started; later than the previous one.
+            values: a value for every feature of the dataset.
+            sim_state: `(S,)` full simulator state; for all steps of a dataset or for none.
+
+        Raises FeatureError for wrong values and DatasetError for wrong times or files that cannot be written. Either
+        way the steps given before are kept, and recording can go on.
+        """
+        if not self._recording:
+            raise DatasetError("No episode is being recorded; call start_episode first.")
+        timestamp_s = float(timestamp_s)
+        if not timestamp_s > self._last_timestamp_s or not np.isfinite(timestamp_s):
+            raise DatasetError(
+                f"Step {self.num_pending_steps} has timestamp {timestamp_s} s, "
+                f"expected a time later than the previous step's {self._last_timestamp_s} s."
+            )
+        plain, frames = self._checked(values)
+        size = self._checked_sim_state(plain, sim_state)
+        with explain_os_errors(
+            f"Recording step {self.num_pending_steps}",
+            "The steps before it are kept; free space, then go on or commit.",
+        ):
+            if self._journal is None:
+                header = {"episode_index": self.num_episodes, "started_at": self._started_at}
+                self._journal = Journal(self.path / layout.PENDING, self._features, size, header)
+            self._journal.append(timestamp_s, plain, frames)
+        self._last_timestamp_s = timestamp_s
+
+    def _checked(self, values: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, bytes]]:
+        where = f"step {self.num_pending_steps}"
+        if values.keys() != self._features.keys():
+            for name in values.keys() - self._features.keys():
+                raise FeatureError(f"{where}: " + unknown_name("feature", name, self._features))
+            missing = sorted(self._features.keys() - values.keys())
+            raise FeatureError(f"{where}: feature {missing[0]!r} is missing; expected {', '.join(self._features)}.")
+        plain, frames = {}, {}
+        for name, feature in self._features.items():
+            value = feature.check(values[name], where)
+            if name in self._codecs:
+                frames[name] = self._codecs[name].encode(value)
+            else:
+                plain[name] = value
+        return plain, frames
+
+    def _checked_sim_state(self, plain: dict[str, np.ndarray], sim_state: np.ndarray | None) -> int:
+        """Add the simulator state to `plain`; returns its size. All steps of a dataset have one, or none has."""
+        stored = self._metadata.arrays.get(layout.SIM_STATE)
+        if self._journal:
+            expected = self._journal.sim_state_size
+        elif self.num_steps:
+            expected = stored.row_shape[0] if stored else 0
+        else:
+            expected = np.size(sim_state) if sim_state is not None else 0
+        found = np.shape(sim_state) if sim_state is not None else ()
+        if found != ((expected,) if expected else ()):
+            raise FeatureError(
+                f"step {self.num_pending_steps}: the simulator state has shape {found or 'none'}, "
+                f"expected {(expected,) if expected else 'none'} as in the steps before."
+            )
+        if expected:
+            state = Feature(layout.SIM_STATE, (expected,), "float64")
+            plain[layout.SIM_STATE] = state.check(sim_state, f"step {self.num_pending_steps}")
+        return expected
+
+    def commit(self, metadata: Mapping[str, Any]) -> int:
+        """Make the episode part of the dataset, in one atomic step, and return its index.
+
+        Args:
+            metadata: json-ready facts about the episode: task, success, operator, seed, init_state, late_ticks, ...
+
+        Raises DatasetError when there is nothing to commit, the metadata cannot be stored or the disk is full; the
+        episode is then still pending and `commit` can be called again.
+        """
+        if not self._recording or self._journal is None:
+            raise DatasetError("There is no recorded step to commit; record an episode first, or discard this one.")
+        reserved = sorted(set(RESERVED) & set(metadata))
+        if reserved:
+            raise DatasetError(f"Episode metadata may not set {reserved[0]!r}; the writer fills it in.")
+        journal = self._journal
+        facts = {"started_at": self._started_at, **metadata}
+        if self._sim_model:
+            facts["sim_model"] = self._sim_model
+        try:
+            with explain_os_errors("Saving the episode", "It is kept in pending/; free space and save again."):
+                self._metadata = commit_episode(
+                    self.path, self._metadata, self._records, journal, facts, flush=self._durable
+                )
+        except BaseException:
+            # an interrupt may come right after the commit point: believe the disk
+            self._metadata = Metadata.read(self.path)
+            self._records = read_episodes(self.path, self._metadata.arrays[layout.EPISODES])
+            if self._records and self._records[-1].get("journal") == journal.id:
+                self._end_episode()
+            raise
+        self._end_episode()
+        return self.num_episodes - 1
+
+    def discard(self) -> None:
+        """Throw away the episode being recorded. Does nothing when there is none."""
+        self._end_episode()
+
+    def _end_episode(self) -> None:
+        if self._journal:
+            self._journal.remove()
+        self._journal = None
+        self._recording = False
+
+    def set_sim_model(self, xml: str | None, env: Mapping[str, Any]) -> None:
+        """Keep what is needed to re-render or re-run the episodes committed from now on.
+
+        Args:
+            xml: simulator model; equal texts are stored once.
+            env: `{"name": ..., "scene_version": ..., ...}`, json-ready.
+
+        Raises DatasetError when the dataset holds episodes of another environment or scene version.
+        """
+        self._require_open()
+        stored = self._metadata.attributes.get("sim", {}).get("env")
+        if stored is not None and self.num_episodes:
+            for key in ("name", "scene_version"):
+                if stored.get(key) != env.get(key):
+                    raise DatasetError(
+                        f"{self.path} was recorded with {key} {stored.get(key)!r}, found {env.get(key)!r}; "
+                        "record into a new dataset."
+                    )
+        with explain_os_errors("Storing the simulator model", "Free space and try again."):
+            if xml is not None:
+                self._sim_model = hashlib.sha256(xml.encode()).hexdigest()
+                file = self.path / layout.SIM_MODELS / f"{self._sim_model}.xml"
+                if not file.exists():
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomically(self.path, file, xml.encode())
+            if stored is None or not self.num_episodes:
+                attributes = {**self._metadata.attributes, "sim": {"env": dict(env)}}
+                self._metadata = Metadata(attributes, self._metadata.arrays)
+                write_atomically(self.path, self.path / layout.METADATA, self._metadata.to_bytes())
+                for staged, target in stage_copies(self.path, self._metadata):
+                    os.replace(staged, target)
+
+    def close(self) -> None:
+        """Let go of the dataset. An episode with steps that was not committed stays in `pending/`."""
+        if self._journal:
+            self._journal.close()
+        self._journal = None
+        self._recording = False
+        self._lock.release()
+
+    def _require_open(self) -> None:
+        if self._lock.released:
+            raise DatasetError(f"The writer of {self.path} is closed; open it again with DatasetWriter.append_to.")
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _array_for(name: str, feature: Feature, image: ImageCodec) -> ArrayInfo:
+    """The array of a feature. Raises FeatureError for a name or a kind of image that cannot be stored."""
+    if not name or "/" in name or name.startswith(".") or name == "timestamp":
+        raise FeatureError(f"A feature cannot be stored under the name {name!r}; use letters, digits, dots and _.")
+    if feature.kind == "image":
+        if feature.dtype != "uint8" or len(feature.shape) != 3 or feature.shape[2] not in (1, 3):
+            raise FeatureError(
+                f"Image feature {name!r} is {feature.dtype} {feature.shape}; expected uint8 (height, width, 3)."
+            )
+        return ArrayInfo.frames(feature.shape, feature.dtype, image.get_config())
+    if feature.kind == "depth":
+        if feature.dtype != "uint16" or len(feature.shape) not in (2, 3) or feature.shape[2:] not in ((), (1,)):
+            raise FeatureError(
+                f"Depth feature {name!r} is {feature.dtype} {feature.shape}; expected uint16 (height, width)."
+            )
+        return ArrayInfo.frames(feature.shape, feature.dtype, PngCodec().get_config())
+    if np.dtype(feature.dtype).kind not in "biuf":
+        raise FeatureError(f"Feature {name!r} has dtype {feature.dtype}; expected numbers or booleans.")
+    return ArrayInfo.rows(feature.shape, feature.dtype)

@@ -1,0 +1,14 @@
+"""Input devices held by people, by name; a driver is imported when it is asked for."""
+
+from __future__ import annotations
+
+from robolearn.core.clock import Clock
+from robolearn.core.registry import Registry
+from robolearn.hardware.input.protocol import InputDevice
+
+INPUT_DEVICES = Registry("input device", {"keyboard": "robolearn.hardware.input.keyboard:Keyboard"})
+
+
+def make_input_device(name: str, clock: Clock) -> InputDevice:
+    """Make the device called `name`, reading its times from `clock`. Raises ConfigError for an unknown name."""
+    return INPUT_DEVICES.resolve(name)(clock=clock)

@@ -1,0 +1,1 @@
+"""Robots, one builder a file: which arm, which sensors, which scene."""

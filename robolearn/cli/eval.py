@@ -1,0 +1,123 @@
+"""`robolearn eval`: roll a policy out from fixed start states and say how well it does, with intervals."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robolearn.core.config import parse, save_yaml
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from robolearn.evaluation.results import EvaluationResults
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Roll a policy out from fixed start states; prints success with its interval and a table of the episodes.
+
+    Attributes:
+        policy: Directory of the checkpoint.
+        env: Environment, such as put_on_plate, pusht or robosuite/Lift.
+        num_episodes: Episodes, one from each start state.
+        init_state: First start state; the others follow it.
+        execute: Actions used of each predicted chunk; half of the chunk by default.
+        max_steps: End episodes after this many actions where the environment has not ended them yet.
+        workers: Worker processes, one for each core by default; results do not depend on it.
+        num_videos: Film the first so many episodes.
+        video_camera: Camera to film with; the environment's usual one by default.
+        seed: Seed of the policy's random numbers.
+        output: Folder for results.json and videos, outputs/eval/POLICY-ENV by default; older results are replaced.
+        json: Print the results as json and nothing else.
+    """
+
+    policy: Path
+    env: str
+    num_episodes: int = 50
+    init_state: int = 0
+    execute: int | None = None
+    max_steps: int | None = None
+    workers: int | None = None
+    num_videos: int = 6
+    video_camera: str | None = None
+    seed: int = 0
+    output: Path | None = None
+    json: bool = False
+
+
+def main(argv: list[str]) -> int:
+    options = parse(EvalOptions, argv, prog="robolearn eval", description="Roll a policy out from fixed start states.")
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from robolearn.evaluation.episode import EpisodeResult
+    from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
+    from robolearn.evaluation.rollout import RolloutConfig
+    from robolearn.evaluation.source import PolicySource
+    from robolearn.evaluation.video import VideoConfig
+
+    output = options.output or Path("outputs/eval") / f"{options.policy.resolve().name}-{options.env.replace('/', '-')}"
+    config = EvaluationConfig(
+        env=options.env,
+        num_episodes=options.num_episodes,
+        init_state=options.init_state,
+        rollout=RolloutConfig(options.execute, options.seed, options.max_steps),
+        workers=options.workers,
+        num_videos=options.num_videos,
+        video=VideoConfig(camera=options.video_camera),
+    )
+    console = Console(stderr=True)
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json) as progress:
+        task = progress.add_task("loading", total=options.num_episodes)
+        successes = 0
+
+        def count(episode: EpisodeResult) -> None:
+            nonlocal successes
+            successes += episode.success
+            progress.update(task, advance=1, description=f"{successes} succeeded")
+
+        command = shlex.join(["robolearn", "eval", *argv])
+        results = evaluate(PolicySource(options.policy), config, output, count, command)
+    save_yaml(options, output / "config.yaml")
+    if options.json:
+        print(json.dumps(results.to_dict(), indent=1))
+    else:
+        show(results, Console())
+        print(f"Saved: {output}/results.json" + (f", {output}/videos" if options.num_videos > 0 else ""))
+    return 0
+
+
+def show(results: EvaluationResults, console: Console) -> None:
+    """A compact table of the episodes, in as many columns of episodes as the terminal has room for, and the summary."""
+    from rich.table import Table
+
+    groups = max(1, min(4, console.width // 36, -(-len(results.episodes) // 10)))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for _ in range(groups):
+        for heading in ("start", "", "steps", "score", "ms"):
+            table.add_column(heading, justify="left" if heading == "" else "right")
+        table.add_column("")
+    rows = -(-len(results.episodes) // groups)
+    for row in range(rows):
+        cells: list[str] = []
+        for episode in results.episodes[row::rows]:
+            outcome = "[green]success[/]" if episode.success else "[red]failure[/]"
+            numbers = (str(episode.steps), f"{episode.max_score:.2f}", f"{episode.mean_inference_ms:.1f}")
+            cells += [str(episode.init_state), outcome, *numbers, ""]
+        table.add_row(*cells)
+    console.print(table)
+    success, score, timing = results.success, results.score, results.timing()
+    console.print(
+        f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  [{success.low:.3f}, {success.high:.3f}]  "
+        "(95 % Wilson)",
+        f"mean of max score {score.value:.3f}  [{score.low:.3f}, {score.high:.3f}]  (95 % bootstrap)",
+        f"{timing['steps']} steps in {timing['wall_s']:.1f} s; {timing['inference_ms']:.1f} ms a prediction",
+        sep="\n",
+        markup=False,
+        highlight=False,
+    )

@@ -1,0 +1,100 @@
+"""`robolearn VERB ...`: finds the verb, runs it and turns errors into one line and an exit status.
+
+Nothing heavy is imported here, and a verb's module only when that verb is asked for. Exit status: what the
+verb returns (0 = fine, 1 = it ran and found something bad), 2 for a user's mistake, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from robolearn import __version__
+from robolearn.core.errors import RobolearnError, closest
+from robolearn.core.registry import Registry
+
+# group -> verb -> what it does
+GROUPS: dict[str, dict[str, str]] = {
+    "Start here": {
+        "demo": "the whole chain on the simulated arm: record, train, evaluate, serve, deploy, report",
+        "doctor": "what is installed, how rendering will work, which devices are seen, what clashes",
+    },
+    "Data": {
+        "teleop": "drive an arm by hand without recording",
+        "record": "collect episodes into a dataset",
+        "replay": "play recorded episodes back, by states or by actions",
+        "dataset": "info, validate, repair, convert and other work on a dataset",
+    },
+    "Policies": {
+        "train": "train a policy on a dataset",
+        "eval": "roll a policy out from fixed start states, with intervals and videos",
+    },
+    "Robots": {
+        "serve": "offer a policy to robots over a websocket",
+        "deploy": "run an arm in real time from a policy server",
+    },
+    "Results": {
+        "report": "print the measured figures as one table",
+    },
+}
+
+VERBS = Registry(
+    "verb", {verb: f"robolearn.cli.{verb}:main" for verbs in GROUPS.values() for verb in verbs}, extra="all"
+)
+
+
+def usage() -> str:
+    """One line a verb, in groups."""
+    width = max(map(len, VERBS))
+    lines = ["robolearn: from teleoperation to a policy that runs on the arm.", "", "Usage: robolearn VERB [OPTIONS]"]
+    for group, verbs in GROUPS.items():
+        lines += ["", f"{group}:"]
+        lines += [f"  {verb:<{width}}  {what}" for verb, what in verbs.items()]
+    return "\n".join(
+        [*lines, "", "robolearn VERB --help shows the options of a verb; robolearn --version the version."]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+    except RobolearnError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "robolearn":
+            raise
+        print(f"error: the package {error.name!r} is not installed; pip install 'robolearn[all]'", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader (`| head`) has left; keep the interpreter from complaining about it again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"robolearn {__version__}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        guess = closest(verb, VERBS)
+        hint = f" Did you mean {guess!r}?" if guess else ""
+        print(f"error: unknown verb {verb!r}.{hint} See: robolearn --help", file=sys.stderr)
+        return 2
+    from robolearn.core.process import adopt_parent_from_environment
+
+    adopt_parent_from_environment()
+    run = VERBS.resolve(verb)
+    return int(run(rest) or 0)

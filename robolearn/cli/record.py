@@ -1,0 +1,107 @@
+"""`robolearn record`: collect episodes into a dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+
+import tyro
+
+from robolearn.core.config import main_stderr, parse
+from robolearn.core.errors import ConfigError
+from robolearn.core.provenance import provenance
+from robolearn.teleop.recording import RecordingSession, RecordSummary, check_dataset_path, open_writer
+from robolearn.teleop.station import Speed, StationConfig, open_station
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordOptions:
+    """Options of `robolearn record`."""
+
+    dataset: Path
+    """Folder of the dataset, by habit NAME.zarr."""
+    env: str = "put_on_plate"
+    """Simulated scene."""
+    operator: str = "keyboard"
+    """Who drives: keyboard or scripted."""
+    num_episodes: int = 50
+    """Episodes to record in this session; with --resume, this many more."""
+    task: str | None = None
+    """What is to be done, in words; stored with each episode."""
+    fps: float | None = None
+    """Steps per second; the scene's own rate when left out."""
+    camera: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A camera whose pictures are recorded; give it once for each camera."""
+    image_size: int = 96
+    """Pixels of the square pictures."""
+    seed: int = 0
+    """Of whatever is random in a scripted operator."""
+    resume: bool = False
+    """Record more into an existing dataset."""
+    speed: Speed = "auto"
+    """max = as fast as possible in simulated time; real = real time; auto = real time when a person drives."""
+    viewer: bool = True
+    """Show the scene in a window, in real time and where there is a display."""
+    json: bool = False
+    """Print a machine-readable summary on standard output."""
+
+
+def main(argv: list[str]) -> int:
+    options = parse(RecordOptions, argv, prog="robolearn record", description="Collect episodes into a dataset.")
+    if options.num_episodes < 1:
+        raise ConfigError(f"--num-episodes must be at least 1, found {options.num_episodes}.")
+    check_dataset_path(options.dataset, options.resume, _command(argv))
+    station_config = StationConfig(
+        options.env, options.operator, options.fps, options.camera, options.image_size,
+        options.seed, options.speed, options.viewer,
+    )  # fmt: skip
+    task = options.task if options.task is not None else options.env.replace("_", " ")
+    with open_station(station_config) as station:
+        env = station.target.env
+        described = {"env": options.env, "operator": station.device.name, "provenance": provenance()}
+        with open_writer(options.dataset, station.target, station.rate_hz, described) as writer:
+            writer.set_sim_model(
+                env.model_xml(),
+                {"name": options.env, "scene_version": env.scene_version, "control_hz": env.control_hz,
+                 "cameras": list(options.camera), "image_size": options.image_size},
+            )  # fmt: skip
+            session = RecordingSession(
+                station.target, station.device, station.clock, station.rate_hz, writer, station.status,
+                station.should_stop, task, options.seed,
+            )  # fmt: skip
+            summary = session.run(options.num_episodes)
+    main_stderr(_report(summary, options, argv))
+    if options.json:
+        print(json.dumps(dataclasses.asdict(summary)))
+    return station.stop.exit_status if summary.stopped == "signal" else 0
+
+
+def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> str:
+    redone = []
+    if summary.failed:
+        redone.append(f"{summary.failed} that missed the task were done again")
+    if summary.discarded:
+        redone.append(f"{summary.discarded} were discarded")
+    text = (
+        f"Recorded {summary.recorded} episodes, {summary.steps} steps at {summary.rate_hz:.2f} Hz with "
+        f"{summary.late_ticks} late ticks, in {summary.wall_s:.1f} s{''.join('; ' + r for r in redone)}."
+    )
+    text += f"\n{summary.total_episodes} episodes are saved in {summary.dataset}"
+    if summary.stopped is None:
+        return text + "."
+    return text + f"; continue with: {_command(argv, options.num_episodes - summary.recorded)} --resume"
+
+
+def _command(argv: list[str], num_episodes: int | None = None) -> str:
+    """The command line that was typed, without --resume, and for another number of episodes if one is given."""
+    words = [word for word in argv if word != "--resume"]
+    if num_episodes is not None:
+        for position, word in enumerate(words):
+            name, equals, _ = word.partition("=")
+            if name.replace("_", "-") == "--num-episodes":
+                del words[position : position + (1 if equals else 2)]
+                break
+        words += ["--num-episodes", str(num_episodes)]
+    return shlex.join(["robolearn", "record", *words])

@@ -1,0 +1,58 @@
+"""`robolearn serve`: offer a trained policy to robots over a websocket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robolearn.core.config import parse
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Offer a policy over a websocket that openpi's clients understand. Stops on Ctrl-C.
+
+    Attributes:
+        policy: Checkpoint directory, or the output folder of `robolearn train`.
+        host: Address to listen on; other than this machine's own needs a token.
+        port: Port; 0 takes a free one and prints it.
+        device: Where inference runs, e.g. cpu or cuda.
+        seed: Seed of the first client's random numbers; later clients count up.
+        num_threads: Threads of one inference; small policies are fastest with 1.
+        token_env: Environment variable that holds the token clients must send; unset = no token.
+    """
+
+    policy: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    device: str = "cpu"
+    seed: int = 0
+    num_threads: int = 1
+    token_env: str = "ROBOLEARN_TOKEN"
+
+
+def main(argv: list[str]) -> int:
+    options = parse(ServeOptions, argv, prog="robolearn serve", description=ServeOptions.__doc__ or "")
+    from concurrent.futures import ThreadPoolExecutor
+
+    from robolearn.serving.server import ServerOptions, run_server, token_from_environment
+    from robolearn.serving.session import warm_up
+
+    # refuses an open host before the slow part
+    listen = ServerOptions(options.host, options.port, token_from_environment(options.token_env), options.seed)
+    import torch
+
+    from robolearn.policies.checkpoint import load_policy
+
+    torch.set_num_threads(options.num_threads)
+    policy = load_policy(options.policy, options.device)
+
+    def make_generator(seed: int) -> torch.Generator:
+        return torch.Generator(options.device).manual_seed(seed)
+
+    # the thread that will run inference must set its own number of threads, and be the one that is warmed up
+    executor = ThreadPoolExecutor(1, "inference", torch.set_num_threads, (options.num_threads,))
+    times_ms = executor.submit(warm_up, policy, make_generator).result()
+    print(f"{options.policy}: warm, {sorted(times_ms)[len(times_ms) // 2]:.1f} ms an inference", flush=True)
+    run_server(policy, listen, make_generator, executor, lambda line: print(line, flush=True))
+    return 0

@@ -1,0 +1,53 @@
+"""`robolearn teleop`: drive an arm without recording."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from robolearn.core.config import main_stderr, parse
+from robolearn.core.errors import ConfigError
+from robolearn.teleop.driving import drive
+from robolearn.teleop.station import Speed, StationConfig, open_station
+
+
+@dataclasses.dataclass(frozen=True)
+class TeleopOptions:
+    """Options of `robolearn teleop`."""
+
+    env: str = "put_on_plate"
+    """Simulated scene."""
+    operator: str = "keyboard"
+    """Who drives: keyboard or scripted."""
+    duration_s: float | None = None
+    """Stop after this many seconds."""
+    fps: float | None = None
+    """Ticks per second; the scene's own rate when left out."""
+    init_state: int = 0
+    """Start state of the first episode."""
+    seed: int = 0
+    """Of whatever is random in a scripted operator."""
+    speed: Speed = "real"
+    """real = real time; max = as fast as possible, for a scripted operator."""
+    viewer: bool = True
+    """Show the scene in a window where there is a display."""
+    json: bool = False
+    """Print a machine-readable summary on standard output."""
+
+
+def main(argv: list[str]) -> int:
+    options = parse(TeleopOptions, argv, prog="robolearn teleop", description="Drive an arm without recording.")
+    if options.duration_s is not None and options.duration_s <= 0:
+        raise ConfigError(f"--duration-s must be positive, found {options.duration_s:g}.")
+    config = StationConfig(
+        options.env, options.operator, options.fps, seed=options.seed, speed=options.speed, viewer=options.viewer
+    )
+    with open_station(config) as station:
+        summary = drive(station, options.duration_s, options.init_state)
+    main_stderr(
+        f"Drove {summary.driven_s:.1f} s at {summary.rate_hz:.2f} Hz with {summary.late_ticks} late ticks; "
+        f"{summary.successes} of {summary.episodes} finished episodes were successes."
+    )
+    if options.json:
+        print(json.dumps(dataclasses.asdict(summary)))
+    return station.stop.exit_status

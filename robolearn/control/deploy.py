@@ -1,0 +1,193 @@
+"""Episodes of a robot under a policy server: connect, check, run each start state, and say how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_match
+from robolearn.control.requester import ChunkRequester
+from robolearn.control.safety import SafetyLimits
+from robolearn.core import config as configuration
+from robolearn.core.clock import MonotonicClock
+from robolearn.core.errors import ConfigError, ServerError
+from robolearn.core.provenance import provenance
+from robolearn.core.realtime import no_interruptions, raised_priority
+from robolearn.evaluation.statistics import wilson_interval
+from robolearn.hardware.robot import make_robot
+from robolearn.policies.spec import PolicySpec
+from robolearn.serving.client import PolicyClient
+
+LATENESS_BINS_MS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
+
+
+@dataclass(frozen=True)
+class DeployConfig:
+    """What to run.
+
+    Attributes:
+        server: address of the policy server.
+        robot: name of the robot, as for `make_robot`.
+        num_episodes: one from each start state.
+        init_state: first start state; the others follow it.
+        output: folder for results.json and config.yaml; None writes nothing.
+        time_limit_s: longest episode; None is the scene's own limit.
+        max_speed_m_s: lower speed limit than the arm's own.
+        connect_wait_s: how long to wait for the server to come up.
+        token: for servers that want one.
+        loop: see `LoopOptions`.
+    """
+
+    server: str = "ws://127.0.0.1:8000"
+    robot: str = "sim:put_on_plate"
+    num_episodes: int = 10
+    init_state: int = 0
+    output: Path | None = None
+    time_limit_s: float | None = None
+    max_speed_m_s: float | None = None
+    connect_wait_s: float = 10.0
+    token: str | None = field(default=None, repr=False)
+    loop: LoopOptions = field(default_factory=LoopOptions)
+
+    def __post_init__(self) -> None:
+        if self.num_episodes < 1:
+            raise ConfigError(f"--num-episodes must be at least 1, found {self.num_episodes}.")
+        if self.init_state < 0:
+            raise ConfigError(f"--init-state must be at least 0, found {self.init_state}.")
+
+
+def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Run the episodes and return (and write) the results.
+
+    Raises ServerError when no server answers at the start, FeatureError when policy and robot do not match,
+    DeviceError when the robot fails. However it ends, Ctrl-C included, the arm is stopped, the robot is
+    disconnected, and the results of the finished episodes are written.
+    """
+    output = config.output
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        saved = dataclasses.replace(config, token=None)
+        configuration.save_yaml(saved, output / "config.yaml")
+    robot = make_robot(config.robot)
+    client = PolicyClient(config.server, config.token, timeout_s=2.0)
+    records: list[EpisodeRecord] = []
+    episodes: list[dict[str, Any]] = []
+    results: dict[str, Any] = {}
+    with contextlib.ExitStack() as cleanup:
+        client.connect(config.connect_wait_s)
+        cleanup.callback(client.close)
+        spec = _spec_of(client)
+        robot.connect()
+        cleanup.callback(robot.disconnect)
+        execute = check_match(spec, robot, config.loop)
+        limits = SafetyLimits.from_capabilities(robot.capabilities, config.max_speed_m_s)
+        time_limit_s = config.time_limit_s or robot.time_limit_s
+        # raised before the threads start, so that they inherit it
+        priority = cleanup.enter_context(raised_priority())
+        clock = MonotonicClock(spin_s=0.0002)
+        requester = cleanup.enter_context(ChunkRequester(client, clock))
+        loop = EpisodeLoop(robot, requester, spec, config.loop, execute, limits, clock)
+        try:
+            for init_state in range(config.init_state, config.init_state + config.num_episodes):
+                robot.prepare(init_state)
+                with no_interruptions():
+                    record = loop.run(time_limit_s)
+                records.append(record)
+                episodes.append(_episode(init_state, record, requester.last_error))
+                if on_episode:
+                    on_episode(episodes[-1])
+        finally:
+            if records:
+                results = summarize(config, records, episodes, priority)
+                if output is not None:
+                    (output / "results.json").write_text(json.dumps(results, indent=1))
+    return results
+
+
+def _spec_of(client: PolicyClient) -> PolicySpec:
+    metadata = client.metadata
+    if "spec" not in metadata:
+        raise ServerError(
+            f"The server at {client.url} does not say what its policy needs; serve it with: robolearn serve"
+        )
+    try:
+        return PolicySpec.from_dict(metadata["spec"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerError(f"The server at {client.url} describes its policy in an unknown way: {error}.") from error
+
+
+def _episode(init_state: int, record: EpisodeRecord, last_error: str | None) -> dict[str, Any]:
+    return {
+        "init_state": init_state,
+        "success": record.success,
+        "score": record.score,
+        "duration_s": record.duration_s,
+        "ticks": int(record.ticks.lateness_s.size),
+        "late_ticks": int(record.ticks.late),
+        "skipped_ticks": int(record.ticks.skipped),
+        "safety_stops": record.safety_stops,
+        "limited_ticks": record.limiter.limited,
+        "limits": dataclasses.asdict(record.limiter),
+        "states": {state.value: count for state, count in record.states.items()},
+        "requests": dataclasses.asdict(record.requests),
+        "dropped_actions": record.dropped_actions,
+        "late_chunks": record.late_chunks,
+        "refused_chunks": record.refused_chunks,
+        "last_error": last_error,
+    }
+
+
+def summarize(
+    config: DeployConfig, records: Sequence[EpisodeRecord], episodes: list[dict[str, Any]], priority: str
+) -> dict[str, Any]:
+    """The contents of results.json."""
+    successes = sum(record.success for record in records)
+    lateness_ms = np.concatenate([record.ticks.lateness_s for record in records]) * 1e3
+    counts, _ = np.histogram(np.minimum(lateness_ms, LATENESS_BINS_MS[-1]), bins=LATENESS_BINS_MS)
+    chunks = [chunk for record in records for chunk in record.chunks]
+    latency_ms = {
+        "inference": [c.infer_ms for c in chunks],
+        "server": [c.server_ms for c in chunks],
+        "round_trip": [(c.received_s - c.sent_s) * 1e3 for c in chunks],
+        "observation_to_answer": [(c.received_s - c.t_obs_s) * 1e3 for c in chunks],
+        "observation_age_at_command": [age for record in records for age in record.observation_age_ms],
+    }
+    return {
+        "episodes": episodes,
+        "success": {
+            "k": successes,
+            "n": len(records),
+            "wilson": wilson_interval(successes, len(records)).to_dict(),
+        },
+        "loop": {
+            "rate_hz": config.loop.rate_hz,
+            "priority": priority,
+            "ticks": int(lateness_ms.size),
+            "late_ticks": sum(e["late_ticks"] for e in episodes),
+            "skipped_ticks": sum(e["skipped_ticks"] for e in episodes),
+            "lateness_ms": percentiles(lateness_ms),
+            "histogram": {"bins_ms": list(LATENESS_BINS_MS), "counts": counts.tolist()},
+        },
+        "latency_ms": {name: percentiles(values) for name, values in latency_ms.items()},
+        "safety_stops": sum(e["safety_stops"] for e in episodes),
+        "limited_ticks": sum(e["limited_ticks"] for e in episodes),
+        "dropped_actions": sum(e["dropped_actions"] for e in episodes),
+        "config": configuration.to_dict(dataclasses.replace(config, token=None)),
+        "provenance": provenance(),
+    }
+
+
+def percentiles(values: Sequence[float] | np.ndarray) -> dict[str, float | int | None]:
+    """p50, p95, p99 and maximum, with how many values there were; None without any."""
+    array = np.asarray(values, dtype=np.float64)
+    if not array.size:
+        return {"p50": None, "p95": None, "p99": None, "max": None, "n": 0}
+    p50, p95, p99 = np.percentile(array, [50, 95, 99])
+    return {"p50": float(p50), "p95": float(p95), "p99": float(p99), "max": float(array.max()), "n": int(array.size)}

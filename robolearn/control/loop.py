@@ -1,0 +1,263 @@
+"""One episode of a robot under a policy server, at a fixed rate. Written once, for every robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from robolearn.control.history import ObservationHistory
+from robolearn.control.interpolation import setpoint
+from robolearn.control.requester import Chunk, RequestCounts
+from robolearn.control.safety import LimiterCounts, SafetyLimiter, SafetyLimits
+from robolearn.control.scheduler import ActionScheduler
+from robolearn.control.watchdog import State, Watchdog
+from robolearn.core.clock import Clock, Ticker, TickStatistics
+from robolearn.core.device import Sample
+from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.feature import require
+from robolearn.hardware.arms.protocol import ArmCapabilities, Command
+from robolearn.hardware.robot import Outcome, Robot
+from robolearn.policies.spec import PolicySpec
+
+STATE = "observation.state"
+_OUTCOME_EVERY_S = 0.02
+_LONGEST_STEP_TICKS = 4  # after a late tick the setpoint moves on by at most this many periods at once
+
+
+class Requester(Protocol):
+    """Where chunks come from; `ChunkRequester` in earnest, a scripted one in tests."""
+
+    counts: RequestCounts
+
+    @property
+    def in_flight(self) -> bool: ...
+    def begin(self) -> None: ...
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float) -> None: ...
+    def poll(self) -> Chunk | None: ...
+
+
+class LoopRobot(Protocol):
+    """The part of `Robot` the loop uses."""
+
+    @property
+    def capabilities(self) -> ArmCapabilities: ...
+    def read(self) -> Sample: ...
+    def command(self, command: Command) -> None: ...
+    def stop(self) -> None: ...
+    def outcome(self) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How an episode is run.
+
+    Attributes:
+        rate_hz: commands per second.
+        execute: actions used of a chunk before the next one is asked for; None is half of the chunk.
+        stale_s: longest gap between actions before a safety stop.
+        stop_after_s: how long a pose is held by commands before the arm is left to hold by itself.
+        success_hold_s: the task must stay solved for this long.
+    """
+
+    rate_hz: float = 200.0
+    execute: int | None = None
+    stale_s: float = 0.1
+    stop_after_s: float = 2.0
+    success_hold_s: float = 0.25
+
+
+@dataclass
+class EpisodeRecord:
+    """What happened in one episode. Times in s on the loop's clock; ages and latencies in ms."""
+
+    success: bool = False
+    score: float | None = None
+    duration_s: float = 0.0
+    safety_stops: int = 0
+    dropped_actions: int = 0
+    late_chunks: int = 0
+    refused_chunks: int = 0
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    limiter: LimiterCounts = field(default_factory=LimiterCounts)
+    ticks: TickStatistics = field(default_factory=lambda: TickStatistics(np.zeros(0), 0, 0, 0.0))
+    states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
+    chunks: list[Chunk] = field(default_factory=list)
+    observation_age_ms: list[float] = field(default_factory=list)
+
+
+def check_match(spec: PolicySpec, robot: Robot, options: LoopOptions) -> int:
+    """Raise FeatureError or ConfigError when policy, robot and options do not fit. Returns actions per chunk."""
+    source = f"robot {robot.name!r}"
+    require(spec.observation_features, robot.observation_features, "the policy", source)
+    width = len(robot.observation_features[STATE].names or ()) or 10
+    if spec.action_feature.shape != (width,):
+        raise FeatureError(
+            f"The policy gives actions of shape {spec.action_feature.shape}; {source} takes TCP poses of shape "
+            f"({width},): position, 6-d rotation, gripper."
+        )
+    if options.rate_hz < spec.control_hz:
+        raise ConfigError(
+            f"The loop rate of {options.rate_hz:g} Hz is below the policy's {spec.control_hz:g} Hz; raise --rate-hz."
+        )
+    if options.rate_hz > robot.capabilities.command_rate_hz:
+        raise ConfigError(
+            f"The loop rate of {options.rate_hz:g} Hz is above what {source} accepts "
+            f"({robot.capabilities.command_rate_hz:g} Hz); lower --rate-hz."
+        )
+    if options.execute is None:
+        return max(1, spec.action_horizon // 2)
+    if not 1 <= options.execute <= spec.action_horizon:
+        raise ConfigError(f"--execute is {options.execute}; this policy's chunks allow 1 to {spec.action_horizon}.")
+    return options.execute
+
+
+class EpisodeLoop:
+    """Reads, asks, schedules, limits and commands, `rate_hz` times a second.
+
+    Every policy period the newest sample joins the history. When no more than (horizon - execute) actions are
+    left, and no answer is awaited, a chunk is asked for; its actions are placed by the time of the observation
+    they came from, so what arrives late is dropped and never shifted.
+
+    Args:
+        robot: connected and prepared.
+        requester: started.
+        spec: of the policy.
+        execute: see `check_match`.
+        limits: for the safety limiter.
+    """
+
+    def __init__(
+        self,
+        robot: LoopRobot,
+        requester: Requester,
+        spec: PolicySpec,
+        options: LoopOptions,
+        execute: int,
+        limits: SafetyLimits,
+        clock: Clock,
+    ):
+        self.robot = robot
+        self.requester = requester
+        self.options = options
+        self.clock = clock
+        self._action_width = spec.action_feature.shape[0]
+        self._dt_s = 1.0 / spec.control_hz
+        # half a step of slack: samples are up to a tick older than the grid they are taken on
+        self._ask_below_s = (spec.action_horizon - execute + 0.5) * self._dt_s
+        self._history = ObservationHistory(spec.observation_features, spec.obs_horizon)
+        self._scheduler = ActionScheduler(self._dt_s)
+        self._watchdog = Watchdog(options.stale_s, options.stop_after_s)
+        self._limits = limits
+        self._ticker = Ticker(clock, options.rate_hz)
+
+    def run(self, time_limit_s: float) -> EpisodeRecord:
+        """Run until the task has stayed solved, or the time is over; the arm is then brought to rest.
+
+        Raises DeviceError when the robot fails. Whatever ends the episode, the arm is told to stop.
+        """
+        self._begin()
+        try:
+            self._run(time_limit_s)
+            while not self._limiter.at_rest:
+                self._ticker.wait()
+                self.robot.command(self._limiter.brake(self._ticker.period_s))
+        finally:
+            self.record.safety_stops = self._watchdog.safety_stops
+            self.record.requests = self.requester.counts
+            self.record.limiter = self._limiter.counts
+            self.record.ticks = self._ticker.statistics()
+            self.robot.stop()
+        return self.record
+
+    def _begin(self) -> None:
+        self.record = EpisodeRecord()
+        self._history.clear()
+        self._scheduler.clear()
+        self.requester.begin()
+        self._limiter = SafetyLimiter(self._limits)
+        self._start_s = self.clock.now()
+        self._watchdog.start(self._start_s)
+        self._limiter.reset(pose_of(self.robot.read().values))
+        self._t_obs_s = self._start_s
+        self._last_target: Command | None = None
+        self._was_stopped = False
+        self._ticker.reset()
+
+    def _run(self, time_limit_s: float) -> None:
+        next_policy_s = next_outcome_s = last_s = self._start_s
+        solved_since_s: float | None = None
+        longest_s = _LONGEST_STEP_TICKS * self._ticker.period_s
+        while True:
+            self._ticker.wait()
+            now_s = self.clock.now()
+            sample = self.robot.read()
+            if now_s >= next_policy_s:
+                next_policy_s += self._dt_s * (1 + int((now_s - next_policy_s) / self._dt_s))
+                self._observe(sample)
+            self._take_answer(now_s)
+            self._command(sample, now_s, min(now_s - last_s, longest_s) or self._ticker.period_s)
+            last_s = now_s
+            if now_s >= next_outcome_s:
+                next_outcome_s = now_s + _OUTCOME_EVERY_S
+                outcome = self.robot.outcome()
+                self.record.score = outcome.score
+                solved_since_s = None if not outcome.success else now_s if solved_since_s is None else solved_since_s
+            self.record.duration_s = now_s - self._start_s
+            if solved_since_s is not None and now_s - solved_since_s >= self.options.success_hold_s:
+                self.record.success = True
+                return
+            if self.record.duration_s >= time_limit_s:
+                return
+
+    def _observe(self, sample: Sample) -> None:
+        self._history.push(sample.values)
+        if self._scheduler.remaining_s(sample.host_time_s) <= self._ask_below_s and not self.requester.in_flight:
+            self.requester.submit(self._history.window(), sample.host_time_s)
+
+    def _take_answer(self, now_s: float) -> None:
+        chunk = self.requester.poll()
+        if chunk is None:
+            return
+        actions = chunk.actions
+        if actions.ndim != 2 or actions.shape[1] != self._action_width or not np.isfinite(actions).all():
+            self.record.refused_chunks += 1
+            return
+        usable = self._scheduler.place(actions, chunk.t_obs_s, now_s)
+        self.record.dropped_actions += len(actions) - usable
+        self.record.chunks.append(chunk)
+        if usable:
+            self._t_obs_s = chunk.t_obs_s
+        else:
+            self.record.late_chunks += 1
+
+    def _command(self, sample: Sample, now_s: float, step_s: float) -> None:
+        scheduled = self._scheduler.around(now_s)
+        state = self._watchdog.update(scheduled is not None, now_s)
+        self.record.states[state] += 1
+        if state is State.STOPPED:
+            if not self._was_stopped:
+                self.robot.stop()
+            self._was_stopped = True
+            return
+        if self._was_stopped:
+            # the arm has held by itself since: go on from where it is
+            self._limiter.reset(pose_of(sample.values))
+            self._was_stopped = False
+        command: Command | None = None
+        if state is State.RUNNING:
+            if scheduled is not None:
+                self._last_target = setpoint(scheduled, now_s, self._dt_s)
+                self.record.observation_age_ms.append((now_s - self._t_obs_s) * 1e3)
+            if self._last_target is not None:
+                command = self._limiter.limit(self._last_target, step_s)
+        self.robot.command(command if command is not None else self._limiter.brake(step_s))
+
+
+def pose_of(values: Mapping[str, np.ndarray]) -> Command:
+    """The measured TCP pose of an observation. Raises FeatureError without `observation.state`."""
+    if STATE not in values:
+        raise FeatureError(f"The robot gives no {STATE!r}; every arm must. It gives: {', '.join(sorted(values))}.")
+    return Command.from_action(values[STATE])

@@ -1,0 +1,168 @@
+"""Asks the policy server for chunks in a thread of its own, so that the loop never waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from robolearn.core.clock import Clock, MonotonicClock
+from robolearn.core.errors import ServerError
+from robolearn.serving.client import BACKOFF_S
+
+
+class ChunkClient(Protocol):
+    """The part of `PolicyClient` used here."""
+
+    @property
+    def connected(self) -> bool: ...
+    def connect(self, wait_s: float = 0.0) -> None: ...
+    def infer(self, observation: Mapping[str, np.ndarray], *, t_obs_s: float | None = None) -> dict[str, Any]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """An answer with its times, in s on the loop's clock.
+
+    Attributes:
+        actions: (H, A); the first is due at `t_obs_s`.
+        t_obs_s: when the newest observation was taken.
+        sent_s, received_s: of the request and its answer.
+        infer_ms, server_ms: time in the policy, and in the server in all, as the server measured them.
+    """
+
+    actions: np.ndarray
+    t_obs_s: float
+    sent_s: float
+    received_s: float
+    infer_ms: float
+    server_ms: float
+
+
+@dataclass
+class RequestCounts:
+    """What happened to requests since the last `begin`."""
+
+    sent: int = 0
+    answered: int = 0
+    superseded: int = 0
+    failed: int = 0
+    reconnects: int = 0
+
+
+class ChunkRequester:
+    """One request at the server, at most one waiting: a newer one replaces it.
+
+    When the connection is lost the thread connects again, with growing pauses, for as long as it takes; the
+    newest request is then sent. Use as a context manager.
+
+    Args:
+        client: used by the thread only, except for `close`.
+        clock: for the times in `Chunk`; the loop's clock.
+    """
+
+    def __init__(self, client: ChunkClient, clock: Clock | None = None):
+        self._client = client
+        self._clock = clock or MonotonicClock()
+        self._changed = threading.Condition()
+        self._waiting: tuple[dict[str, np.ndarray], float] | None = None
+        self._answer: Chunk | None = None
+        self._episode = 0
+        self._in_flight = False
+        self._closed = False
+        self.counts = RequestCounts()
+        self.last_error: str | None = None
+        self._thread = threading.Thread(target=self._run, name="chunk-requester", daemon=True)
+
+    def __enter__(self) -> ChunkRequester:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._client.close()  # also ends a wait for an answer
+        self._thread.join(timeout=5.0)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the server is working on a request."""
+        return self._in_flight
+
+    def begin(self) -> None:
+        """A new episode: requests and answers of the one before are void, counts start again."""
+        with self._changed:
+            self._waiting = self._answer = None
+            self._episode += 1
+            self.counts = RequestCounts()
+            self.last_error = None
+
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float) -> None:
+        """Ask for a chunk from this observation window; returns at once."""
+        with self._changed:
+            self.counts.superseded += self._waiting is not None
+            self._waiting = (window, t_obs_s)
+            self._changed.notify()
+
+    def poll(self) -> Chunk | None:
+        """The newest answer since the last call, or None."""
+        if self._answer is None:  # most ticks: without the lock
+            return None
+        with self._changed:
+            answer, self._answer = self._answer, None
+            return answer
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            if not self._client.connected and failures:
+                self._pause(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1], lambda: self._closed)
+            if not self._client.connected:
+                try:
+                    self._client.connect()
+                    self.counts.reconnects += failures > 0
+                    failures = 0
+                except ServerError as error:
+                    self.last_error, failures = str(error), failures + 1
+            else:
+                self._pause(None, lambda: self._closed or self._waiting is not None)
+                if not self._closed:
+                    failures = self._exchange()
+            if self._closed:
+                return
+
+    def _pause(self, timeout_s: float | None, until: Callable[[], bool]) -> None:
+        with self._changed:
+            self._changed.wait_for(until, timeout_s)
+
+    def _exchange(self) -> int:
+        """Send the waiting request and take its answer. Returns 1 when the connection is gone."""
+        with self._changed:
+            assert self._waiting is not None
+            (window, t_obs_s), self._waiting = self._waiting, None
+            episode, counts = self._episode, self.counts
+            self._in_flight = True
+        sent_s = self._clock.now()
+        counts.sent += 1
+        try:
+            answer = self._client.infer(window, t_obs_s=t_obs_s)
+            chunk = Chunk(
+                np.array(answer["actions"]), t_obs_s, sent_s, self._clock.now(),
+                float(answer["policy_timing"]["infer_ms"]), float(answer["server_timing"]["infer_ms"]),
+            )  # fmt: skip
+        except (ServerError, KeyError, TypeError, ValueError) as error:
+            self.last_error = str(error) if isinstance(error, ServerError) else f"The server's answer lacks {error}."
+            counts.failed += 1
+            return int(not self._client.connected)
+        finally:
+            self._in_flight = False
+        with self._changed:
+            if episode == self._episode:
+                counts.answered += 1
+                self._answer = chunk
+        return 0

@@ -1,0 +1,201 @@
+"""Limits between any source of targets and an arm: workspace, speed, acceleration, finiteness. On by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robolearn.core.errors import ConfigError
+from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
+from robolearn.hardware.arms.protocol import ArmCapabilities, Command
+
+# A tick counts as limited when what is commanded is further than this from what was asked for. Smoothing the
+# corner between two actions stays below it.
+_NOTICEABLE_M, _NOTICEABLE_RAD = 5e-3, 5e-2
+
+
+@dataclass(frozen=True)
+class SafetyLimits:
+    """What the limiter allows.
+
+    Attributes:
+        workspace_low_m, workspace_high_m: (3,) box for the TCP in the base frame.
+        max_speed_m_s, max_rotation_rad_s: of the TCP.
+        max_acceleration_m_s2, max_rotation_acceleration_rad_s2: when following targets.
+        braking_m_s2, braking_rad_s2: deceleration of a safety stop.
+    """
+
+    workspace_low_m: tuple[float, float, float]
+    workspace_high_m: tuple[float, float, float]
+    max_speed_m_s: float
+    max_rotation_rad_s: float
+    max_acceleration_m_s2: float = 10.0
+    max_rotation_acceleration_rad_s2: float = 40.0
+    braking_m_s2: float = 3.0
+    braking_rad_s2: float = 12.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not name.startswith("workspace") and not value > 0:
+                raise ConfigError(f"Safety limit {name} must be positive, found {value}.")
+        if not all(low < high for low, high in zip(self.workspace_low_m, self.workspace_high_m, strict=True)):
+            raise ConfigError(f"The workspace box is empty: {self.workspace_low_m} to {self.workspace_high_m} m.")
+
+    @classmethod
+    def from_capabilities(cls, arm: ArmCapabilities, max_speed_m_s: float | None = None) -> SafetyLimits:
+        """The arm's own limits, optionally with a lower speed."""
+        limits = cls(arm.workspace_low_m, arm.workspace_high_m, arm.max_speed_m_s, arm.max_rotation_rad_s)
+        if max_speed_m_s is not None:
+            limits = replace(limits, max_speed_m_s=min(max_speed_m_s, arm.max_speed_m_s))
+        return limits
+
+
+@dataclass
+class LimiterCounts:
+    """Ticks on which each limit kept the command noticeably (5 mm or 0.05 rad) from its target.
+
+    `limited` counts ticks with any of them; `refused` counts targets that were not finite; `largest_m` and
+    `largest_rad` are the furthest that a command was from its target.
+    """
+
+    limited: int = 0
+    workspace: int = 0
+    speed: int = 0
+    acceleration: int = 0
+    refused: int = 0
+    largest_m: float = 0.0
+    largest_rad: float = 0.0
+
+
+@dataclass
+class _Axis:
+    """Velocity (3,) of position or rotation and its limits."""
+
+    max_speed: float
+    max_acceleration: float
+    braking: float
+
+    def __post_init__(self) -> None:
+        self.velocity = np.zeros(3)
+
+    def follow(self, error: np.ndarray, target_velocity: np.ndarray, dt_s: float) -> tuple[np.ndarray, bool]:
+        """Advance by one tick towards a target `error` (3,) away. Returns the step (3,) and "speed was limited".
+
+        The velocity wanted is the target's own plus what closes the rest of the error; of the latter no more
+        than can still be braked away, so the target is reached without overshoot.
+        """
+        behind = error - target_velocity * dt_s
+        distance = float(np.linalg.norm(behind))
+        wanted = target_velocity
+        if distance > 1e-12:
+            closing = min(distance / dt_s, np.sqrt(1.6 * self.max_acceleration * distance))
+            wanted = wanted + behind * (closing / distance)
+        allowed = _clip_norm(wanted, self.max_speed)
+        self.velocity = self.velocity + _clip_norm(allowed - self.velocity, self.max_acceleration * dt_s)
+        return self.velocity * dt_s, allowed is not wanted
+
+    def brake(self, dt_s: float) -> np.ndarray:
+        """Advance by one tick while slowing down. Returns the step (3,)."""
+        self.velocity = self.velocity - _clip_norm(self.velocity, self.braking * dt_s)
+        return self.velocity * dt_s
+
+
+class SafetyLimiter:
+    """Turns targets, wherever they jump, into commands within the limits.
+
+    Call `reset` with the pose the arm is in, then once per tick either `limit` (follow a target) or `brake`
+    (come to rest). The commanded motion is continuous in position and velocity.
+    """
+
+    def __init__(self, limits: SafetyLimits):
+        self.limits = limits
+        self.counts = LimiterCounts()
+        self._low, self._high = np.array(limits.workspace_low_m), np.array(limits.workspace_high_m)
+        self._last: Command | None = None
+
+    def reset(self, pose: Command) -> None:
+        """The arm is at rest at `pose`, which may lie outside the workspace: then the way back in is open."""
+        limits = self.limits
+        self._last = pose
+        self._position = _Axis(limits.max_speed_m_s, limits.max_acceleration_m_s2, limits.braking_m_s2)
+        self._rotation = _Axis(
+            limits.max_rotation_rad_s, limits.max_rotation_acceleration_rad_s2, limits.braking_rad_s2
+        )
+        self._target: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the commanded motion has ended."""
+        return not self._position.velocity.any() and not self._rotation.velocity.any()
+
+    @property
+    def commanded(self) -> Command:
+        """The last command given. Raises ConfigError before `reset`."""
+        if self._last is None:
+            raise ConfigError("The safety limiter must be reset to the arm's pose before it is used.")
+        return self._last
+
+    def limit(self, target: Command, dt_s: float) -> Command | None:
+        """The command for this tick, `dt_s` after the last one; None when the target is not finite."""
+        numbers = (target.position_m, target.rotation, target.gripper)
+        if not all(np.isfinite(n).all() for n in numbers):
+            self.counts.refused += 1
+            return None
+        inside = np.clip(target.position_m, self._low, self._high)
+        last = self.commanded
+        target_velocity, target_spin = self._target_motion(inside, target.rotation, dt_s)
+        step, fast = self._position.follow(inside - last.position_m, target_velocity, dt_s)
+        turn_error = matrix_to_axis_angle(target.rotation @ last.rotation.T)
+        turn, spinning_fast = self._rotation.follow(turn_error, target_spin, dt_s)
+        self._target = (inside, target.rotation)
+        command = self._move(step, turn, float(np.clip(target.gripper, 0.0, 1.0)))
+        self._count(target, inside, command, fast or spinning_fast, turn_error - turn)
+        return command
+
+    def brake(self, dt_s: float) -> Command:
+        """The command for this tick of a smooth stop: slow down, then hold. The gripper stays as it is."""
+        gripper = self.commanded.gripper
+        self._target = None
+        return self._move(self._position.brake(dt_s), self._rotation.brake(dt_s), gripper)
+
+    def _target_motion(self, position: np.ndarray, rotation: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Velocities of the target itself. A jump is no motion: what exceeds the speed limit is left out."""
+        if self._target is None:
+            return np.zeros(3), np.zeros(3)
+        velocity = (position - self._target[0]) / dt_s
+        spin = matrix_to_axis_angle(rotation @ self._target[1].T) / dt_s
+        if np.linalg.norm(velocity) > self.limits.max_speed_m_s:
+            velocity = np.zeros(3)
+        if np.linalg.norm(spin) > self.limits.max_rotation_rad_s:
+            spin = np.zeros(3)
+        return velocity, spin
+
+    def _move(self, step: np.ndarray, turn: np.ndarray, gripper: float) -> Command:
+        last = self.commanded
+        # from outside the box only the way back in is open
+        low, high = np.minimum(self._low, last.position_m), np.maximum(self._high, last.position_m)
+        wanted = last.position_m + step
+        position = np.clip(wanted, low, high)
+        self._position.velocity = np.where(position == wanted, self._position.velocity, 0.0)
+        rotation = axis_angle_to_matrix(turn) @ last.rotation if turn.any() else last.rotation
+        self._last = Command(position, rotation, gripper)
+        return self._last
+
+    def _count(self, target: Command, inside: np.ndarray, command: Command, fast: bool, turn_left: np.ndarray) -> None:
+        counts = self.counts
+        away_m = float(np.linalg.norm(target.position_m - command.position_m))
+        away_rad = float(np.linalg.norm(turn_left))
+        counts.largest_m, counts.largest_rad = max(counts.largest_m, away_m), max(counts.largest_rad, away_rad)
+        outside = bool(np.linalg.norm(target.position_m - inside) > _NOTICEABLE_M)
+        behind = bool(np.linalg.norm(inside - command.position_m) > _NOTICEABLE_M or away_rad > _NOTICEABLE_RAD)
+        counts.workspace += outside
+        counts.speed += behind and fast
+        counts.acceleration += behind and not fast
+        counts.limited += outside or behind
+
+
+def _clip_norm(vector: np.ndarray, longest: float) -> np.ndarray:
+    """`vector` itself, or shortened to the length `longest`."""
+    length = float(np.linalg.norm(vector))
+    return vector if length <= longest else vector * (longest / length)

@@ -1,0 +1,1 @@
+"""Evaluation: rollouts over fixed start states in worker processes, honest statistics, videos, figures and reports."""

@@ -1,0 +1,30 @@
+"""The outcome of one episode."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What happened in one episode; equal for equal (scene, start state, policy, seed), except for the timing.
+
+    `steps` counts actions; `first_success_step` is the number of actions after which success was first true.
+    Scores are the environment's own partial credit in [0, 1].
+    """
+
+    init_state: int
+    success: bool
+    steps: int
+    first_success_step: int | None
+    max_score: float
+    final_score: float
+    mode: str | None
+    inferences: int
+    mean_inference_ms: float = field(compare=False)
+    wall_s: float = field(compare=False)
+    video: str | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,115 @@
+"""Evaluation of a policy over a fixed list of start states: run, summarise, save."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robolearn.core.config import to_dict
+from robolearn.core.errors import CheckpointError, ConfigError
+from robolearn.core.provenance import provenance
+from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.rollout import RolloutConfig
+from robolearn.evaluation.source import PolicySource
+from robolearn.evaluation.video import VideoConfig
+from robolearn.evaluation.workers import RolloutJob, run_episodes
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What to evaluate on.
+
+    Attributes:
+        env: a name `make_env` knows.
+        env_options: given to `make_env`, beside the cameras that the policy itself asks for.
+        num_episodes: episodes start from `init_state`, `init_state + 1`, ...
+        workers: processes; None is one for each usable core. Results do not depend on it.
+        num_videos: the first so many start states are filmed, whatever their outcome.
+    """
+
+    env: str
+    num_episodes: int = 50
+    init_state: int = 0
+    env_options: dict[str, Any] = field(default_factory=dict)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    workers: int | None = None
+    num_videos: int = 0
+    video: VideoConfig = field(default_factory=VideoConfig)
+
+    def __post_init__(self) -> None:
+        if self.num_episodes < 1:
+            raise ConfigError(f"--num-episodes must be at least 1, found {self.num_episodes}.")
+        if self.init_state < 0 or self.rollout.seed < 0:
+            raise ConfigError(
+                f"--init-state and --seed must be at least 0, found {self.init_state} and {self.rollout.seed}."
+            )
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"--workers must be at least 1, found {self.workers}.")
+
+
+def evaluate(
+    source: PolicySource,
+    config: EvaluationConfig,
+    output: Path | None = None,
+    on_episode: Callable[[EpisodeResult], None] | None = None,
+    command: str | None = None,
+) -> EvaluationResults:
+    """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones."""
+    if source.directory is not None and not source.directory.is_dir():
+        raise CheckpointError(f"There is no policy at {source.directory}: expected the directory of a checkpoint.")
+    started = time.perf_counter()
+    init_states = list(range(config.init_state, config.init_state + config.num_episodes))
+    workers = config.workers or _usable_cores()
+    videos = output / "videos" if output is not None and config.num_videos > 0 else None
+    if videos is not None:
+        for old in videos.glob("start_*.mp4*"):
+            old.unlink()
+    job = RolloutJob(
+        source, config.env, config.env_options, config.rollout,
+        frozenset(init_states[: config.num_videos]), videos, config.video,
+    )  # fmt: skip
+    episodes, report = run_episodes(job, init_states, workers, on_episode)
+    results = EvaluationResults(
+        policy={"source": source.name, "spec": report.spec.to_dict(), "provenance": _checkpoint_provenance(source)},
+        environment={
+            "name": config.env,
+            "scene_version": report.scene_version,
+            "options": to_dict(config.env_options),
+            "control_hz": report.control_hz,
+            "max_steps": report.max_steps,
+        },
+        settings={
+            "seed": config.rollout.seed,
+            "execute": report.execute,
+            "workers": workers,
+            "max_steps": config.rollout.max_steps,
+        },
+        episodes=tuple(episodes),
+        wall_s=time.perf_counter() - started,
+        command=command,
+        provenance=provenance(),
+    )
+    if output is not None:
+        results.save(output)
+    return results
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _checkpoint_provenance(source: PolicySource) -> dict[str, Any] | None:
+    """What the checkpoint says of its own making, without the training curve."""
+    if source.directory is None:
+        return None
+    from robolearn.policies.checkpoint import load_provenance
+
+    try:
+        return {key: value for key, value in load_provenance(source.directory).items() if key != "curve"}
+    except ValueError as error:
+        raise CheckpointError(f"provenance.json of {source.directory} is not valid json: {error}") from error

@@ -1,0 +1,114 @@
+"""What an evaluation found, as one json file that can be read back, compared and reported."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robolearn.core.errors import DatasetError
+from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.statistics import Estimate, bootstrap_mean, wilson_interval
+
+FORMAT = "robolearn.evaluation/1"
+FILE_NAME = "results.json"
+
+
+@dataclass(frozen=True)
+class EvaluationResults:
+    """Episodes of one policy in one environment.
+
+    Attributes:
+        policy: `source` (directory or factory), `spec`, `provenance` of the checkpoint.
+        environment: `name`, `scene_version`, `options`, `control_hz`, `max_steps`.
+        settings: `seed`, `execute`, `workers`, `max_steps`.
+        episodes: in the order of the start states.
+        wall_s: of the whole evaluation, loading included.
+        command: what was typed, if anything was.
+        provenance: versions, git revision, machine and date of the evaluation.
+    """
+
+    policy: dict[str, Any]
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+    episodes: tuple[EpisodeResult, ...]
+    wall_s: float
+    command: str | None
+    provenance: dict[str, Any]
+
+    @property
+    def successes(self) -> int:
+        return sum(e.success for e in self.episodes)
+
+    @property
+    def success(self) -> Estimate:
+        """Success rate with its Wilson interval."""
+        return wilson_interval(self.successes, len(self.episodes))
+
+    @property
+    def score(self) -> Estimate:
+        """Mean over episodes of the best score reached in each, with its bootstrap interval."""
+        return bootstrap_mean([e.max_score for e in self.episodes])
+
+    def timing(self) -> dict[str, float]:
+        """Wall time, and inference time as the mean over all chunk predictions."""
+        calls = sum(e.inferences for e in self.episodes)
+        steps = sum(e.steps for e in self.episodes)
+        return {
+            "wall_s": self.wall_s,
+            "episode_s": sum(e.wall_s for e in self.episodes) / len(self.episodes),
+            "steps": steps,
+            "steps_per_s": steps / self.wall_s if self.wall_s else 0.0,
+            "inference_ms": sum(e.mean_inference_ms * e.inferences for e in self.episodes) / calls if calls else 0.0,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "success": {"k": self.successes, **self.success.to_dict()},
+            "score": self.score.to_dict(),
+            "policy": self.policy,
+            "environment": self.environment,
+            "settings": self.settings,
+            "init_states": [e.init_state for e in self.episodes],
+            "timing": self.timing(),
+            "command": self.command,
+            "provenance": self.provenance,
+            "episodes": [e.to_dict() for e in self.episodes],
+        }
+
+    def save(self, folder: Path) -> Path:
+        """Write `results.json` into `folder`; an older one is replaced in one step."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / FILE_NAME
+        part = path.with_suffix(".json.part")
+        part.write_text(json.dumps(self.to_dict(), indent=1))
+        part.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> EvaluationResults:
+        """Read `results.json` or the folder that holds it. Raises DatasetError when it is missing or damaged."""
+        path = path / FILE_NAME if path.is_dir() else path
+        try:
+            found = json.loads(path.read_text())
+        except FileNotFoundError as error:
+            raise DatasetError(f"There are no evaluation results at {path}. Make them with: robolearn eval") from error
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} is not readable as evaluation results: {error}") from error
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            kind = found.get("format") if isinstance(found, dict) else type(found).__name__
+            raise DatasetError(f"{path} has format {kind!r}, expected {FORMAT!r}.")
+        try:
+            return cls(
+                policy=found["policy"],
+                environment=found["environment"],
+                settings=found["settings"],
+                episodes=tuple(EpisodeResult(**episode) for episode in found["episodes"]),
+                wall_s=found["timing"]["wall_s"],
+                command=found["command"],
+                provenance=found["provenance"],
+            )
+        except (KeyError, TypeError) as error:
+            raise DatasetError(f"{path} is damaged: {error}. Run the evaluation again.") from error

@@ -1,0 +1,160 @@
+"""One episode of a policy in an environment.
+
+Time is simulated: step k happens at k / control_hz and inference takes none of it, but actions go through the
+same history and action scheduler as on a robot. A chunk is asked for when `execute` actions of the last one
+have been used (receding horizon):
+
+    execute 2, horizon 4    step   0   1   2   3   4   5
+                            chunk  A       B       C
+                            action A0  A1  B0  B1  C0  C1
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from robolearn.control.history import ObservationHistory
+from robolearn.control.scheduler import ActionScheduler
+from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.feature import require
+from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.source import Policy
+from robolearn.sim.env import SimEnv
+
+if TYPE_CHECKING:
+    from robolearn.policies.spec import PolicySpec
+
+OnStep = Callable[[SimEnv, int, bool], None]
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How episodes are run.
+
+    Attributes:
+        execute: actions used of each chunk before the next one is asked for; None is half of the chunk.
+        seed: with the start state, the only source of the policy's random numbers.
+        max_steps: ends episodes earlier than the environment would.
+    """
+
+    execute: int | None = None
+    seed: int = 0
+    max_steps: int | None = None
+
+
+def actions_per_chunk(spec: PolicySpec, execute: int | None) -> int:
+    """`execute`, or by default half of the policy's chunk. Raises ConfigError outside [1, action_horizon]."""
+    if execute is None:
+        return max(1, spec.action_horizon // 2)
+    if not 1 <= execute <= spec.action_horizon:
+        raise ConfigError(
+            f"--execute is {execute}; the policy predicts chunks of {spec.action_horizon} actions, so give 1 to "
+            f"{spec.action_horizon}."
+        )
+    return execute
+
+
+def check_match(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> None:
+    """Raise FeatureError when the environment does not give what the policy was trained on, or takes other actions."""
+    source = f"environment {env.name!r}"
+    require(spec.observation_features, env.observation_features, policy_name, source)
+    require({env.action_feature.name: env.action_feature}, {spec.action_feature.name: spec.action_feature}, source,
+            policy_name)  # fmt: skip
+    if abs(spec.control_hz - env.control_hz) > 1e-6 * env.control_hz:
+        raise FeatureError(
+            f"{policy_name} was trained on actions at {spec.control_hz:g} Hz; {source} takes them at "
+            f"{env.control_hz:g} Hz."
+        )
+
+
+def episode_generator(seed: int, init_state: int) -> torch.Generator:
+    """Random numbers of one episode: a function of (seed, init_state), whatever ran before it."""
+    state = np.random.SeedSequence([seed, init_state]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) & (2**63 - 1))
+
+
+def run_episode(
+    policy: Policy,
+    env: SimEnv,
+    init_state: int,
+    config: RolloutConfig | None = None,
+    policy_name: str = "the policy",
+    on_step: OnStep | None = None,
+) -> EpisodeResult:
+    """Run one episode from start state `init_state` until success, truncation or `config.max_steps`.
+
+    Success means that `info["success"]` was true after some step. `on_step(env, step, success)` is called for
+    the start state (step 0) and after every step. Raises FeatureError when policy and environment do not
+    match and when the policy predicts anything but finite actions of its shape: those are never stepped.
+    """
+    config = config or RolloutConfig()
+    check_match(policy.spec, env, policy_name)
+    execute = actions_per_chunk(policy.spec, config.execute)
+    max_steps = env.max_steps if config.max_steps is None else min(config.max_steps, env.max_steps)
+    generator = episode_generator(config.seed, init_state)
+    history = ObservationHistory(tuple(policy.spec.observation_features), policy.spec.obs_horizon)
+    scheduler = ActionScheduler(1.0 / env.control_hz)
+
+    started = time.perf_counter()
+    inference_s: list[float] = []
+    first_success: int | None = None
+    scores: list[float] = []
+    observation, info = env.reset(options={"init_state": init_state})
+    if on_step:
+        on_step(env, 0, False)
+    step = 0
+    done = False
+    while not done and step < max_steps:
+        now_s = step / env.control_hz
+        history.push(observation)
+        if step % execute == 0:
+            before = time.perf_counter()
+            chunk = policy.predict_chunk(history.window(), generator=generator)
+            inference_s.append(time.perf_counter() - before)
+            scheduler.place(check_chunk(chunk, policy.spec, policy_name, init_state, step), now_s, now_s)
+        action = scheduler.action_at(now_s)
+        assert action is not None  # execute <= action_horizon, so the chunk covers this step
+        observation, _, terminated, truncated, info = env.step(action)
+        step += 1
+        scores.append(float(info.get("score", info["success"])))
+        if info["success"] and first_success is None:
+            first_success = step
+        done = bool(terminated or truncated)
+        if on_step:
+            on_step(env, step, first_success is not None)
+    return EpisodeResult(
+        init_state=init_state,
+        success=first_success is not None,
+        steps=step,
+        first_success_step=first_success,
+        max_score=max(scores, default=0.0),
+        final_score=scores[-1] if scores else 0.0,
+        mode=info.get("mode"),
+        inferences=len(inference_s),
+        mean_inference_ms=1e3 * float(np.mean(inference_s)) if inference_s else 0.0,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def check_chunk(chunk: Any, spec: PolicySpec, policy_name: str, init_state: int, step: int) -> np.ndarray:
+    """A predicted chunk as (action_horizon, A) float32. Raises FeatureError naming the policy and the step."""
+    where = f"{policy_name}, start state {init_state}, step {step}"
+    actions = np.asarray(chunk, dtype=np.float32)
+    expected = (spec.action_horizon, *spec.action_feature.shape)
+    if actions.shape != expected:
+        raise FeatureError(f"{where}: predicted actions of shape {actions.shape}, expected {expected}.")
+    if not np.isfinite(actions).all():
+        row, element = np.argwhere(~np.isfinite(actions))[0]
+        names = spec.action_feature.names
+        label = names[element] if names else f"element {element}"
+        raise FeatureError(
+            f"{where}: predicted a non-finite action ({actions[row, element]} at {label}, action {row} of the chunk); "
+            "it was not executed. Check the training run for diverged weights."
+        )
+    return actions

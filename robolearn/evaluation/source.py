@@ -1,0 +1,61 @@
+"""Where a policy comes from, in a form that can be sent to a worker process."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from robolearn.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robolearn.policies.spec import PolicySpec
+
+
+class Policy(Protocol):
+    """What evaluation needs of a policy; `predict_chunk` is a pure function of its arguments."""
+
+    spec: PolicySpec
+
+    def predict_chunk(
+        self, observations: dict[str, np.ndarray], goal: Any = None, prefix: Any = None, generator: Any = None
+    ) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """A checkpoint directory, or `factory`: the "module:attribute" of a callable that returns a policy.
+
+    The factory form is for policies that are code rather than weights (scripted baselines, test doubles);
+    it is imported in the worker and called with `options`.
+    """
+
+    directory: Path | None = None
+    factory: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.directory is None) == (self.factory is None):
+            raise ConfigError("A policy comes either from a checkpoint directory or from a factory; give one of them.")
+        if self.factory is not None and self.factory.count(":") != 1:
+            raise ConfigError(f"Policy factory {self.factory!r} is not of the form 'module:attribute'.")
+
+    @property
+    def name(self) -> str:
+        return str(self.directory if self.directory is not None else self.factory)
+
+    def load(self) -> Policy:
+        """Load the weights (CPU) or call the factory. Raises CheckpointError or ConfigError."""
+        if self.directory is not None:
+            from robolearn.policies.checkpoint import load_policy
+
+            return load_policy(self.directory)
+        module, _, attribute = str(self.factory).partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"Policy factory {self.factory!r} cannot be imported: {error}.") from error
+        return factory(**self.options)

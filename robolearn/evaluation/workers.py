@@ -1,0 +1,227 @@
+"""Episodes in worker processes: one policy and one environment each, start states handed out as workers become free.
+
+Workers are spawned, never forked (a fork copies GL contexts and CUDA state that do not survive it), run torch on
+one thread, and die with the parent. What an episode gives does not depend on which worker ran it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robolearn.core.errors import MissingDependencyError, RobolearnError
+from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
+from robolearn.evaluation.source import Policy, PolicySource
+from robolearn.evaluation.video import EpisodeVideo, VideoConfig
+from robolearn.sim.registry import make_env
+
+if TYPE_CHECKING:
+    from robolearn.policies.spec import PolicySpec
+    from robolearn.sim.env import SimEnv
+
+_STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class RolloutJob:
+    """All that a worker needs, by value.
+
+    Attributes:
+        env_options: for `make_env`; cameras that the policy looks through are added to them.
+        videos: start states of which a video is made, in `video_folder`.
+    """
+
+    source: PolicySource
+    env: str
+    env_options: dict[str, Any] = field(default_factory=dict)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    videos: frozenset[int] = frozenset()
+    video_folder: Path | None = None
+    video: VideoConfig = field(default_factory=VideoConfig)
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says once its policy and environment are loaded."""
+
+    spec: PolicySpec
+    execute: int
+    scene_version: str
+    control_hz: float
+    max_steps: int
+
+
+class WorkerError(Exception):
+    """The traceback of an unexpected exception in a worker, as the cause of the error the user sees."""
+
+    def __str__(self) -> str:
+        return "\n" + str(self.args[0])
+
+
+def image_options(spec: PolicySpec) -> dict[str, Any]:
+    """`cameras` and `image_size` that make an environment give the images a policy was trained on."""
+    images = {n: f for n, f in spec.observation_features.items() if f.kind == "image"}
+    if not images:
+        return {}
+    cameras = tuple(name.removeprefix("observation.images.") for name in images)
+    return {"cameras": cameras, "image_size": next(iter(images.values())).shape[0]}
+
+
+def run_episodes(
+    job: RolloutJob,
+    init_states: Sequence[int],
+    workers: int,
+    on_episode: Callable[[EpisodeResult], None] | None = None,
+) -> tuple[list[EpisodeResult], WorkerReport]:
+    """Run one episode from each start state and return the results in the order of `init_states`.
+
+    Raises the RobolearnError of the first episode that cannot be run, with its start state named, after all
+    workers have been stopped. Ctrl-C stops them too.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting = deque(init_states)
+    results: dict[int, EpisodeResult] = {}
+    report: WorkerReport | None = None
+    busy: dict[multiprocessing.connection.Connection, int | None] = {}
+    processes: dict[multiprocessing.connection.Connection, Any] = {}
+    try:
+        for _ in range(max(1, min(workers, len(init_states)))):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(job, theirs), daemon=True)
+            with _interrupts_blocked():
+                process.start()
+            theirs.close()
+            busy[ours] = None
+            processes[ours] = process
+        while busy:
+            for connection in multiprocessing.connection.wait(list(busy)):
+                assert isinstance(connection, multiprocessing.connection.Connection)
+                answer = _receive(connection, processes[connection], busy[connection])
+                if isinstance(answer, EpisodeResult):
+                    results[answer.init_state] = answer
+                    if on_episode:
+                        on_episode(answer)
+                else:
+                    report = answer
+                if waiting:
+                    busy[connection] = waiting.popleft()
+                else:
+                    del busy[connection]
+                # a worker that has just died is noticed when its answer is read
+                with contextlib.suppress(BrokenPipeError):
+                    connection.send(busy.get(connection))
+        for process in processes.values():
+            process.join(_STOP_TIMEOUT_S)
+    finally:
+        for connection, process in processes.items():
+            connection.close()
+            if process.is_alive():
+                process.terminate()
+                process.join(_STOP_TIMEOUT_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+    assert report is not None
+    return [results[k] for k in init_states], report
+
+
+def _receive(
+    connection: multiprocessing.connection.Connection, process: Any, init_state: int | None
+) -> EpisodeResult | WorkerReport:
+    """A worker's next message. Raises RobolearnError when it reports an error or has died."""
+    doing = "loading" if init_state is None else f"start state {init_state}"
+    try:
+        answer = connection.recv()
+    except (EOFError, ConnectionResetError):
+        process.join(_STOP_TIMEOUT_S)
+        raise RobolearnError(
+            f"An evaluation worker died at {doing} with exit status {process.exitcode} (a negative status is a signal; "
+            "-9 is often the kernel's answer to full memory: use fewer --workers)."
+        ) from None
+    if not isinstance(answer, _Failure):
+        return answer
+    if answer.error is not None:
+        raise answer.error
+    raise RobolearnError(f"Evaluation failed at {doing}: {answer.summary}") from WorkerError(answer.traceback)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: RobolearnError | None
+    summary: str
+    traceback: str
+
+
+def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) -> None:
+    """A worker's life: load, report, then one result for each start state received, until None or a closed pipe."""
+    import torch
+
+    from robolearn.core.process import die_with_parent
+
+    die_with_parent()
+    torch.set_num_threads(1)
+    init_state: int | None = None
+    try:
+        policy = job.source.load()
+        env = make_env(job.env, **{**image_options(policy.spec), **job.env_options})
+        name = f"policy {job.source.name!r}"
+        check_match(policy.spec, env, name)
+        execute = actions_per_chunk(policy.spec, job.rollout.execute)
+        connection.send(WorkerReport(policy.spec, execute, env.scene_version, env.control_hz, env.max_steps))
+        while (init_state := connection.recv()) is not None:
+            if init_state in job.videos and job.video_folder is not None:
+                result = _film(policy, env, init_state, job, name, job.video_folder)
+            else:
+                result = run_episode(policy, env, init_state, job.rollout, name)
+            connection.send(result)
+        env.close()
+    except (EOFError, BrokenPipeError):
+        return  # the parent is gone or has stopped listening
+    except Exception as error:
+        known = _named(error, init_state) if isinstance(error, RobolearnError) else None
+        summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        with contextlib.suppress(BrokenPipeError):
+            connection.send(_Failure(known, summary, traceback.format_exc()))
+
+
+def _film(policy: Policy, env: SimEnv, init_state: int, job: RolloutJob, name: str, folder: Path) -> EpisodeResult:
+    """`run_episode` with a video of it in `folder`."""
+    path = folder / f"start_{init_state:06d}.mp4"
+    try:
+        with EpisodeVideo(path, env, init_state, job.video) as video:
+            result = run_episode(policy, env, init_state, job.rollout, name, video.add)
+            video.finish(result.success)
+    except MissingDependencyError as error:
+        raise MissingDependencyError(f"{error} Or evaluate without videos: --num-videos 0") from error
+    return replace(result, video=f"{folder.name}/{path.name}")
+
+
+def _named(error: RobolearnError, init_state: int | None) -> RobolearnError:
+    """The same error with its start state in the message."""
+    if init_state is None or f"start state {init_state}" in str(error):
+        return type(error)(str(error))
+    return type(error)(f"start state {init_state}: {error}")
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Children started inside inherit a blocked SIGINT: Ctrl-C reaches the parent only, which then stops them.
+
+    Python's resource tracker unblocks the signal when it starts, so it is started first.
+    """
+    resource_tracker.ensure_running()
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

@@ -1,0 +1,179 @@
+"""The client of the policy server: what runs on the robot's computer. Needs numpy, msgpack and websockets only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as websocket_connect
+
+from robolearn.core.errors import ServerError
+from robolearn.serving import wire
+
+BACKOFF_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # waits between attempts to reach the server; the last one repeats
+
+
+class PolicyClient:
+    """One connection to a policy server, for one caller at a time.
+
+    Every method raises ServerError, in one line, when the server cannot be reached or answers with an error.
+    After a lost connection the next call connects again, once; `connect(wait_s)` keeps trying.
+
+        with PolicyClient("ws://127.0.0.1:8000") as client:
+            chunk = client.infer({"observation.state": window})["actions"]   # (horizon, A)
+
+    Args:
+        url: `ws://HOST:PORT` or `wss://HOST:PORT`.
+        token: sent as `Authorization: Api-Key TOKEN`.
+        timeout_s: longest wait for an answer, and for the connection to open.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = 10.0):
+        if not url.startswith(("ws://", "wss://")):
+            raise ServerError(f"Server address {url!r} is not of the form ws://HOST:PORT.")
+        self.url = url
+        self.timeout_s = timeout_s
+        self._token = token
+        self._connection: ClientConnection | None = None
+        self._metadata: dict[str, Any] = {}
+        self._sequence = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the server said when the connection opened: `protocol`, `session`, `spec` and its own entries."""
+        if self._connection is None:
+            self.connect()
+        return self._metadata
+
+    def connect(self, wait_s: float = 0.0, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Open the connection; when that fails, try again with growing pauses for up to `wait_s`."""
+        deadline = time.monotonic() + wait_s
+        attempt = 0
+        while self._connection is None:
+            try:
+                self._open()
+            except ServerError:
+                pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
+                if time.monotonic() + pause > deadline:
+                    raise
+                attempt += 1
+                sleep(pause)
+
+    def infer(
+        self,
+        observation: Mapping[str, np.ndarray],
+        *,
+        t_obs_s: float | None = None,
+        prefix: np.ndarray | None = None,
+        goal: Mapping[str, np.ndarray] | None = None,
+        deadline_ms: float | None = None,
+    ) -> dict[str, Any]:
+        """Ask for a chunk.
+
+        Args:
+            observation: feature name -> window (obs_horizon, *shape), or one sample (*shape), in which case the
+                server keeps the history.
+            t_obs_s: when the newest observation was taken; comes back unchanged in the answer.
+            prefix: (P, A) actions executed before the newest observation, for policies that look at them.
+            goal: for goal-conditioned policies.
+            deadline_ms: the server refuses the request instead of starting on it later than this.
+
+        Returns:
+            `actions` (H, A), `policy_timing`, `server_timing` (ms).
+        """
+        optional = {wire.TIME: t_obs_s, wire.PREFIX: prefix, wire.GOAL: goal, wire.DEADLINE: deadline_ms}
+        return self._request(wire_op="infer", **observation, **{k: v for k, v in optional.items() if v is not None})
+
+    def reset(self, seed: int | None = None) -> None:
+        """Start a new episode: the server forgets this session's history and, given a seed, restarts its noise."""
+        self._request(wire_op="reset", **({} if seed is None else {"seed": seed}))
+
+    def ping(self) -> float:
+        """Round-trip time in s."""
+        start = time.perf_counter()
+        self._request(wire_op="ping")
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        """Close the connection. Safe to call twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def __enter__(self) -> PolicyClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        headers = {"Authorization": f"Api-Key {self._token}"} if self._token else None
+        try:
+            # entered here and left in `close`: websockets asks for a context manager since 17.1
+            connection = websocket_connect(
+                self.url, compression=None, max_size=None, open_timeout=self.timeout_s, close_timeout=0.5,
+                additional_headers=headers, proxy=None,
+            ).__enter__()  # fmt: skip
+        except InvalidStatus as error:
+            status = error.response.status_code
+            hint = " It wants a token: set ROBOLEARN_TOKEN to the server's." if status == 401 else ""
+            raise ServerError(f"The server at {self.url} refused the connection (HTTP {status}).{hint}") from error
+        except (OSError, WebSocketException, ValueError) as error:
+            raise ServerError(
+                f"No policy server answers at {self.url} ({_reason(error)}). "
+                "Start one with: robolearn serve --policy DIR"
+            ) from error
+        try:
+            metadata = wire.unpack(connection.recv(self.timeout_s, decode=False))
+            if not isinstance(metadata, dict):
+                raise ServerError(f"it sent {type(metadata).__name__}, expected a map")
+        except (OSError, WebSocketException, ServerError) as error:
+            connection.close()
+            raise ServerError(f"{self.url} sent no policy metadata; it is not a policy server.") from error
+        self._connection, self._metadata = connection, metadata
+
+    def _request(self, wire_op: str, **entries: Any) -> dict[str, Any]:
+        if self._connection is None:
+            self._open()
+        assert self._connection is not None
+        self._sequence += 1
+        message = wire.pack({**entries, wire.OP: wire_op, wire.SEQUENCE: self._sequence})
+        deadline = time.monotonic() + self.timeout_s
+        try:
+            self._connection.send(message)
+            while True:
+                reply = self._connection.recv(max(0.0, deadline - time.monotonic()))
+                if isinstance(reply, str):
+                    raise ServerError(f"The policy server reported: {_last_line(reply)}")
+                answer = wire.unpack(reply)
+                # answers to requests that timed out earlier are skipped
+                if not isinstance(answer, dict) or answer.get(wire.SEQUENCE, self._sequence) == self._sequence:
+                    break
+        except TimeoutError as error:
+            raise ServerError(f"The policy server gave no answer within {self.timeout_s:g} s.") from error
+        except (OSError, WebSocketException) as error:
+            self.close()
+            raise ServerError(f"The connection to {self.url} was lost ({_reason(error)}).") from error
+        if not isinstance(answer, dict):
+            raise ServerError(f"The policy server answered with {type(answer).__name__}, expected a map.")
+        if wire.ERROR in answer:
+            raise ServerError(f"The policy server reported: {_last_line(str(answer[wire.ERROR]))}")
+        return answer
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _last_line(text: str) -> str:
+    """openpi's servers send whole tracebacks; the last line says what happened."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "an error without a text"

@@ -1,0 +1,284 @@
+"""The policy server: websocket, openpi's messages, inference in one worker thread off the event loop.
+
+A request without our `__op__` key is an openpi client's: an error is answered with a text frame and close code
+1011, as openpi's own server does. With `__op__` the error is a map and the connection stays open, and of several
+inference requests waiting in one session only the newest is computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import http
+import ipaddress
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request as HttpRequest
+from websockets.http11 import Response as HttpResponse
+
+from robolearn.core.errors import RobolearnError, ServerError
+from robolearn.serving import wire
+from robolearn.serving.session import ServablePolicy, Session
+
+log = logging.getLogger(__name__)
+
+_INTERNAL_ERROR = 1011
+_MAX_WAITING = 16  # requests of one session that are read ahead
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How the server listens.
+
+    Attributes:
+        host: address to bind; anything but a loopback address needs a token.
+        port: 0 takes a free one.
+        token: clients must send `Authorization: Api-Key TOKEN`.
+        seed: of the first session's noise; the next sessions count up.
+        max_message_bytes: larger requests close the connection.
+        idle_timeout_s: a session that sends nothing for this long is closed.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    seed: int = 0
+    max_message_bytes: int = 64 * 2**20
+    idle_timeout_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if not self.token and not _is_loopback(self.host):
+            raise ServerError(
+                f"Host {self.host} can be reached from other machines; set a token in ROBOLEARN_TOKEN (or name another "
+                "variable with --token-env), or use --host 127.0.0.1."
+            )
+
+
+@dataclass
+class _Request:
+    """One message from a client, decoded."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    received_s: float = 0.0
+    error: str | None = None
+    superseded: bool = False
+
+    @property
+    def operation(self) -> str:
+        return str(self.values.get(wire.OP, "infer"))
+
+    @property
+    def extended(self) -> bool:
+        return wire.OP in self.values
+
+
+class PolicyServer:
+    """Serves one policy to any number of sessions; inferences run one at a time, in the order they came.
+
+    Args:
+        policy: see `ServablePolicy`.
+        options: see `ServerOptions`.
+        make_generator: seed -> random generator handed to the policy; None for policies without noise.
+        executor: the single worker thread that inference runs in.
+        metadata: further entries of the metadata sent to every client (`reset_pose`, ...).
+    """
+
+    def __init__(
+        self,
+        policy: ServablePolicy,
+        options: ServerOptions,
+        make_generator: Callable[[int], Any] | None = None,
+        executor: ThreadPoolExecutor | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        self.policy = policy
+        self.options = options
+        self._make_generator = make_generator
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._metadata = {**(metadata or {}), "protocol": wire.PROTOCOL, "spec": policy.spec.to_dict()}
+        self._sessions = 0
+        self._server: Server | None = None
+
+    async def start(self) -> str:
+        """Listen. Returns the address, `ws://HOST:PORT`. Raises ServerError when the port is taken."""
+        options = self.options
+        try:
+            self._server = await serve(
+                self._handle, options.host, options.port, compression=None, max_size=options.max_message_bytes,
+                process_request=self._admit, server_header=None, close_timeout=1.0,
+                ping_interval=20.0, ping_timeout=20.0,
+            )  # fmt: skip
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ServerError(
+                    f"Port {options.port} on {options.host} is taken by another program; "
+                    f"choose another with --port {options.port + 1}, or --port 0 for any free one."
+                ) from error
+            raise ServerError(f"Cannot listen on {options.host}:{options.port}: {error.strerror or error}.") from error
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Close all connections; a running inference is finished first."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _admit(self, connection: ServerConnection, request: HttpRequest) -> HttpResponse | None:
+        if request.path == "/healthz":
+            return connection.respond(http.HTTPStatus.OK, "OK\n")
+        if self.options.token:
+            sent = request.headers.get("Authorization", "")
+            if not hmac.compare_digest(sent.encode(), f"Api-Key {self.options.token}".encode()):
+                return connection.respond(http.HTTPStatus.UNAUTHORIZED, "Missing or wrong Api-Key.\n")
+        return None
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        number = self._sessions
+        self._sessions += 1
+        session = Session(self.policy, self._make_generator, self.options.seed + number)
+        waiting: asyncio.Queue[_Request | None] = asyncio.Queue(_MAX_WAITING)
+        reader = asyncio.create_task(self._read(connection, waiting))
+        try:
+            await connection.send(wire.pack({**self._metadata, "session": number}))
+            previous_total_ms: float | None = None
+            while (request := await waiting.get()) is not None:
+                answer = await self._answer(session, request, previous_total_ms)
+                if isinstance(answer, str):
+                    await connection.send(answer)
+                    await connection.close(_INTERNAL_ERROR, "The request failed; the text frame before this says why.")
+                    break
+                await connection.send(wire.pack(answer))
+                previous_total_ms = (time.perf_counter() - request.received_s) * 1e3
+        except ConnectionClosed:
+            pass
+        finally:
+            reader.cancel()
+
+    async def _read(self, connection: ServerConnection, waiting: asyncio.Queue[_Request | None]) -> None:
+        newest: _Request | None = None
+        try:
+            while True:
+                message = await asyncio.wait_for(connection.recv(), self.options.idle_timeout_s)
+                request = _decode(message)
+                if request.extended and request.operation == "infer":
+                    if newest is not None:
+                        newest.superseded = True
+                    newest = request
+                await waiting.put(request)
+        except asyncio.TimeoutError:
+            await connection.close(1001, "The session was idle for too long.")
+        except ConnectionClosed:
+            pass
+        finally:
+            # nobody can be answered any more: what waits may be dropped to make room for the end mark
+            if waiting.full():
+                waiting.get_nowait()
+            waiting.put_nowait(None)
+
+    async def _answer(
+        self, session: Session, request: _Request, previous_total_ms: float | None
+    ) -> dict[str, Any] | str:
+        """A map, or for openpi clients the text of an error."""
+        echo = {key: request.values[key] for key in (wire.SEQUENCE, wire.TIME) if key in request.values}
+        try:
+            if request.error is not None:
+                raise ServerError(request.error)
+            if request.superseded:
+                return {wire.ERROR: "A newer request of this session replaced this one.", wire.SUPERSEDED: True, **echo}
+            if request.operation == "ping":
+                return {wire.OP: "ping", **echo}
+            if request.operation == "reset":
+                seed = request.values.get("seed")
+                session.reset(None if seed is None else int(seed))
+                return {wire.OP: "reset", **echo}
+            if request.operation != "infer":
+                raise ServerError(f"Unknown operation {request.operation!r}; known: infer, ping, reset.")
+            loop = asyncio.get_running_loop()
+            result = await loop.run_in_executor(self._executor, self._infer, session, request)
+        except RobolearnError as error:
+            message = str(error)
+        except Exception as error:
+            log.exception("The policy failed.")
+            message = f"The policy failed with {type(error).__name__}: {' '.join(str(error).split())}"
+        else:
+            timing = {"infer_ms": (time.perf_counter() - request.received_s) * 1e3}
+            if previous_total_ms is not None:
+                timing["prev_total_ms"] = previous_total_ms
+            return {**result, "server_timing": timing, **echo}
+        return {wire.ERROR: message, **echo} if request.extended else message
+
+    @staticmethod
+    def _infer(session: Session, request: _Request) -> dict[str, Any]:
+        """Runs in the worker thread."""
+        if request.superseded:
+            return {wire.ERROR: "A newer request of this session replaced this one.", wire.SUPERSEDED: True}
+        deadline_ms = request.values.get(wire.DEADLINE)
+        waited_ms = (time.perf_counter() - request.received_s) * 1e3
+        if deadline_ms is not None and waited_ms > float(deadline_ms):
+            raise ServerError(f"The request waited {waited_ms:.0f} ms, more than its deadline of {deadline_ms:g} ms.")
+        return session.infer(request.values)
+
+
+def run_server(
+    policy: ServablePolicy,
+    options: ServerOptions,
+    make_generator: Callable[[int], Any] | None = None,
+    executor: ThreadPoolExecutor | None = None,
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Serve until SIGINT or SIGTERM. `announce` gets `listening on ws://HOST:PORT` once clients can connect."""
+
+    # the event loop and the inference thread hand over to each other; the default of 5 ms would show in answers
+    sys.setswitchinterval(5e-4)
+
+    async def main() -> None:
+        server = PolicyServer(policy, options, make_generator, executor)
+        address = await server.start()
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        announce(f"listening on {address}")
+        await stopped.wait()
+        await server.stop()
+
+    asyncio.run(main())
+
+
+def token_from_environment(variable: str) -> str | None:
+    """The token clients must send, from an environment variable; None when it is unset or empty."""
+    return os.environ.get(variable) or None
+
+
+def _decode(message: str | bytes) -> _Request:
+    received = time.perf_counter()
+    if isinstance(message, str):
+        return _Request(received_s=received, error="A text frame came; requests are binary msgpack maps.")
+    try:
+        values = wire.unpack(message)
+    except ServerError as error:
+        return _Request(received_s=received, error=str(error))
+    if not isinstance(values, dict):
+        return _Request(received_s=received, error=f"A request is a map, found {type(values).__name__}.")
+    return _Request({str(k): v for k, v in values.items()}, received)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

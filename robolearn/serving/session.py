@@ -1,0 +1,142 @@
+"""What the server does with one client's requests, without any network: check, window, infer, answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from robolearn.control.history import ObservationHistory
+from robolearn.core.errors import FeatureError, ServerError, closest
+from robolearn.core.feature import Feature, Features
+from robolearn.serving import wire
+
+
+class Spec(Protocol):
+    """The part of a `PolicySpec` that serving reads."""
+
+    observation_features: Features
+    action_feature: Feature
+    obs_horizon: int
+    action_horizon: int
+    control_hz: float
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class ServablePolicy(Protocol):
+    """Anything with a spec and a pure `predict_chunk` can be served."""
+
+    @property
+    def spec(self) -> Any: ...
+
+    def predict_chunk(
+        self,
+        observations: dict[str, np.ndarray],
+        goal: Any = None,
+        prefix: np.ndarray | None = None,
+        generator: Any = None,
+    ) -> np.ndarray: ...
+
+
+class Session:
+    """History and noise of one connection.
+
+    A request brings each observation feature either as a window (obs_horizon, *shape), or as one sample
+    (*shape), as openpi's clients do; samples are collected here into the window.
+
+    Args:
+        policy: what computes chunks.
+        make_generator: seed -> the policy's random generator; None for policies without noise.
+        seed: of this session.
+    """
+
+    def __init__(self, policy: ServablePolicy, make_generator: Callable[[int], Any] | None, seed: int):
+        self.policy = policy
+        self.spec: Spec = policy.spec
+        self._make_generator = make_generator
+        self._history = ObservationHistory(self.spec.observation_features, self.spec.obs_horizon)
+        self._windows = {
+            name: dataclasses.replace(feature, shape=(self.spec.obs_horizon, *feature.shape), names=None)
+            for name, feature in self.spec.observation_features.items()
+        }
+        self.reset(seed)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the history; with a seed, restart the noise too."""
+        self._history.clear()
+        if seed is not None:
+            self._generator = self._make_generator(seed) if self._make_generator else None
+
+    def infer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to an inference request: `actions` (H, A) float32 and `policy_timing`.
+
+        Raises FeatureError for observations or a prefix that the policy was not trained on, and ServerError
+        when the policy itself produced something unusable.
+        """
+        observations = self._observations(request)
+        prefix = request.get(wire.PREFIX)
+        if prefix is not None:
+            prefix = self._prefix(prefix)
+        start = time.perf_counter()
+        actions = np.asarray(
+            self.policy.predict_chunk(
+                observations, goal=request.get(wire.GOAL), prefix=prefix, generator=self._generator
+            ),
+            dtype=np.float32,
+        )
+        infer_ms = (time.perf_counter() - start) * 1e3
+        expected = (self.spec.action_horizon, *self.spec.action_feature.shape)
+        if actions.shape != expected:
+            raise ServerError(f"The policy gave actions of shape {actions.shape}, expected {expected}.")
+        if not np.isfinite(actions).all():
+            raise ServerError("The policy gave a non-finite action (NaN or infinity); its weights are damaged.")
+        return {"actions": actions, "policy_timing": {"infer_ms": infer_ms}}
+
+    def _observations(self, request: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        arrays = {name: self._array(request, name) for name in self._windows}
+        singles = [name for name, a in arrays.items() if a.ndim == len(self.spec.observation_features[name].shape)]
+        if not singles:
+            return {name: np.array(self._windows[name].check(a, "request")) for name, a in arrays.items()}
+        if len(singles) < len(arrays):
+            raise FeatureError(
+                f"request: {singles} came as single samples and the others as windows; send all of them the same way."
+            )
+        features = self.spec.observation_features
+        self._history.push({name: features[name].check(a, "request") for name, a in arrays.items()})
+        return self._history.window()
+
+    def _array(self, request: Mapping[str, Any], name: str) -> np.ndarray:
+        if name not in request:
+            sent = [str(key) for key in request if not str(key).startswith("__")]
+            guess = closest(name, sent)
+            hint = f" The closest is {guess!r}." if guess else ""
+            listed = ", ".join(sorted(sent)) or "nothing"
+            raise FeatureError(f"request: feature {name!r} is missing.{hint} Sent: {listed}.")
+        try:
+            return np.asarray(request[name])
+        except ValueError as error:
+            raise FeatureError(f"request: feature {name!r} is not an array: {error}") from error
+
+    def _prefix(self, prefix: Any) -> np.ndarray:
+        array = np.asarray(prefix)
+        width = self.spec.action_feature.shape
+        if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1:] != width or not np.isfinite(array).all():
+            raise FeatureError(
+                f"request: the action prefix has shape {array.shape} and dtype {array.dtype}, expected finite numbers "
+                f"of shape (steps, {width[0]})."
+            )
+        return array.astype(np.float32)
+
+
+def warm_up(policy: ServablePolicy, make_generator: Callable[[int], Any] | None, repeats: int = 5) -> list[float]:
+    """Run inference on zeros before anybody waits for it. Returns the time of each, in ms."""
+    session = Session(policy, make_generator, seed=0)
+    request = {
+        name: np.zeros((session.spec.obs_horizon, *feature.shape), feature.dtype)
+        for name, feature in session.spec.observation_features.items()
+    }
+    return [session.infer(request)["policy_timing"]["infer_ms"] for _ in range(repeats)]

@@ -1,0 +1,1 @@
+"""Teleoperation: operators, the one loop that turns their motion into commands, and recording."""

@@ -1,0 +1,180 @@
+"""The one teleoperation loop. `record` and `teleop` both run it; a clock decides whether in real or simulated time.
+
+One tick, at a declared rate:
+
+    wait -> observe -> device looks and is read -> twist moves the target -> action -> recorded -> applied
+
+Time stamps are seconds on the session's clock since the first recorded step, taken when the tick began. With a
+`VirtualClock` that is simulated time; with a `MonotonicClock` it is when things really happened, late ticks
+included. While the operator has paused, the arm holds its target and nothing is recorded: time goes on, so the
+stamps show the gap, and the pause is listed in the result, so that readers can tell it from lost steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from robolearn.core.clock import Clock, Ticker
+from robolearn.core.provenance import wall_time
+from robolearn.hardware.arms.protocol import Command
+from robolearn.hardware.input.protocol import Event, InputDevice, Motion
+from robolearn.teleop.integrator import Leash, TargetIntegrator
+from robolearn.teleop.target import TeleopTarget
+
+ENDINGS = (Event.SAVE, Event.DISCARD, Event.STOP)
+
+
+@dataclass
+class Episode:
+    """What is known about an episode, while it runs and after it.
+
+    Attributes:
+        init_state: start state it was given.
+        started_at: wall-clock time, for people.
+        ending: SAVE, DISCARD or STOP; STOP also when the session was told to stop from outside.
+        steps: recorded steps.
+        duration_s: time stamp of the last recorded step.
+        pauses: (start, length) in seconds of each pause, on the same axis as the time stamps.
+        late_ticks, skipped_ticks: recorded ticks that began late, and due times that passed without a tick.
+        success: what the target says at the end; None where nothing measures it.
+        mark: what the operator said: True, False or None.
+        paused, waiting: the operator has the clutch down; the first motion has not come yet.
+    """
+
+    init_state: int
+    started_at: str = ""
+    ending: Event = Event.STOP
+    steps: int = 0
+    duration_s: float = 0.0
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+    late_ticks: int = 0
+    skipped_ticks: int = 0
+    success: bool | None = None
+    mark: bool | None = None
+    paused: bool = False
+    waiting: bool = False
+
+    @property
+    def recorded_s(self) -> float:
+        """Time from the first to the last recorded step, pauses left out."""
+        return self.duration_s - sum(length for _, length in self.pauses)
+
+    @property
+    def rate_hz(self) -> float:
+        """Measured rate of the recorded steps; 0 before the second step."""
+        return (self.steps - 1) / self.recorded_s if self.steps > 1 and self.recorded_s > 0 else 0.0
+
+    @property
+    def succeeded(self) -> bool | None:
+        """The operator's mark where there is one, else what the target says."""
+        return self.success if self.mark is None else self.mark
+
+
+class Recorder:
+    """Where the steps of an episode go. The base class keeps nothing."""
+
+    def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
+        """One aligned step: observation and the action given in it."""
+
+
+class TeleopSession:
+    """Runs episodes.
+
+    Args:
+        target, device, clock: what is driven, by whom, in which time.
+        rate_hz: ticks per second.
+        recorder: is given every step.
+        on_tick: called once a tick with the episode so far, the measured pose and the target pose.
+        should_stop: asked once a tick; True ends the session as if the operator had.
+    """
+
+    def __init__(
+        self,
+        target: TeleopTarget,
+        device: InputDevice,
+        clock: Clock,
+        rate_hz: float,
+        recorder: Recorder | None = None,
+        on_tick: Callable[[Episode, Command, Command], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        leash: Leash | None = None,
+    ):
+        self._target = target
+        self._device = device
+        self._clock = clock
+        self._ticker = Ticker(clock, rate_hz)
+        self._integrator = TargetIntegrator(*target.workspace_m, leash)
+        self._recorder = recorder or Recorder()
+        self._on_tick = on_tick
+        self._should_stop = should_stop
+
+    def run_episode(self, init_state: int) -> Episode:
+        """Run until the operator saves, discards or stops. The device must be connected.
+
+        For a device held by a person, recording begins with the first motion: nobody's hand is ready when the
+        scene has just been reset.
+        """
+        target, device, ticker = self._target, self._device, self._ticker
+        target.start_episode(init_state)
+        device.start_episode(init_state)
+        episode = Episode(init_state, started_at=wall_time(), waiting=not device.autonomous)
+        self._integrator.start(Command.from_action(target.observe()["observation.state"]))
+        ticker.reset()
+        began_s = self._clock.now()
+        first_step_s = began_s
+        while True:
+            late = ticker.wait() > ticker.tolerance_s
+            now_s = self._clock.now()
+            observation = target.observe()
+            measured = Command.from_action(observation["observation.state"])
+            device.observe(observation, now_s - began_s)
+            motion = device.read()
+            if self._handle_events(motion, episode, now_s - first_step_s) or self._should_stop():
+                break
+            if motion.gripper is not None or motion.twist.any():
+                episode.waiting = False
+            still = episode.paused or episode.waiting
+            command = self._integrator.step(Motion() if still else motion, measured, ticker.period_s)
+            action = command.to_action().astype(np.float32)
+            if not still:
+                if episode.steps == 0:
+                    first_step_s = now_s
+                stamp_s = now_s - first_step_s
+                self._recorder.step(stamp_s, {**observation, "action": action}, target.sim_state())
+                episode.late_ticks += late
+                episode.steps += 1
+                episode.duration_s = stamp_s
+            episode.skipped_ticks = ticker.skipped
+            target.apply(action)
+            episode.success = target.success()
+            if self._on_tick is not None:
+                self._on_tick(episode, measured, command)
+        if episode.paused and episode.pauses:
+            episode.pauses.pop()  # nothing was recorded after it
+        return episode
+
+    def _handle_events(self, motion: Motion, episode: Episode, stamp_s: float) -> bool:
+        """Apply what was pressed; True when that ends the episode. An empty episode cannot be saved."""
+        for event in motion.events:
+            if event is Event.CLUTCH:
+                self._toggle_pause(episode, stamp_s)
+            elif event is Event.SUCCESS or event is Event.FAILURE:
+                episode.mark = event is Event.SUCCESS
+            elif event in ENDINGS and not (event is Event.SAVE and episode.steps == 0):
+                episode.ending = event
+                return True
+        return False
+
+    @staticmethod
+    def _toggle_pause(episode: Episode, stamp_s: float) -> None:
+        episode.paused = not episode.paused
+        if episode.steps == 0:  # before the first step there is no time axis to leave a gap in
+            return
+        if episode.paused:
+            episode.pauses.append((stamp_s, 0.0))
+        else:
+            start_s, _ = episode.pauses.pop()
+            episode.pauses.append((start_s, stamp_s - start_s))

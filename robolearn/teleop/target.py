@@ -1,0 +1,105 @@
+"""What teleoperation drives: a simulated scene now, a physical robot through the same few methods later."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from robolearn.core.errors import ConfigError
+from robolearn.core.feature import Feature, Features
+from robolearn.sim.env import SimEnv
+
+ACTION_SIZE = 10  # position, 6-d rotation, gripper: see `Command.to_action`
+
+
+class TeleopTarget(Protocol):
+    """An arm with its cameras and its task. Observations hold at least `observation.state` in the action's layout."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def observation_features(self) -> Features: ...
+
+    @property
+    def action_feature(self) -> Feature: ...
+
+    @property
+    def workspace_m(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest corner, (3,) each, of the box the TCP may be commanded to, in the base frame."""
+        ...
+
+    def start_episode(self, init_state: int) -> None:
+        """Get ready for an episode; `init_state` picks the start state where that can be picked."""
+        ...
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """The newest observation."""
+        ...
+
+    def apply(self, action: np.ndarray) -> None:
+        """Command `(10,)` float32 for one control period."""
+        ...
+
+    def success(self) -> bool | None:
+        """Whether the task is done now; None where nothing measures it."""
+        ...
+
+    def sim_state(self) -> np.ndarray | None:
+        """(S,) float64 simulator state behind the newest observation; None for a physical robot."""
+        ...
+
+
+class SimTarget:
+    """A `SimEnv` as a teleoperation target: one `apply` is one control step, so between ticks time stands still.
+
+    Raises ConfigError for an environment whose action is not a TCP pose with a gripper.
+    """
+
+    def __init__(self, env: SimEnv):
+        if env.action_feature.shape != (ACTION_SIZE,) or "observation.state" not in env.observation_features:
+            raise ConfigError(
+                f"Environment {env.name!r} takes actions of shape {env.action_feature.shape}; teleoperation needs "
+                f"a TCP pose with gripper, shape ({ACTION_SIZE},), and its measured value in observation.state. "
+                "Try --env put_on_plate."
+            )
+        self.env = env
+        self._observation: dict[str, np.ndarray] = {}
+        self._info: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        return self.env.name
+
+    @property
+    def observation_features(self) -> Features:
+        return self.env.observation_features
+
+    @property
+    def action_feature(self) -> Feature:
+        return self.env.action_feature
+
+    @property
+    def workspace_m(self) -> tuple[np.ndarray, np.ndarray]:
+        unbounded = np.full(3, np.inf)
+        low = getattr(self.env, "workspace_low_m", -unbounded)
+        high = getattr(self.env, "workspace_high_m", unbounded)
+        return np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+
+    def start_episode(self, init_state: int) -> None:
+        self._observation, self._info = self.env.reset(options={"init_state": init_state})
+
+    def observe(self) -> dict[str, np.ndarray]:
+        return self._observation
+
+    def apply(self, action: np.ndarray) -> None:
+        # the operator ends an episode, not the environment's own termination or step limit
+        self._observation, _, _, _, self._info = self.env.step(action)
+
+    def success(self) -> bool | None:
+        success = self._info.get("success")
+        return None if success is None else bool(success)
+
+    def sim_state(self) -> np.ndarray | None:
+        return self.env.sim_state()

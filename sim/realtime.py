@@ -1,0 +1,278 @@
+"""The simulated cell: an environment that runs in real time in a process of its own, like a robot in a room.
+
+    python -m robolearn.sim.realtime --env put_on_plate --name PREFIX
+
+It talks through shared records (`robolearn.core.shared_record`), as an arm's controller would over its bus:
+
+    PREFIX_command   read      position, rotation, gripper, stop: the newest wins; none for too long = hold
+    PREFIX_request   read      reset counter and init_state: put the scene into a start state
+    PREFIX_state     written   observation.state, observation.joint_position, with times, every tick
+    PREFIX_objects   written   observation.environment_state, every tick
+    PREFIX_task      written   success, score, simulated time, which reset they belong to
+
+When it is ready it prints one line of json that describes it (features, workspace, rates) on stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from robolearn.core import config
+from robolearn.core.clock import Clock, MonotonicClock
+from robolearn.core.errors import ConfigError, DeviceError, RobolearnError
+from robolearn.core.feature import Features
+from robolearn.core.process import adopt_parent_from_environment
+from robolearn.core.realtime import no_interruptions, raised_priority
+from robolearn.core.rotation import matrix_to_rot6d
+from robolearn.core.shared_record import SharedRecord
+
+# fields of command and request are laid out by the side that writes them: robolearn.hardware.simulated_cell
+STATE, JOINTS, OBJECTS = "observation.state", "observation.joint_position", "observation.environment_state"
+
+_STAMP_FIELDS = {"time_s": ((), "float64"), "sim_time_s": ((), "float64"), "tick": ((), "int64")}
+_TASK_FIELDS = {
+    "reset": ((), "int64"),
+    "success": ((), "uint8"),
+    "score": ((), "float64"),
+    "sim_time_s": ((), "float64"),
+    "overruns": ((), "int64"),
+    "lost_s": ((), "float64"),
+}
+
+COMMAND_TIMEOUT_S = 0.2
+_DECELERATION_M_S2 = 3.0
+_LONGEST_CATCH_UP_S = 0.05
+
+
+class RealtimeEnv(Protocol):
+    """The pieces of an environment that the cell drives; table-top environments have them."""
+
+    observation_features: Features
+    control_hz: float
+    max_steps: int
+    timestep_s: float
+    workspace_low_m: tuple[float, float, float]
+    workspace_high_m: tuple[float, float, float]
+
+    @property
+    def time_s(self) -> float: ...
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any: ...
+    def set_target(self, action: np.ndarray) -> None: ...
+    def advance(self, substeps: int) -> None: ...
+    def observe(self) -> dict[str, np.ndarray]: ...
+    def task_info(self) -> dict[str, Any]: ...
+
+
+class Cell:
+    """Keeps simulated time level with the clock, and holds the arm when its commands stop.
+
+    Simulated time may fall behind for a moment (another process had the processor); it then catches up by
+    at most 50 ms in one tick. What is behind beyond that is given up and counted: the simulated world simply
+    lost that much real time, it never runs faster to make up for it.
+    """
+
+    def __init__(self, env: RealtimeEnv, clock: Clock, command_timeout_s: float = COMMAND_TIMEOUT_S):
+        self.env = env
+        self.clock = clock
+        self.command_timeout_s = command_timeout_s
+        self.overruns = 0
+        self.lost_s = 0.0
+        self._longest_catch_up = round(_LONGEST_CATCH_UP_S / env.timestep_s)
+        self.reset(0)
+
+    def reset(self, init_state: int) -> None:
+        """Put the scene into a start state and let it begin now."""
+        self.env.reset(options={"init_state": init_state})
+        self.observation = self.env.observe()
+        self._origin_s = self.clock.now() - self.env.time_s
+        self._velocity_m_s = np.zeros(3)
+        self._commanded_at_s: float | None = None
+
+    @property
+    def holding(self) -> bool:
+        """Whether no command is being followed."""
+        return self._commanded_at_s is None
+
+    def command(self, values: Mapping[str, np.ndarray]) -> None:
+        """Follow one command record."""
+        if values["stop"]:
+            self.hold()
+            return
+        rotation = matrix_to_rot6d(values["rotation"])
+        self.env.set_target(np.concatenate([values["position"], rotation, [float(values["gripper"])]]))
+        self._commanded_at_s = self.clock.now()
+
+    def hold(self) -> None:
+        """Come to rest where a constant deceleration from the present velocity ends."""
+        if self.holding:
+            return
+        speed = float(np.linalg.norm(self._velocity_m_s))
+        target = np.array(self.observation[STATE], dtype=np.float64)
+        target[:3] += self._velocity_m_s * speed / (2 * _DECELERATION_M_S2)
+        self.env.set_target(target)
+        self._commanded_at_s = None
+
+    def tick(self) -> None:
+        """Advance simulated time to the clock's."""
+        if self._commanded_at_s is not None and self.clock.now() - self._commanded_at_s > self.command_timeout_s:
+            self.hold()
+        behind = int((self.clock.now() - self._origin_s - self.env.time_s) / self.env.timestep_s + 1e-6)
+        if behind > self._longest_catch_up:
+            lost_s = (behind - self._longest_catch_up) * self.env.timestep_s
+            self._origin_s += lost_s
+            self.lost_s += lost_s
+            self.overruns += 1
+            behind = self._longest_catch_up
+        if behind < 1:
+            return
+        before = self.observation[STATE][:3].astype(np.float64)
+        self.env.advance(behind)
+        self.observation = self.env.observe()
+        self._velocity_m_s = (self.observation[STATE][:3] - before) / (behind * self.env.timestep_s)
+
+    @property
+    def sample_time_s(self) -> float:
+        """Clock time that the present state belongs to."""
+        return self._origin_s + self.env.time_s
+
+
+@dataclasses.dataclass(frozen=True)
+class CellOptions:
+    """Run an environment in real time behind shared records.
+
+    Attributes:
+        env: Environment to run.
+        name: Prefix of the shared records' names.
+        rate_hz: Ticks per second; the environment advances by as many physics steps as fit.
+    """
+
+    env: str
+    name: str
+    rate_hz: float = 250.0
+
+
+class Records:
+    """The cell's side of the shared records."""
+
+    def __init__(self, name: str, observation: Mapping[str, np.ndarray]):
+        def field(feature: str) -> tuple[tuple[int, ...], str]:
+            return observation[feature].shape, observation[feature].dtype.str
+
+        with contextlib.ExitStack() as undo:
+            self.command = undo.enter_context(contextlib.closing(SharedRecord.open(f"{name}_command")))
+            self.request = undo.enter_context(contextlib.closing(SharedRecord.open(f"{name}_request")))
+            self._vectors = {"state": [n for n in (STATE, JOINTS) if n in observation]}
+            if OBJECTS in observation:
+                self._vectors["objects"] = [OBJECTS]
+            self._written = {
+                part: undo.enter_context(
+                    contextlib.closing(
+                        SharedRecord.create(f"{name}_{part}", {**{f: field(f) for f in names}, **_STAMP_FIELDS})
+                    )
+                )
+                for part, names in self._vectors.items()
+            }
+            self._task = undo.enter_context(contextlib.closing(SharedRecord.create(f"{name}_task", _TASK_FIELDS)))
+            self._undo = undo.pop_all()
+
+    def publish(self, cell: Cell, tick: int) -> None:
+        stamp = {"time_s": cell.sample_time_s, "sim_time_s": cell.env.time_s, "tick": tick}
+        for part, names in self._vectors.items():
+            self._written[part].write(**{n: cell.observation[n] for n in names}, **stamp)
+
+    def publish_task(self, cell: Cell, reset: int) -> None:
+        info = cell.env.task_info()
+        self._task.write(
+            reset=reset, success=info["success"], score=info["score"], sim_time_s=cell.env.time_s,
+            overruns=cell.overruns, lost_s=cell.lost_s,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._undo.close()
+
+
+def describe(env: RealtimeEnv) -> dict[str, Any]:
+    """What a driver needs to know, ready for json."""
+    names = [n for n in (STATE, JOINTS, OBJECTS) if n in env.observation_features]
+    return {
+        "features": [env.observation_features[n].to_dict() for n in names],
+        "workspace_low_m": list(env.workspace_low_m),
+        "workspace_high_m": list(env.workspace_high_m),
+        "control_hz": env.control_hz,
+        "max_steps": env.max_steps,
+        "command_timeout_s": COMMAND_TIMEOUT_S,
+    }
+
+
+def run_cell(options: CellOptions) -> None:
+    """Run until SIGTERM. Raises RobolearnError when the environment or its records cannot be opened."""
+    from robolearn.sim.registry import make_env
+
+    env: Any = make_env(options.env)
+    if not hasattr(env, "set_target"):
+        raise ConfigError(f"Environment {options.env!r} cannot run in real time: it takes no targets between steps.")
+    clock = MonotonicClock(spin_s=0.0002)
+    cell = Cell(env, clock)
+    records = Records(options.name, cell.observation)
+    try:
+        records.publish(cell, 0)
+        records.publish_task(cell, 0)
+        print(json.dumps(describe(env)), flush=True)
+        with raised_priority(), no_interruptions():
+            _run(cell, records, clock, 1.0 / options.rate_hz)
+    finally:
+        records.close()
+        env.close()
+
+
+def _run(cell: Cell, records: Records, clock: Clock, period_s: float) -> None:
+    tick, reset, seen = 0, 0, 0
+    due_s = clock.now()
+    while True:
+        due_s = max(due_s + period_s, clock.now())
+        clock.sleep_until(due_s)
+        if records.request.sequence and (found := records.request.read()) and int(found[0]["reset"]) != reset:
+            reset = int(found[0]["reset"])
+            cell.reset(int(found[0]["init_state"]))
+            seen = records.command.sequence  # commands for the scene before are void
+            records.publish_task(cell, reset)
+        if records.command.sequence != seen and (command := records.command.read()):
+            values, seen = command
+            cell.command(values)
+        cell.tick()
+        tick += 1
+        records.publish(cell, tick)
+        if tick % 5 == 0:
+            records.publish_task(cell, reset)
+
+
+def _stop(_number: int, _frame: types.FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def main() -> int:
+    adopt_parent_from_environment()
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that drives us
+    try:
+        run_cell(config.parse(CellOptions, sys.argv[1:], prog="python -m robolearn.sim.realtime"))
+    except DeviceError as error:
+        config.main_stderr(f"error: the simulated cell lost its driver: {error}")
+        return 1
+    except RobolearnError as error:
+        config.main_stderr(f"error: {error}")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

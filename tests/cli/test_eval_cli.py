@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gym_pusht")
+pytest.importorskip("torch")
+
+from robolearn.cli import eval as eval_verb
+from robolearn.cli.main import main
+from robolearn.core.feature import Feature, features
+from robolearn.datasets.normalizer import Normalizer
+from robolearn.policies.checkpoint import make_policy, save_policy
+from robolearn.policies.registry import POLICIES
+from robolearn.policies.spec import PolicySpec
+
+
+def checkpoint(folder, state="observation.state", weight=None):
+    """An untrained behaviour-cloning policy for Push-T that sees the agent's position."""
+    observation, action = Feature(state, (2,)), Feature("action", (2,), kind="action")
+    everything = features([observation, action])
+    corners = np.array([[0, 0], [512, 512]], np.float32)
+    normalizer = Normalizer.fit(dict.fromkeys(everything, corners), everything)
+    spec = PolicySpec(features([observation]), action, obs_horizon=1, action_horizon=4, control_hz=10.0)
+    policy = make_policy("bc", POLICIES.resolve("bc").Config(), spec, normalizer)
+    weights = policy.state_dict()
+    if weight is not None:
+        weights = {name: value * weight for name, value in weights.items()}
+    save_policy(folder, "bc", policy, weights, {"seed": 3, "curve": [{"step": 1}]})
+    return folder
+
+
+def options(policy, output, *more):
+    return ["--policy", str(policy), "--env", "pusht", "--num-episodes", "2", "--max-steps", "6", "--workers", "1",
+            "--init-state", "100000", "--output", str(output), "--num-videos", "0", *more]  # fmt: skip
+
+
+def test_eval_prints_the_episodes_and_both_intervals_and_saves_everything(tmp_path, capsys):
+    arguments = options(checkpoint(tmp_path / "p"), tmp_path / "out", "--num-videos", "1", "--video-camera", "top")
+    assert eval_verb.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "100000" in out
+    assert "100001" in out
+    assert "success 0/2 = 0.000  [0.000, 0.658]  (95 % Wilson)" in out
+    assert "(95 % bootstrap)" in out
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["command"].startswith("robolearn eval --policy ")
+    assert found["policy"]["provenance"] == {"seed": 3}
+    assert found["settings"] == {"seed": 0, "execute": 2, "workers": 1, "max_steps": 6}
+    assert (tmp_path / "out" / "videos" / "start_100000.mp4").is_file()
+    assert (tmp_path / "out" / "config.yaml").is_file()
+
+
+def test_eval_json_is_the_results_file_and_nothing_else(tmp_path, capsys):
+    assert eval_verb.main(options(checkpoint(tmp_path / "p"), tmp_path / "out", "--json")) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "results.json").read_text())
+
+
+def user_sees(capfd, *arguments):
+    """The one line on stderr of a command line that ends with status 2."""
+    assert main(["eval", *map(str, arguments)]) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_a_policy_trained_on_another_feature_is_refused_with_both_names(tmp_path, capfd):
+    line = user_sees(capfd, *options(checkpoint(tmp_path / "p", "observation.statue"), tmp_path / "out"))
+    assert "needs feature 'observation.statue', which environment 'pusht' lacks" in line
+    assert "The closest is 'observation.state'" in line
+
+
+def test_nan_weights_are_reported_with_policy_start_state_and_step(tmp_path, capfd):
+    line = user_sees(capfd, *options(checkpoint(tmp_path / "p", weight=float("nan")), tmp_path / "out"))
+    assert "start state 100000, step 0: predicted a non-finite action" in line
+
+
+def test_an_unknown_camera_names_the_known_ones(tmp_path, capfd):
+    arguments = options(checkpoint(tmp_path / "p"), tmp_path / "out", "--num-videos", "1", "--video-camera", "side")
+    assert "Known: top" in user_sees(capfd, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("--env", "push_t"), "Unknown environment 'push_t'. Did you mean 'pusht'?"),
+        (("--num-episodes", "0"), "--num-episodes must be at least 1, found 0"),
+        (("--execute", "9"), "--execute is 9; the policy predicts chunks of 4 actions"),
+        (("--num-episodes", "many"), "--num-episodes"),
+    ],
+)
+def test_bad_options_are_one_line_errors(tmp_path, capfd, change, words):
+    assert words in user_sees(capfd, *options(checkpoint(tmp_path / "p"), tmp_path / "out"), *change)
+
+
+def test_a_missing_policy_is_a_one_line_error(tmp_path, capfd):
+    assert "no policy at" in user_sees(capfd, *options(Path("/nowhere"), tmp_path)).lower()

@@ -1,0 +1,9 @@
+"""Settings for all tests: property tests are repeatable in CI and have no deadline on a shared machine."""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")

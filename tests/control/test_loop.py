@@ -1,0 +1,183 @@
+import numpy as np
+import pytest
+from scripted_world import CAPABILITIES, HOME, SPEC, ScriptedRobot, ScriptedServer, run, straight_line
+
+from robolearn.control.loop import LoopOptions, check_match
+from robolearn.control.watchdog import State
+from robolearn.core.clock import VirtualClock
+from robolearn.core.errors import ConfigError, DeviceError, FeatureError
+from robolearn.core.feature import Feature, features
+from robolearn.hardware.robot import Robot
+from robolearn.policies.spec import PolicySpec
+
+PERIOD_S = 0.005
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def test_commands_go_out_at_the_declared_rate(clock):
+    robot = ScriptedRobot(clock)
+    record = run(robot, ScriptedServer(clock, straight_line()), 2.0)
+    times, _ = robot.track()
+    np.testing.assert_allclose(np.diff(times), PERIOD_S, atol=1e-9)
+    assert record.duration_s == pytest.approx(2.0)
+    assert record.ticks.late == record.ticks.skipped == 0
+
+
+@pytest.mark.parametrize("latency_s", [0.0, 0.02, 0.12])
+def test_the_arm_is_where_the_actions_say_whatever_the_latency(clock, latency_s):
+    """x(t) = x0 + 0.1 t: a chunk that arrives late loses actions but shifts none."""
+    robot = ScriptedRobot(clock)
+    record = run(robot, ScriptedServer(clock, straight_line(), latency_s), 2.0)
+    for t in (1.0, 1.5, 1.9):
+        assert robot.x_at(t) == pytest.approx(HOME[0] + 0.1 * t, abs=1e-3)
+    assert record.safety_stops == 0
+    dropped_per_chunk = int(latency_s * SPEC.control_hz + 1e-9)
+    assert record.dropped_actions == dropped_per_chunk * len(record.chunks)
+
+
+def test_a_chunk_is_asked_for_when_execute_actions_are_used(clock):
+    server = ScriptedServer(clock, straight_line())
+    run(ScriptedRobot(clock), server, 1.0, execute=4)
+    np.testing.assert_allclose(server.asked, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], atol=PERIOD_S)
+
+
+def test_an_unanswered_request_is_not_doubled(clock):
+    server = ScriptedServer(clock, straight_line(), latency_s=0.15)
+    run(ScriptedRobot(clock), server, 1.0, execute=4)
+    assert np.all(np.diff(server.asked) >= 0.15)
+
+
+def test_when_the_server_falls_silent_the_arm_stops_smoothly_and_goes_on_afterwards(clock):
+    """Silent from 1 s to 5 s. The last chunk ends 0.4 s after its observation, then 0.1 s of gap is bridged."""
+    robot = ScriptedRobot(clock)
+    server = ScriptedServer(clock, straight_line(0.2), down=lambda now: 0.99 < now < 5.0)
+    record = run(robot, server, 7.0)
+    times, positions = robot.track()
+    speed = np.diff(positions[:, 0]) / np.diff(times)
+    acceleration = np.diff(speed) / PERIOD_S
+    assert record.safety_stops == 1
+    assert record.states[State.STOPPED] > 0
+    resting = (times[:-1] > 1.5) & (times[:-1] < 3.0)
+    np.testing.assert_allclose(speed[resting], 0.0, atol=1e-9)
+    gone_quiet = (times[1:-1] > 0.9) & (times[1:-1] < 2.0)
+    assert np.abs(acceleration[gone_quiet]).max() <= 10.0 + 1e-6  # the limiter's, not a jump
+    assert len(robot.stops) == 2  # once when it had held long enough, once at the end
+    assert robot.x_at(6.5) == pytest.approx(HOME[0] + 0.2 * 6.5, abs=2e-3)
+
+
+def test_chunks_that_are_not_finite_are_refused_and_counted(clock):
+    def policy(t_obs):
+        chunk = straight_line()(t_obs)
+        if 0.5 < t_obs < 2.0:
+            chunk[2, 4] = np.nan
+        return chunk
+
+    robot = ScriptedRobot(clock)
+    record = run(robot, ScriptedServer(clock, policy), 3.0)
+    assert record.refused_chunks > 0
+    assert record.safety_stops == 1
+    assert all(np.isfinite(c.to_action()).all() for _, c in robot.commands)
+    assert robot.x_at(2.9) == pytest.approx(HOME[0] + 0.29, abs=2e-3)
+
+
+def test_only_bad_chunks_never_move_the_arm(clock):
+    robot = ScriptedRobot(clock)
+    record = run(robot, ScriptedServer(clock, lambda t: np.full((8, 10), np.nan)), 1.0)
+    _, positions = robot.track()
+    assert np.ptp(positions, axis=0).max() == 0
+    assert record.safety_stops == 0
+    assert record.states[State.RUNNING] == 0
+
+
+def test_a_server_slower_than_its_chunks_is_counted(clock):
+    record = run(ScriptedRobot(clock), ScriptedServer(clock, straight_line(), latency_s=0.5), 3.0)
+    assert record.late_chunks == len(record.chunks) > 0
+    assert record.dropped_actions == 8 * len(record.chunks)
+
+
+def test_an_episode_ends_when_the_task_has_stayed_solved(clock):
+    robot = ScriptedRobot(clock, goal_x=HOME[0] + 0.1)  # reached at 1 s
+    record = run(robot, ScriptedServer(clock, straight_line()), 10.0)
+    assert record.success
+    assert record.duration_s == pytest.approx(1.25, abs=0.05)
+    assert record.score == 0.5
+
+
+def test_a_task_solved_for_a_moment_only_is_no_success(clock):
+    robot = ScriptedRobot(clock)
+    robot.outcome = lambda: type("O", (), {"success": 0.5 < clock.now() < 0.7, "score": 0.0})()  # type: ignore[method-assign]
+    assert not run(robot, ScriptedServer(clock, straight_line()), 2.0).success
+
+
+def test_the_arm_is_at_rest_when_an_episode_ends(clock):
+    robot = ScriptedRobot(clock)
+    run(robot, ScriptedServer(clock, straight_line(0.3)), 1.0)
+    _, positions = robot.track()
+    last_step = np.linalg.norm(positions[-1] - positions[-2])
+    assert last_step <= 3.0 * PERIOD_S**2 + 1e-9  # one tick of the braking deceleration
+    assert len(robot.stops) == 1
+
+
+@pytest.mark.parametrize("failure", [DeviceError("The arm has ended."), KeyboardInterrupt()])
+def test_whatever_ends_an_episode_stops_the_arm(clock, failure):
+    robot = ScriptedRobot(clock)
+
+    def fail(now_s):
+        if now_s > 0.5:
+            raise failure
+
+    robot.on_read = fail
+    with pytest.raises(type(failure)):
+        run(robot, ScriptedServer(clock, straight_line()), 2.0)
+    assert len(robot.stops) == 1
+
+
+def test_a_late_tick_does_not_make_the_arm_jump(clock):
+    robot = ScriptedRobot(clock)
+    robot.on_read = lambda now_s: clock.advance(0.3) if 0.999 < now_s < 1.001 else None
+    record = run(robot, ScriptedServer(clock, straight_line(0.2)), 2.0)
+    _times, positions = robot.track()
+    longest_step = np.abs(np.diff(positions[:, 0])).max()
+    assert record.ticks.skipped == 59
+    assert longest_step <= CAPABILITIES.max_speed_m_s * 4 * PERIOD_S
+
+
+def composed(width: int = 10, rate_hz: float = 250.0) -> Robot:
+    class Arm:
+        capabilities = CAPABILITIES
+        observation_features = features([Feature("observation.state", (10,))])
+
+    return Robot("test", Arm(), (), None)  # type: ignore[arg-type]
+
+
+def spec(name: str = "observation.state", width: int = 10) -> PolicySpec:
+    return PolicySpec(features([Feature(name, (10,))]), Feature("action", (width,), kind="action"), 2, 8, 20.0)
+
+
+def test_half_of_the_chunk_is_executed_by_default():
+    assert check_match(SPEC, composed(), LoopOptions()) == 4
+    assert check_match(SPEC, composed(), LoopOptions(execute=8)) == 8
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "error", "message"),
+    [
+        (
+            spec("observation.stat"),
+            LoopOptions(),
+            FeatureError,
+            "'observation.stat', which robot 'test' lacks. The close",
+        ),
+        (spec(width=7), LoopOptions(), FeatureError, r"actions of shape \(7,\); robot 'test' takes TCP poses"),
+        (SPEC, LoopOptions(execute=9), ConfigError, "--execute is 9; this policy's chunks allow 1 to 8"),
+        (SPEC, LoopOptions(rate_hz=10), ConfigError, "10 Hz is below the policy's 20 Hz"),
+        (SPEC, LoopOptions(rate_hz=1000), ConfigError, r"1000 Hz is above what robot 'test' accepts \(250 Hz\)"),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_robot_is_refused(policy, options, error, message):
+    with pytest.raises(error, match=message):
+        check_match(policy, composed(), options)

@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+
+from robolearn.core.errors import FeatureError
+from robolearn.core.feature import Feature, features, require
+
+STATE = Feature("observation.state", (3,), names=("x", "y", "z"), unit="m", frame="base", rate_hz=20.0)
+IMAGE = Feature("observation.images.front", (4, 4, 3), "uint8", "image")
+
+
+def test_a_matching_value_is_returned_as_it_is():
+    value = np.ones(3, np.float32)
+    assert STATE.check(value) is value
+
+
+def test_doubles_are_converted_to_the_declared_float():
+    assert STATE.check([0.5, 1.0, 2.0]).dtype == np.float32
+
+
+def test_a_wrong_shape_is_named_with_both_shapes():
+    with pytest.raises(FeatureError) as error:
+        STATE.check(np.zeros(4, np.float32), where="record")
+    assert str(error.value) == "record: feature 'observation.state' has shape (4,), expected (3,)."
+
+
+def test_floats_do_not_become_pixels():
+    with pytest.raises(FeatureError, match=r"has dtype float64, expected uint8"):
+        IMAGE.check(np.zeros((4, 4, 3)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_named_by_its_element(bad):
+    with pytest.raises(FeatureError, match=rf"non-finite value \({bad}\) at y"):
+        STATE.check(np.array([0, bad, 0], np.float32))
+
+
+def test_an_overflow_on_conversion_is_not_finite_either():
+    with np.errstate(over="ignore"), pytest.raises(FeatureError, match="non-finite"):
+        STATE.check(np.array([1e300, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("feature", [STATE, IMAGE])
+def test_a_feature_survives_json(feature):
+    assert Feature.from_dict(json.loads(json.dumps(feature.to_dict()))) == feature
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"shape": (2,), "names": ("x",)}, "one per element"),
+        ({"shape": (0,)}, "at least 1"),
+        ({"shape": (1,), "kind": "smell"}, "expected one of"),
+        ({"shape": (1,), "dtype": "float33"}, "expected a numpy dtype"),
+    ],
+)
+def test_a_feature_that_makes_no_sense_is_refused(fields, message):
+    with pytest.raises(FeatureError, match=message):
+        Feature("observation.state", **fields)
+
+
+@pytest.mark.parametrize(
+    "mapping", [{"name": "a"}, {"name": "a", "shape": [1], "colour": "red"}, {"name": "a", "shape": 3}]
+)
+def test_a_mapping_that_describes_no_feature_is_refused(mapping):
+    with pytest.raises(FeatureError, match="does not describe a feature"):
+        Feature.from_dict(mapping)
+
+
+def test_a_feature_declared_twice_is_refused():
+    with pytest.raises(FeatureError, match=r"'observation\.state' is declared twice"):
+        features([STATE, STATE])
+
+
+def test_require_accepts_more_than_is_needed():
+    require({STATE.name: STATE}, features([STATE, IMAGE]), "the policy", "the robot")
+
+
+def test_require_names_a_missing_feature_and_the_closest():
+    with pytest.raises(FeatureError) as error:
+        require({"observation.images.frnt": IMAGE}, features([STATE, IMAGE]), "the policy", "the robot")
+    assert str(error.value) == (
+        "the policy needs feature 'observation.images.frnt', which the robot lacks. The closest is "
+        "'observation.images.front'. It has: observation.images.front, observation.state."
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (Feature(STATE.name, (4,)), r"of shape \(3,\); the robot gives shape \(4,\)"),
+        (Feature(STATE.name, (3,), "float64"), "of dtype float32; the robot gives dtype float64"),
+        (Feature(STATE.name, (3,), names=("z", "y", "x")), r"to be \['x', 'y', 'z'\]; the robot gives \['z'"),
+    ],
+)
+def test_require_names_what_differs(found, message):
+    with pytest.raises(FeatureError, match=message):
+        require({STATE.name: STATE}, {found.name: found}, "the policy", "the robot")

@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robolearn.core.feature import Feature, Features, features
+from robolearn.datasets.writer import DatasetWriter
+
+SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+class SmallWorld:
+    """A world with two low-dimensional features and a camera whose values count up with the step."""
+
+    features: Features = features(
+        [
+            Feature("observation.state", (2,), names=("x", "y"), unit="m", frame="base"),
+            Feature("action", (2,), kind="action"),
+            Feature("observation.images.front", (24, 32, 3), "uint8", "image"),
+        ]
+    )
+
+    @staticmethod
+    def image(step: int, height: int = 24, width: int = 32) -> np.ndarray:
+        """A picture that JPEG likes: red grows downwards, green to the right, blue with the step."""
+        rows, columns = np.mgrid[0:height, 0:width]
+        blue = np.full_like(rows, (40 * step) % 256)
+        return np.stack([rows * 255 // height, columns * 255 // width, blue], axis=-1).astype(np.uint8)
+
+    @classmethod
+    def values(cls, step: int) -> dict[str, np.ndarray]:
+        return {
+            "observation.state": np.array([step, -step], np.float32),
+            "action": np.array([step + 0.5, 1.0], np.float32),
+            "observation.images.front": cls.image(step),
+        }
+
+    @classmethod
+    def start(cls, writer: DatasetWriter, length: int, first: int = 0, sim: bool = False) -> None:
+        """Record `length` steps at 10 Hz, counting up from `first`, and leave the episode pending."""
+        writer.start_episode()
+        for k in range(length):
+            state = np.array([0.1 * k, first + k]) if sim else None
+            writer.append(0.1 * k, cls.values(first + k), state)
+
+    @classmethod
+    def record(cls, writer: DatasetWriter, length: int, first: int = 0, sim: bool = False, **metadata: object) -> int:
+        cls.start(writer, length, first, sim)
+        return writer.commit({"task": "count", **metadata})
+
+
+@pytest.fixture
+def world() -> type[SmallWorld]:
+    return SmallWorld
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a dataset of episodes of the given lengths, values counting up over all of them; returns its path."""
+
+    def make(*lengths: int, name: str = "small.zarr", sim: bool = False) -> Path:
+        path = tmp_path / name
+        with DatasetWriter.create(path, SmallWorld.features, fps=10, metadata={"robot": "none"}) as writer:
+            for index, length in enumerate(lengths):
+                SmallWorld.record(writer, length, first=sum(lengths[:index]), sim=sim)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the real data in {SHARED_DATA}")
+    return SHARED_DATA

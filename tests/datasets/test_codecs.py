@@ -1,0 +1,53 @@
+import numcodecs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from robolearn.core.errors import DatasetError
+from robolearn.datasets.codecs import JpegCodec, PngCodec, codec_from_config
+
+
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=9).map(lambda s: (*s, 3))))
+def test_png_is_lossless_for_colour(image):
+    assert (PngCodec().decode(PngCodec().encode(image)) == image).all()
+
+
+@given(hnp.arrays(np.uint16, (5, 7), elements=st.integers(0, 65535)))
+def test_png_is_lossless_for_depth(depth):
+    decoded = PngCodec().decode(PngCodec().encode(depth))
+    assert decoded.dtype == np.uint16
+    assert (decoded == depth).all()
+
+
+def test_jpeg_keeps_channel_order_and_full_chroma():
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[:, ::2] = (255, 0, 0)
+    image[:, 1::2] = (0, 0, 255)
+    decoded = JpegCodec(95).decode(JpegCodec(95).encode(image)).astype(int)
+    assert np.abs(decoded - image).max() < 40  # 4:2:0 would blur red and blue columns into purple, 127 off
+    halved = JpegCodec(95, "420")
+    assert np.abs(halved.decode(halved.encode(image)).astype(int) - image).max() > 100
+
+
+def test_jpeg_loss_is_small_on_smooth_pictures(world):
+    image = world.image(3, 96, 96)
+    for encode_as in (image, image[None]):
+        decoded = JpegCodec(95).decode(JpegCodec(95).encode(encode_as))
+        mse = np.mean((decoded.astype(float) - image) ** 2)
+        assert 10 * np.log10(255**2 / mse) > 40
+
+
+def test_plain_numcodecs_finds_our_codecs_by_imagecodecs_ids(world):
+    data = JpegCodec().encode(world.image(0))
+    config = {"id": "imagecodecs_jpeg", "level": 95, "subsampling": "444", "optimize": None, "smoothing": None}
+    assert (numcodecs.get_codec(config).decode(data) == JpegCodec().decode(data)).all()
+    assert codec_from_config(JpegCodec(80).get_config()).level == 80
+
+
+@pytest.mark.parametrize("codec", [JpegCodec(), PngCodec()])
+@pytest.mark.parametrize("damage", [lambda b: b[:-7], lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" + b])
+def test_damaged_images_are_refused(world, codec, damage):
+    with pytest.raises(DatasetError, match="bytes of an image"):
+        codec.decode(damage(codec.encode(world.image(1))))

@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from robolearn.core.errors import CheckpointError, ConfigError, DatasetError
+from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
+from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.rollout import RolloutConfig
+from robolearn.evaluation.source import PolicySource
+from robolearn.evaluation.video import VideoConfig
+
+HERE = Path(__file__).parent
+SOURCE = PolicySource(factory="tiny_world:make_policy")
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        config = EvaluationConfig(
+            "tiny_line", 4, init_state=2, rollout=RolloutConfig(max_steps=14), workers=1, num_videos=2,
+            video=VideoConfig(width=64, height=48, hold_s=0.1),
+        )  # fmt: skip
+        return evaluate(SOURCE, config, folder, command="robolearn eval ..."), folder
+
+
+def test_results_count_successes_with_the_wilson_interval(evaluated):
+    results, _ = evaluated
+    # start states 2 to 5 need 12 to 15 steps, and 14 are allowed
+    assert [e.success for e in results.episodes] == [True, True, True, False]
+    assert results.successes == 3
+    assert (results.success.value, results.success.n) == (0.75, 4)
+    assert results.score.value == pytest.approx((3 + 0.9) / 4, abs=1e-6)
+
+
+def test_the_file_holds_everything_needed_to_repeat_and_to_check(evaluated):
+    results, folder = evaluated
+    found = json.loads((folder / "results.json").read_text())
+    assert found["success"]["k"] == 3
+    assert found["success"]["interval"] == [results.success.low, results.success.high]
+    assert found["init_states"] == [2, 3, 4, 5]
+    assert found["settings"] == {"seed": 0, "execute": 2, "workers": 1, "max_steps": 14}
+    assert found["environment"]["name"] == "tiny_line"
+    assert found["environment"]["scene_version"] == "1"
+    assert found["policy"]["source"] == "tiny_world:make_policy"
+    assert found["policy"]["spec"]["action_horizon"] == 4
+    assert {"versions", "machine", "date", "git_revision"} <= set(found["provenance"])
+    assert [e["steps"] for e in found["episodes"]] == [12, 13, 14, 14]
+
+
+def test_the_first_start_states_are_filmed_whatever_their_outcome(evaluated):
+    results, folder = evaluated
+    assert [e.video for e in results.episodes] == ["videos/start_000002.mp4", "videos/start_000003.mp4", None, None]
+    assert all((folder / e.video).stat().st_size > 500 for e in results.episodes if e.video)
+
+
+def test_results_read_back_equal(evaluated):
+    results, folder = evaluated
+    assert EvaluationResults.load(folder).episodes == results.episodes
+    assert EvaluationResults.load(folder / "results.json").success == results.success
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no evaluation results at .*robolearn eval"),
+        ('{"format": ', "not readable as evaluation results"),
+        ('{"format": "other"}', "has format 'other', expected 'robolearn.evaluation/1'"),
+        ('{"format": "robolearn.evaluation/1"}', "is damaged: 'policy'"),
+    ],
+)
+def test_missing_or_damaged_results_are_one_line_errors(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(DatasetError, match=message):
+        EvaluationResults.load(tmp_path / "results.json")
+
+
+def test_a_missing_checkpoint_is_an_error_before_workers_start(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no policy at .*/nowhere"):
+        evaluate(PolicySource(tmp_path / "nowhere"), EvaluationConfig("tiny_line"))
+
+
+@pytest.mark.parametrize("option", [{"num_episodes": 0}, {"init_state": -1}, {"workers": 0}])
+def test_impossible_settings_are_refused(option):
+    with pytest.raises(ConfigError, match="at least"):
+        EvaluationConfig("tiny_line", **option)
+
+
+def test_a_policy_source_is_a_directory_or_a_factory():
+    with pytest.raises(ConfigError, match="give one of them"):
+        PolicySource()
+    with pytest.raises(ConfigError, match="'module:attribute'"):
+        PolicySource(factory="no_colon")

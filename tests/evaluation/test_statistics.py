@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robolearn.core.errors import ConfigError
+from robolearn.evaluation.statistics import bootstrap_mean, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("successes", "low", "high"),
+    [(45, 0.786, 0.957), (50, 0.929, 1.0), (0, 0.0, 0.071)],
+)
+def test_wilson_interval_of_50_trials_matches_published_values(successes, low, high):
+    estimate = wilson_interval(successes, 50)
+    assert estimate.value == successes / 50
+    assert round(estimate.low, 3) == low
+    assert round(estimate.high, 3) == high
+
+
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_bounds_solve_the_score_equation(counts):
+    successes, trials = counts
+    z = 1.959963984540054
+    estimate = wilson_interval(successes, trials)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    for bound in (estimate.low, estimate.high):
+        assert trials * (estimate.value - bound) ** 2 == pytest.approx(z**2 * bound * (1 - bound), abs=1e-9)
+
+
+@given(st.integers(0, 40))
+def test_wilson_interval_of_failures_mirrors_that_of_successes(successes):
+    a, b = wilson_interval(successes, 40), wilson_interval(40 - successes, 40)
+    assert a.low == pytest.approx(1 - b.high, abs=1e-12)
+
+
+def test_more_confidence_widens_the_wilson_interval():
+    narrow, wide = wilson_interval(30, 50, 0.8), wilson_interval(30, 50, 0.99)
+    assert wide.low < narrow.low < 0.6 < narrow.high < wide.high
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5)])
+def test_impossible_counts_are_refused(successes, trials):
+    with pytest.raises(ConfigError, match=f"{successes} successes of {trials} trials"):
+        wilson_interval(successes, trials)
+
+
+def test_bootstrap_interval_agrees_with_the_normal_approximation_for_many_values():
+    values = np.random.default_rng(7).normal(0.7, 0.2, size=400)
+    estimate = bootstrap_mean(values)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert estimate.value == pytest.approx(values.mean())
+    assert estimate.low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert estimate.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_bootstrap_of_two_values_ends_at_those_values():
+    # a quarter of the resamples hold only one of the values, so both are beyond the 2.5 % tails
+    estimate = bootstrap_mean([0.0, 1.0])
+    assert (estimate.low, estimate.value, estimate.high) == (0.0, 0.5, 1.0)
+
+
+def test_bootstrap_depends_on_its_seed_only():
+    values = np.linspace(0, 1, 23) ** 2
+    assert bootstrap_mean(values, seed=3) == bootstrap_mean(list(values), seed=3)
+    assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
+
+
+@pytest.mark.parametrize("values", [[], [0.2, float("nan")], [[0.1]]])
+def test_bootstrap_refuses_what_has_no_mean(values):
+    with pytest.raises(ConfigError, match="at least one value and finite"):
+        bootstrap_mean(values)
+
+
+def test_confidence_outside_zero_to_one_is_refused():
+    with pytest.raises(ConfigError, match=r"between 0 and 1, found 95"):
+        wilson_interval(1, 2, confidence=95)

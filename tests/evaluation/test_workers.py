@@ -1,0 +1,127 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from robolearn.core.errors import FeatureError, MissingDependencyError, RobolearnError
+from robolearn.core.feature import Feature, features
+from robolearn.evaluation.source import PolicySource
+from robolearn.evaluation.workers import RolloutJob, image_options, run_episodes
+from robolearn.policies.spec import PolicySpec
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+def job(**policy):
+    return RolloutJob(PolicySource(factory="tiny_world:make_policy", options=policy), "tiny_line")
+
+
+def test_results_do_not_depend_on_the_number_of_workers():
+    init_states = [7, 0, 3, 12, 5, 1]
+    one, report = run_episodes(job(noise=0.08), init_states, workers=1)
+    two, _ = run_episodes(job(noise=0.08), init_states, workers=2)
+    assert [e.init_state for e in one] == init_states
+    assert one == two  # bit for bit, timing aside
+    assert len({e.final_score for e in one}) > 1  # there was something to differ in
+    assert (report.execute, report.scene_version, report.max_steps) == (2, "1", 40)
+
+
+def test_every_episode_is_reported_as_it_ends():
+    seen = []
+    run_episodes(job(), [0, 1, 2], workers=2, on_episode=lambda e: seen.append(e.init_state))
+    assert sorted(seen) == [0, 1, 2]
+
+
+def test_a_users_error_keeps_its_kind_and_names_the_start_state():
+    with pytest.raises(FeatureError, match=r"^policy 'tiny_world:make_policy', start state 4, step 0: .*non-finite"):
+        run_episodes(job(fault="nan", fault_at=4), [0, 4], workers=1)
+
+
+def test_an_unexpected_exception_becomes_one_line_with_its_traceback_as_the_cause():
+    with pytest.raises(
+        RobolearnError, match=r"^Evaluation failed at start state 2: KeyError: 'no such layer'$"
+    ) as caught:
+        run_episodes(job(fault="bug", fault_at=2), [0, 2], workers=1)
+    assert "in predict_chunk" in str(caught.value.__cause__)
+
+
+def test_a_worker_that_dies_names_the_start_state_it_was_at():
+    with pytest.raises(RobolearnError, match="worker died at start state 3 with exit status 9"):
+        run_episodes(job(fault="die", fault_at=3), [0, 3], workers=1)
+
+
+def test_a_policy_that_cannot_be_loaded_is_an_error_before_any_episode():
+    with pytest.raises(RobolearnError, match=r"factory 'tiny_world:nothing' cannot be imported"):
+        run_episodes(RolloutJob(PolicySource(factory="tiny_world:nothing"), "tiny_line"), [0], workers=1)
+
+
+def test_the_environment_is_asked_for_the_cameras_the_policy_looks_through():
+    images = [Feature(f"observation.images.{c}", (84, 84, 3), "uint8", "image") for c in ("front", "wrist")]
+    action = Feature("action", (2,), kind="action")
+    state = Feature("observation.state", (2,))
+    assert image_options(PolicySpec(features([state, *images]), action, 1, 4, 10.0)) == {
+        "cameras": ("front", "wrist"), "image_size": 84,
+    }  # fmt: skip
+    assert image_options(PolicySpec(features([state]), action, 1, 4, 10.0)) == {}
+
+
+def test_missing_rendering_is_explained_with_the_way_around_it(tmp_path):
+    blind = replace(job(), env_options={"can_render": False}, videos=frozenset({0}), video_folder=tmp_path)
+    with pytest.raises(
+        MissingDependencyError, match="^start state 0: Nothing can render.*without videos: --num-videos 0"
+    ):
+        run_episodes(blind, [0], workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+PARENT = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+from robolearn.evaluation.source import PolicySource
+from robolearn.evaluation.workers import RolloutJob, run_episodes
+if __name__ == "__main__":
+    source = PolicySource(factory="tiny_world:make_policy", options=dict(fault="hang", fault_at=1))
+    try:
+        run_episodes(RolloutJob(source, "tiny_line"), [0, 1, 1], 2, lambda e: print("ready", flush=True))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_worker_outlives_an_interrupted_or_killed_parent(tmp_path, number, status):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert parent.stdout.readline() == "ready\n"
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    assert len(children) >= 2
+    if number == signal.SIGINT:
+        os.killpg(parent.pid, number)  # as a terminal does: to the workers as well
+    else:
+        parent.kill()
+    assert parent.wait(30) == status
+    assert "Traceback" not in parent.stderr.read()
+    deadline = time.monotonic() + 10
+    while (alive := [c for c in children if _running(c)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive == []
+
+
+def _running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,105 @@
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from arm_contract import *  # noqa: F403
+
+from robolearn.core.errors import ConfigError, DeviceError
+from robolearn.hardware.arms.registry import ARMS
+from robolearn.hardware.arms.simulated import SimulatedArm
+from robolearn.hardware.robot import Robot, make_robot
+from robolearn.hardware.simulated_cell import SimulatedCell
+
+pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
+
+
+@pytest.fixture
+def arm() -> Iterator[SimulatedArm]:
+    made = SimulatedArm(SimulatedCell("put_on_plate"))
+    yield made
+    made.disconnect()
+
+
+@pytest.fixture
+def robot() -> Iterator[Robot]:
+    made = make_robot("sim:put_on_plate")
+    made.connect()
+    yield made
+    made.disconnect()
+
+
+def test_the_registry_names_the_driver():
+    assert ARMS.resolve("simulated") is SimulatedArm
+
+
+def test_a_robot_merges_its_devices(robot):
+    sample = robot.read()
+    assert {"observation.state", "observation.joint_position", "observation.environment_state"} == set(sample.values)
+    assert set(robot.observation_features) == set(sample.values)
+    assert 0 <= time.monotonic() - sample.host_time_s < 0.2
+
+
+def test_prepare_gives_the_same_scene_for_the_same_start_state(robot):
+    seen = []
+    for init_state in (3, 4, 3):
+        robot.prepare(init_state)
+        time.sleep(0.02)
+        seen.append(robot.read().values["observation.environment_state"])
+    assert seen[0] == pytest.approx(seen[2], abs=1e-3)
+    assert seen[0] != pytest.approx(seen[1], abs=1e-3)
+    assert robot.outcome().success is False
+
+
+def test_simulated_time_is_real_time(robot):
+    first, start = robot.read(), time.monotonic()
+    time.sleep(1.0)
+    second, elapsed = robot.read(), time.monotonic() - start
+    assert second.device_time_s - first.device_time_s == pytest.approx(elapsed, abs=0.1)
+
+
+def test_a_cell_that_dies_is_a_device_error(robot):
+    robot.scene.process.kill()
+    robot.scene.process.wait()
+    for act in (robot.read, robot.stop, robot.outcome, lambda: robot.prepare(0)):
+        with pytest.raises(DeviceError, match="simulated cell has ended"):
+            act()
+
+
+def test_a_cell_that_hangs_is_noticed_when_its_scene_is_reset(robot):
+    os.kill(robot.scene.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DeviceError, match="did not reset its scene within 0.2 s"):
+            robot.scene.prepare(1, timeout_s=0.2)
+    finally:
+        os.kill(robot.scene.process.pid, signal.SIGCONT)
+
+
+def test_disconnecting_leaves_no_process_and_no_shared_memory(robot):
+    process, name = robot.scene.process, robot.scene.name
+    robot.disconnect()
+    assert process.returncode == 0
+    assert not list(Path("/dev/shm").glob(f"{name}*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sim:put_on_plat", "Unknown environment 'put_on_plat'. Did you mean 'put_on_plate'"),
+        ("sim:pusht", "'pusht' cannot run in real time"),
+    ],
+)
+def test_a_cell_that_cannot_start_says_why(name, message):
+    robot = make_robot(name)
+    with pytest.raises(DeviceError, match=message):
+        robot.connect()
+    assert not list(Path("/dev/shm").glob(f"{robot.scene.name}*"))
+
+
+def test_unknown_robots_get_the_closest_name():
+    with pytest.raises(ConfigError, match="Unknown robot 'simm'. Did you mean 'sim'"):
+        make_robot("simm:put_on_plate")
+    with pytest.raises(ConfigError, match="needs an environment; write --robot sim:put_on_plate"):
+        make_robot("sim")

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from tiny_policy_server import HORIZON, TinyPolicy
+
+from robolearn.core.errors import FeatureError, ServerError
+from robolearn.serving.session import Session, warm_up
+
+
+def state(x: float) -> np.ndarray:
+    return np.full(10, x, np.float32)
+
+
+def session(policy: TinyPolicy | None = None, seed: int = 0, noise: bool = False) -> Session:
+    return Session(policy or TinyPolicy(), np.random.default_rng if noise else None, seed)
+
+
+def test_a_window_goes_to_the_policy_as_it_is():
+    policy = TinyPolicy()
+    window = np.stack([state(1), state(2)])
+    answer = session(policy).infer({"observation.state": window})
+    np.testing.assert_array_equal(policy.seen[0]["observation.state"], window)
+    assert answer["actions"].shape == (HORIZON, 10)
+    assert answer["actions"].dtype == np.float32
+    assert answer["policy_timing"]["infer_ms"] >= 0
+
+
+def test_single_samples_are_collected_into_windows():
+    policy = TinyPolicy()
+    served = session(policy)
+    for x in (1, 2, 3):
+        served.infer({"observation.state": state(x)})
+    assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[1, 1], [1, 2], [2, 3]]
+
+
+def test_reset_forgets_the_history():
+    policy = TinyPolicy()
+    served = session(policy)
+    served.infer({"observation.state": state(1)})
+    served.reset()
+    served.infer({"observation.state": state(5)})
+    assert policy.seen[-1]["observation.state"][:, 0].tolist() == [5, 5]
+
+
+def test_noise_is_a_function_of_the_seed():
+    request = {"observation.state": np.zeros((2, 10), np.float32)}
+    first, second, other = session(seed=1, noise=True), session(seed=1, noise=True), session(seed=2, noise=True)
+    a = first.infer(request)["actions"]
+    np.testing.assert_array_equal(a, second.infer(request)["actions"])
+    assert not np.array_equal(a, other.infer(request)["actions"])
+    assert not np.array_equal(a, first.infer(request)["actions"])
+    first.reset(seed=1)
+    np.testing.assert_array_equal(a, first.infer(request)["actions"])
+
+
+def test_the_policy_gets_arrays_it_may_write_to():
+    policy = TinyPolicy()
+    frozen = np.zeros((2, 10), np.float32)
+    frozen.flags.writeable = False
+    seen = []
+    policy.predict_chunk = lambda observations, **_: seen.append(observations) or np.zeros((HORIZON, 10))  # type: ignore[method-assign]
+    session(policy).infer({"observation.state": frozen})
+    assert seen[0]["observation.state"].flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("request_map", "message"),
+    [
+        ({"observation.sate": state(0)}, r"'observation.state' is missing. The closest is 'observation.sate'. Sent"),
+        ({}, "is missing. Sent: nothing"),
+        ({"observation.state": np.zeros(9, np.float32)}, r"has shape \(9,\), expected \(10,\)"),
+        ({"observation.state": np.zeros((3, 10), np.float32)}, r"has shape \(3, 10\), expected \(2, 10\)"),
+        ({"observation.state": np.full(10, np.nan, np.float32)}, "non-finite value"),
+        ({"observation.state": np.full((2, 10), np.inf)}, "non-finite value"),
+        ({"observation.state": "here"}, r"has shape \(\)"),
+        ({"observation.state": np.zeros(10, complex)}, "dtype complex128, expected float32"),
+        ({"observation.state": [[1, 2], [3]]}, "is not an array"),
+    ],
+)
+def test_observations_the_policy_was_not_trained_on_are_named(request_map, message):
+    with pytest.raises(FeatureError, match=message):
+        session().infer(request_map)
+
+
+@pytest.mark.parametrize("prefix", [np.zeros(10), np.zeros((2, 9)), np.full((2, 10), np.nan), "x"], ids=str)
+def test_a_malformed_prefix_is_refused(prefix):
+    with pytest.raises(FeatureError, match="action prefix has shape"):
+        session().infer({"observation.state": state(0), "prefix": prefix})
+
+
+@pytest.mark.parametrize(("fault", "message"), [("nan", "non-finite action"), ("shape", r"shape \(7, 10\)")])
+def test_an_unusable_answer_of_the_policy_is_not_sent(fault, message):
+    with pytest.raises(ServerError, match=message):
+        session(TinyPolicy(fault)).infer({"observation.state": state(0)})
+
+
+def test_warm_up_runs_the_real_shapes():
+    policy = TinyPolicy()
+    assert len(warm_up(policy, None, repeats=2)) == 2
+    assert policy.seen[0]["observation.state"].shape == (2, 10)

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Sets up what `make demo` and `make test` need: Debian libraries, .venv, the versions of constraints.txt.
+# Does nothing, in milliseconds, when that was done before; finishes what an interrupted run left half done.
+# PYTHON=/path/to/python3 chooses the interpreter of a new .venv.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+venv=.venv
+stamp=$venv/.robolearn-stamp
+log=$venv/bootstrap.log
+
+say() { printf 'bootstrap: %s\n' "$*"; }
+fail() { printf 'bootstrap: error: %s\n' "$*" >&2; exit 1; }
+
+fingerprint() {  # of everything that decides what is installed; a moved .venv has wrong paths inside
+    { pwd; cat constraints.txt setup.py pyproject.toml tools/bootstrap.sh; grep '^version' $venv/pyvenv.cfg; } | sha256sum
+}
+is_set_up() { [ -f $stamp ] && [ "$(cat $stamp)" = "$(fingerprint 2>/dev/null)" ]; }
+
+is_set_up && exit 0
+# one at a time; whoever waited finds the work done
+if command -v flock >/dev/null; then
+    exec 9<tools
+    flock 9
+    is_set_up && exit 0
+fi
+
+find_python() {  # constraints.txt is resolved for 3.11, which is therefore asked first
+    local candidate
+    for candidate in "${PYTHON:-}" python3.11 python3 python3.12 python3.13; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+python=$(find_python) || fail "Python 3.11 or newer was not found. Install it, or set PYTHON=/path/to/python3.11."
+
+# --- Debian packages: library or header -> package ----------------------------------------------------------
+has_library() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q "$1"; }
+can_build() {  # evdev (robosuite -> pynput -> evdev) has no wheel: it needs a compiler, kernel and Python headers
+    local include
+    include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    printf '#include <linux/input.h>\n#include <Python.h>\n' | cc -E -I"$include" - >/dev/null 2>&1
+}
+needed=() wanted=()
+"$python" -c 'import ensurepip' 2>/dev/null || needed+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")
+can_build || needed+=(gcc libc6-dev linux-libc-dev "libpython$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev")
+while read -r library package; do
+    has_library "$library" || wanted+=("$package")
+done <<'LIBRARIES'
+libOSMesa.so libosmesa6
+libEGL.so.1 libegl1
+libGL.so.1 libgl1
+libusb-1.0.so.0 libusb-1.0-0
+libgthread-2.0.so.0 libglib2.0-0
+libXcursor.so.1 libxcursor1
+libXrandr.so.2 libxrandr2
+libXinerama.so.1 libxinerama1
+libXi.so.6 libxi6
+LIBRARIES
+command -v Xvfb >/dev/null || wanted+=(xvfb)  # the viewer's test only
+
+if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
+    packages="${needed[*]} ${wanted[*]}"
+    line="apt-get update && apt-get install -y --no-install-recommends $(echo $packages)"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing Debian packages: $(echo $packages)"
+        { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages; } \
+            >/tmp/robolearn-apt.log 2>&1 </dev/null || { tail -n 5 /tmp/robolearn-apt.log >&2; say "that failed; by hand: $line"; }
+    else
+        say "system packages are missing. As root, run: $line"
+    fi
+    "$python" -c 'import ensurepip' 2>/dev/null && can_build || fail "cannot go on without: ${needed[*]}"
+fi
+
+# --- the virtual environment --------------------------------------------------------------------------------
+if ! $venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    say "making $venv with $("$python" --version)"
+    "$python" -m venv --clear $venv
+fi
+rm -f $stamp
+
+install() {
+    $venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt "$@" \
+        >$log 2>&1 </dev/null || { tail -n 20 $log >&2; fail "pip install $* failed; all of its output is in $log"; }
+}
+# by its exact pin and before anything that asks for a range: see constraints.txt
+torch=$(grep '^torch==' constraints.txt)
+say "1/2 installing $torch (about a minute)"
+install "$torch" "$(grep '^setuptools==' constraints.txt)"
+say "2/2 installing robolearn and the packages of constraints.txt (a few minutes)"
+install -e '.[all,dev]'
+fingerprint >$stamp.new
+mv $stamp.new $stamp
+say "done; $venv/bin/robolearn doctor shows what is there"
