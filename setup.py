@@ -16,7 +16,7 @@ CORE = [
     "tyro>=1.0",  # core/config.py reads the layout of its error messages
     "rich>=13",
     "msgpack>=1.0.5",  # refuses over-long input by default, and reads timestamps
-    "websockets>=13",  # websockets.sync and websockets.asyncio in their present form
+    "websockets>=15",  # websockets.sync and websockets.asyncio in their present form
     "PyYAML>=6",
     "packaging>=22",  # `robolearn doctor` compares versions with it; zarr brings it anyway
     "safetensors>=0.4.3",  # first with safetensors.numpy that is clean under numpy 2
@@ -45,7 +45,6 @@ EXTRAS = {
         "av>=12",
         "h5py>=3.10",
     ],
-    "report": ["matplotlib>=3.8"],
 }
 EXTRAS["all"] = sorted({requirement for group in EXTRAS.values() for requirement in group})
 EXTRAS["dev"] = [

@@ -45,7 +45,8 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     def _declare(self, observation_features: Features, action_feature: Feature) -> None:
         self.observation_features = observation_features
         self.action_feature = action_feature
-        self.observation_space = gymnasium.spaces.Dict({n: space_of(f) for n, f in observation_features.items()})
+        spaces = gymnasium.spaces.Dict({n: space_of(f) for n, f in observation_features.items()})
+        self.observation_space = spaces  # type: ignore[assignment]  # gymnasium types it as Dict[Any]
         self.action_space = space_of(action_feature)
 
     def check_action(self, action: Any) -> np.ndarray:
@@ -59,6 +60,10 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         if not isinstance(value, int | np.integer) or value < 0:
             raise ConfigError(f"init_state must be an integer of at least 0, found {value!r}.")
         return int(value)
+
+    @abc.abstractmethod
+    def task_info(self) -> dict[str, Any]:
+        """`success`, `mode`, `score` and the task's partial flags, now."""
 
     @abc.abstractmethod
     def sim_state(self) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robolearn.core.registry import Registry
-from robolearn.sim.env import SimEnv
+
+if TYPE_CHECKING:
+    from robolearn.sim.env import SimEnv
 
 ENVIRONMENTS = Registry(
     "environment",

@@ -97,10 +97,6 @@ class TabletopEnv(SimEnv):
     def objects_state(self) -> np.ndarray:
         """Value of `observation.environment_state` now."""
 
-    @abc.abstractmethod
-    def task_info(self) -> dict[str, Any]:
-        """`success`, `mode`, `score` and the task's partial flags, now."""
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

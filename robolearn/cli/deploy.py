@@ -49,7 +49,9 @@ class DeployOptions:
 
 
 def main(argv: list[str]) -> int:
-    options = parse(DeployOptions, argv, prog="robolearn deploy", description=DeployOptions.__doc__ or "")
+    options = parse(
+        DeployOptions, argv, prog="robolearn deploy", description="Run an arm in real time from a policy server."
+    )
     from robolearn.control.deploy import DeployConfig, deploy
     from robolearn.control.loop import LoopOptions
 
@@ -65,8 +67,11 @@ def main(argv: list[str]) -> int:
         token=os.environ.get(options.token_env) or None,
         loop=LoopOptions(rate_hz=options.rate_hz, execute=options.execute),
     )
-    signal.signal(signal.SIGTERM, _terminate)
-    results = deploy(config, None if options.json else _show_episode)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        results = deploy(config, None if options.json else _show_episode)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if options.json:
         print(json.dumps(results, indent=1))
     else:

@@ -10,6 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+# numpy's matrices here are small: a second BLAS thread makes a 6 x 6 solve 5 times slower, 500 times on a busy machine
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from robolearn import __version__
 from robolearn.core.errors import RobolearnError, closest
 from robolearn.core.registry import Registry

@@ -85,13 +85,18 @@ def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> 
     if summary.discarded:
         redone.append(f"{summary.discarded} were discarded")
     text = (
-        f"Recorded {summary.recorded} episodes, {summary.steps} steps at {summary.rate_hz:.2f} Hz with "
+        f"Recorded {_episodes(summary.recorded)}, {summary.steps} steps at {summary.rate_hz:.2f} Hz with "
         f"{summary.late_ticks} late ticks, in {summary.wall_s:.1f} s{''.join('; ' + r for r in redone)}."
     )
-    text += f"\n{summary.total_episodes} episodes are saved in {summary.dataset}"
+    are = "is" if summary.total_episodes == 1 else "are"
+    text += f"\n{_episodes(summary.total_episodes)} {are} saved in {summary.dataset}"
     if summary.stopped is None:
         return text + "."
     return text + f"; continue with: {_command(argv, options.num_episodes - summary.recorded)} --resume"
+
+
+def _episodes(count: int) -> str:
+    return "1 episode" if count == 1 else f"{count} episodes"
 
 
 def _command(argv: list[str], num_episodes: int | None = None) -> str:

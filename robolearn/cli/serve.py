@@ -32,7 +32,12 @@ class ServeOptions:
 
 
 def main(argv: list[str]) -> int:
-    options = parse(ServeOptions, argv, prog="robolearn serve", description=ServeOptions.__doc__ or "")
+    options = parse(
+        ServeOptions,
+        argv,
+        prog="robolearn serve",
+        description="Offer a policy over a websocket that openpi's clients understand.",
+    )
     from concurrent.futures import ThreadPoolExecutor
 
     from robolearn.serving.server import ServerOptions, run_server, token_from_environment

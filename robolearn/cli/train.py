@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 from robolearn.core import config as configuration
 from robolearn.core.errors import ConfigError, unknown_name
@@ -23,13 +24,13 @@ def main(argv: list[str]) -> int:
     command = _command(POLICIES, name)
     as_json = "--json" in options
     options = [o for o in options if o != "--json"]
-    parsed = configuration.parse(command, options, f"robolearn train {name}", "Train a policy by imitation.")
+    parsed: Any = configuration.parse(command, options, f"robolearn train {name}", "Train a policy by imitation.")
 
     from robolearn.training.config import TrainConfig
     from robolearn.training.trainer import train
 
     run = TrainConfig(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(TrainConfig)})
-    result = train(run, name, parsed.policy, quiet=as_json)  # type: ignore[attr-defined]
+    result = train(run, name, parsed.policy, quiet=as_json)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:
@@ -49,5 +50,3 @@ def _command(policies: Registry, name: str) -> type:
         bases=(TrainConfig,),
         frozen=True,
     )
-
-

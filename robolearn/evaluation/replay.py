@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.core.errors import DatasetError
 from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.video import EpisodeVideo, VideoConfig
 from robolearn.sim.env import SimEnv
@@ -154,7 +154,7 @@ def _play(env: SimEnv, dataset: Dataset, episode: int, way: Way, film: EpisodeVi
     env.reset(options=_start_of(dataset.episodes[episode]))
     if way == "states":
         for k, state in enumerate(states):
-            tally.add(env, k, env.set_sim_state(state), task_info(env))
+            tally.add(env, k, env.set_sim_state(state), env.task_info())
     else:
         actions = dataset.array(env.action_feature.name)[steps]
         # a start state that is reproduced exactly keeps what the state does not hold, such as solver warm starts
@@ -169,14 +169,6 @@ def _play(env: SimEnv, dataset: Dataset, episode: int, way: Way, film: EpisodeVi
 def _start_of(record: dict[str, Any]) -> dict[str, Any]:
     """Options of `reset` that rebuild the model an episode was recorded in."""
     return record.get("reset_options") or {"init_state": record.get("init_state") or 0}
-
-
-def task_info(env: SimEnv) -> dict[str, Any]:
-    """`success` and `score` of an environment, now."""
-    info = getattr(env, "task_info", None)
-    if info is None:
-        raise ConfigError(f"Environment {env.name!r} cannot tell whether its task is done in a given state.")
-    return info()
 
 
 class _Tally:

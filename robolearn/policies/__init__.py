@@ -1,1 +1,1 @@
-"""Policies: what they are trained on, their losses and how they sample actions. Nothing here knows a robot or a scene."""
+"""Policies: what they are trained on, their losses and how they sample actions. They know no robot and no scene."""

@@ -29,6 +29,10 @@ class Policy(nn.Module, abc.ABC):
     """
 
     Config: ClassVar[type]
+    _obs_scale: Tensor
+    _obs_offset: Tensor
+    _action_scale: Tensor
+    _action_offset: Tensor
 
     def __init__(self, config: Any, spec: PolicySpec, normalizer: Normalizer):
         super().__init__()

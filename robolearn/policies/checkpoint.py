@@ -1,10 +1,10 @@
 """A policy on disk: a directory of safetensors, yaml and json. Nothing in it can run code when it is read.
 
-    model.safetensors        weights (the averaged ones, where training averages)
-    normalizer.safetensors   statistics of the training data
-    features.json            PolicySpec: features, horizons, rate
-    config.yaml              policy name and its configuration
-    provenance.json          dataset checksum, git revision, versions, seed, training curve
+model.safetensors        weights (the averaged ones, where training averages)
+normalizer.safetensors   statistics of the training data
+features.json            PolicySpec: features, horizons, rate
+config.yaml              policy name and its configuration
+provenance.json          dataset checksum, git revision, versions, seed, training curve
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def save_policy(
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, directory / "model.safetensors")
     policy.normalizer.save(directory / "normalizer.safetensors")
     (directory / "features.json").write_text(json.dumps(policy.spec.to_dict(), indent=2))
-    configuration.save_yaml(
-        {"policy": name, "config": configuration.to_dict(policy.config)}, directory / "config.yaml"
-    )
+    configuration.save_yaml({"policy": name, "config": configuration.to_dict(policy.config)}, directory / "config.yaml")
     (directory / "provenance.json").write_text(json.dumps(provenance, indent=2))
 
 

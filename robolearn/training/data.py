@@ -29,7 +29,9 @@ class WindowBatches:
         batch_size: windows in a batch; smaller datasets give smaller batches.
     """
 
-    def __init__(self, dataset: Dataset, policy: Policy, episodes: Sequence[int], batch_size: int, seed: int):
+    def __init__(
+        self, dataset: Dataset, policy: Policy, episodes: Sequence[int] | np.ndarray, batch_size: int, seed: int
+    ):
         spec = policy.spec
         self._w, self._g = spec.obs_horizon, policy.goal_horizon
         self._observations = list(spec.observation_features)
@@ -45,7 +47,7 @@ class WindowBatches:
         self._lengths = dict.fromkeys(self._observations, self._w)
         horizon = self._w - 1 + spec.action_horizon
         self._sampler = WindowSampler(
-            dataset.episode_ends, horizon, self._w - 1, spec.action_horizon - 1, episodes=list(episodes)
+            dataset.episode_ends, horizon, self._w - 1, spec.action_horizon - 1, episodes=episodes
         )
         if len(self._sampler) == 0:
             raise DatasetError(f"{dataset.path}: no episode is long enough for one window of {horizon} steps.")

@@ -17,9 +17,7 @@ from robolearn.training.ema import Ema
 TENSORS, COUNTERS = "training_state.safetensors", "training_state.json"
 
 
-def save_training_state(
-    directory: Path, policy: Policy, optimizer: torch.optim.Optimizer, ema: Ema, step: int
-) -> None:
+def save_training_state(directory: Path, policy: Policy, optimizer: torch.optim.Optimizer, ema: Ema, step: int) -> None:
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in policy.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}

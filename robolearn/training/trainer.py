@@ -171,7 +171,9 @@ class Trainer:
     def _prepare_output(self) -> None:
         folder = self.config.output
         if (folder / "checkpoints" / "last").exists() and not self.config.resume:
-            raise ConfigError(f"{folder} holds a training run already; add --resume to go on, or choose another --output.")
+            raise ConfigError(
+                f"{folder} holds a training run already; add --resume to go on, or choose another --output."
+            )
         if self.config.resume and not (folder / "checkpoints" / "last").exists():
             raise ConfigError(f"Nothing to resume: {folder} holds no checkpoint. Leave --resume out to start.")
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -227,9 +229,7 @@ def _policy_for(dataset: Dataset, name: str, policy_config: Any) -> Policy:
     if dataset.num_episodes == 0:
         raise DatasetError(f"{dataset.path} holds no episode yet; record some first.")
     chosen = features([available[f] for f in wanted])
-    spec = PolicySpec(
-        chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps
-    )
+    spec = PolicySpec(chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps)
     used = {**chosen, ACTION: available[ACTION]}
     vectors = {n: dataset.array(n) for n, f in used.items() if f.kind in ("state", "action")}
     normalizer = Normalizer.fit(vectors, {n: used[n] for n in vectors})

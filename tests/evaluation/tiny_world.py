@@ -36,20 +36,20 @@ class TinyLine(SimEnv):
         self._x = -self.init_state_of(seed, options) / 10
         self._steps = 0
         self.actions = []
-        return self._observe(), self._info()
+        return self._observe(), self.task_info()
 
     def step(self, action):
         action = self.check_action(action)
         self.actions.append(action)
         self._x += float(np.clip(action[0], -0.1, 0.1))
         self._steps += 1
-        info = self._info()
+        info = self.task_info()
         return self._observe(), info["score"], info["success"], self._steps >= self.max_steps, info
 
     def _observe(self):
         return {STATE.name: np.array([self._x], np.float32)}
 
-    def _info(self):
+    def task_info(self):
         return {"success": abs(self._x - 1) < 0.051, "mode": None, "score": float(np.clip(self._x, 0, 1))}
 
     def sim_state(self):

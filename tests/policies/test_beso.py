@@ -141,7 +141,11 @@ def test_wrong_observations_are_named(change, message):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"sigma_min": 2.0}, "sigma_min < sigma_max"), ({"sampling_steps": 0}, "sampling_steps"), ({"heads": 7}, "multiple of heads")],
+    [
+        ({"sigma_min": 2.0}, "sigma_min < sigma_max"),
+        ({"sampling_steps": 0}, "sampling_steps"),
+        ({"heads": 7}, "multiple of heads"),
+    ],
 )
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):

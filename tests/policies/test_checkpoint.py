@@ -23,7 +23,9 @@ def test_a_loaded_policy_acts_like_the_saved_one(saved):
     policy, directory = saved
     loaded = load_policy(directory)
     assert loaded.config == policy.config and loaded.spec == policy.spec
-    chunks = [p.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0)) for p in (policy, loaded)]
+    chunks = [
+        p.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0)) for p in (policy, loaded)
+    ]
     assert np.array_equal(*chunks)
 
 

@@ -32,13 +32,17 @@ class PointEnv(SimEnv):
         self.state = HOME.astype(np.float32)
         self.actions.clear()
         self.init_states.append(self.init_state_of(seed, options))
-        return self._observation(), {"success": False, "mode": None}
+        return self._observation(), self.task_info()
 
     def step(self, action):
         self.state = self.check_action(action)
         self.actions.append(self.state)
+        info = self.task_info()
+        return self._observation(), info["score"], info["success"], False, info
+
+    def task_info(self) -> dict[str, Any]:
         success = bool(self.state[2] < 0.1)
-        return self._observation(), float(success), success, False, {"success": success, "mode": None}
+        return {"success": success, "mode": None, "score": float(success)}
 
     def _observation(self) -> dict[str, np.ndarray]:
         return {"observation.state": self.state.copy()}

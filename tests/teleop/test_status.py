@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("episode", "words"),
     [
-        (Episode(0, waiting=True), "waiting for the first motion | 0.0 Hz, 0 late | gripper 35 % | TCP +0.50 -0.10 +0.25 m"),
+        (Episode(0, waiting=True), "waiting for the first motion | 0.0 Hz, 0 late | gripper 35 % | TCP +0.50 -0.10"),
         (Episode(0, steps=81, duration_s=4.0, late_ticks=2), "4.0 s, 81 steps | 20.0 Hz, 2 late | gripper"),
         (Episode(0, steps=81, duration_s=4.0, paused=True), "paused | "),
         (Episode(0, success=True), "0 late | success | gripper"),

@@ -37,7 +37,9 @@ def run_config(dataset: Path, output: Path, **changes) -> TrainConfig:
     return replace(base, **changes)
 
 
-@pytest.mark.parametrize("policy", [("beso", BESO), ("bc", BcConfig(hidden_dim=32, layers=1)), ("beso", replace(BESO, goal_horizon=2))])
+@pytest.mark.parametrize(
+    "policy", [("beso", BESO), ("bc", BcConfig(hidden_dim=32, layers=1)), ("beso", replace(BESO, goal_horizon=2))]
+)
 def test_a_run_leaves_a_complete_checkpoint(dataset, tmp_path, policy):
     result = train(run_config(dataset, tmp_path / "run"), *policy, quiet=True)
     assert result.steps == 30 and np.isfinite(result.val_loss)
@@ -93,16 +95,21 @@ def test_goals_lie_after_the_window_in_the_same_episode(tmp_path):
     from robolearn.datasets.writer import DatasetWriter
     from robolearn.training.data import WindowBatches
 
-    declared = features([Feature("observation.state", (2,)), Feature("observation.environment_state", (1,)), Feature("action", (1,))])
+    declared = features(
+        [Feature("observation.state", (2,)), Feature("observation.environment_state", (1,)), Feature("action", (1,))]
+    )
     with DatasetWriter.create(tmp_path / "g.zarr", declared, 10.0) as writer:
         for episode in range(4):
             writer.start_episode()
             for step in range(12):
-                values = {"observation.state": np.array([episode, step], np.float32),
-                          "observation.environment_state": np.zeros(1, np.float32), "action": np.zeros(1, np.float32)}  # fmt: skip
+                zero = np.zeros(1, np.float32)
+                values = {"observation.state": np.array([episode, step], np.float32), "action": zero}
+                values["observation.environment_state"] = zero
                 writer.append(step / 10, values)
             writer.commit({"task": "t", "success": True})
-    trainer = Trainer(run_config(tmp_path / "g.zarr", tmp_path / "run"), "beso", replace(BESO, goal_horizon=2), quiet=True)
+    trainer = Trainer(
+        run_config(tmp_path / "g.zarr", tmp_path / "run"), "beso", replace(BESO, goal_horizon=2), quiet=True
+    )
     batches = WindowBatches(Dataset(tmp_path / "g.zarr"), trainer.policy, range(4), 16, 0)
     for step in range(6):
         batch = batches.at(step)
@@ -131,7 +138,9 @@ def test_an_existing_run_is_not_overwritten(dataset, tmp_path):
 
 def test_an_unknown_observation_gets_the_closest_match(dataset, tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'observation.state'"):
-        train(run_config(dataset, tmp_path / "r"), "beso", replace(BESO, observations=("observation.stat",)), quiet=True)
+        train(
+            run_config(dataset, tmp_path / "r"), "beso", replace(BESO, observations=("observation.stat",)), quiet=True
+        )
 
 
 def test_a_damaged_training_state_is_reported(dataset, tmp_path):

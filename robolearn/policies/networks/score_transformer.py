@@ -49,7 +49,9 @@ class ScoreTransformer(nn.Module):
         # stands for "no goal": dropped in training, or none given
         self.null_goal = nn.Parameter(torch.zeros(goal_horizon, dim))
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.Sequential(*(CausalBlock(dim, heads, attention_dropout, dropout) for _ in range(layers)))
+        length = 1 + goal_horizon + obs_horizon + steps
+        blocks = (CausalBlock(dim, heads, length, attention_dropout, dropout) for _ in range(layers))
+        self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, action_dim)
         self.apply(init_gpt)

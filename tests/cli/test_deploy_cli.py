@@ -1,0 +1,123 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
+
+from robolearn.cli.main import main
+
+TINY_SERVER = Path(__file__).parents[1] / "serving" / "tiny_policy_server.py"
+
+
+@pytest.fixture
+def server():
+    process = subprocess.Popen([sys.executable, str(TINY_SERVER)], stdout=subprocess.PIPE, text=True)
+    yield process.stdout.readline().split()[-1]
+    process.kill()
+    process.communicate()
+
+
+def user_sees(capfd, *arguments):
+    status = main(["deploy", *map(str, arguments)])
+    return status, capfd.readouterr().err.strip()
+
+
+def cells_of(pid: int) -> list[int]:
+    """Process ids of the simulated cells that process `pid` started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.startswith(f"robolearn_{pid}_".encode()) for word in words):
+            found.append(int(entry.parent.name))
+    return found
+
+
+def wait_until(condition, timeout_s: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def start(server: str, output: Path) -> subprocess.Popen:
+    options = ["--server", server, "--robot", "sim", "--env", "put_on_plate", "--output", str(output)]
+    command = [sys.executable, "-m", "robolearn", "deploy", *options, "--num-episodes", "50", "--time-limit-s", "1"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_deploy_prints_episodes_and_the_latency_table(server, tmp_path, capfd):
+    arguments = ["--server", server, "--env", "put_on_plate", "--num-episodes", "1", "--time-limit-s", "0.5"]
+    assert main(["deploy", *arguments, "--output", str(tmp_path)]) == 0
+    out = capfd.readouterr().out
+    assert "start state   0  failure" in out
+    assert "success 0/1" in out
+    assert "lateness at 200 Hz" in out
+    assert f"Saved: {tmp_path}/results.json" in out
+
+
+def test_json_is_the_results_and_nothing_else(server, tmp_path, capfd):
+    arguments = ["--server", server, "--robot", "sim:put_on_plate", "--num-episodes", "1", "--time-limit-s", "0.3"]
+    assert main(["deploy", *arguments, "--output", str(tmp_path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == json.loads((tmp_path / "results.json").read_text())
+
+
+def test_ctrl_c_ends_everything_and_keeps_finished_episodes(server, tmp_path):
+    process = start(server, tmp_path)
+    assert process.stdout.readline().startswith("start state   0")
+    time.sleep(0.3)
+    assert len(cells_of(process.pid)) == 1
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=15)
+    assert (process.returncode, errors.strip()) == (130, "Interrupted.")
+    assert cells_of(process.pid) == []
+    assert not list(Path("/dev/shm").glob(f"robolearn_{process.pid}_*"))
+    assert json.loads((tmp_path / "results.json").read_text())["episodes"][0]["init_state"] == 0
+
+
+def test_sigterm_ends_everything(server, tmp_path):
+    process = start(server, tmp_path)
+    assert process.stdout.readline().startswith("start state   0")
+    process.terminate()
+    _, errors = process.communicate(timeout=15)
+    assert (process.returncode, errors) == (143, "")
+    assert cells_of(process.pid) == []
+
+
+def test_a_killed_deploy_takes_its_cell_along(server, tmp_path):
+    process = start(server, tmp_path)
+    assert process.stdout.readline().startswith("start state   0")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: not cells_of(process.pid))
+    wait_until(lambda: not list(Path("/dev/shm").glob(f"robolearn_{process.pid}_*")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--env", "put_on_plate", "--server", "ws://127.0.0.1:9", "--connect-wait-s", "0"],
+            "No policy server answers",
+        ),
+        (["--robot", "ur5e"], "Unknown robot 'ur5e'. Known: sim."),
+        (["--robot", "sim"], "needs an environment; write --robot sim:put_on_plate or add --env"),
+        (["--env", "put_on_plate", "--num-episodes", "0"], "--num-episodes must be at least 1, found 0"),
+        (["--env", "put_on_plate", "--server", "localhost:8000"], "not of the form ws://HOST:PORT"),
+        (["--rate", "7"], "--rate"),
+    ],
+)
+def test_mistakes_are_one_line(capfd, tmp_path, arguments, message):
+    status, error = user_sees(capfd, "--output", tmp_path, *arguments)
+    assert status == 2
+    assert error.startswith("error: ")
+    assert message in error
+    assert "\n" not in error
