@@ -57,7 +57,7 @@ class Sizes:
 
 FULL = Sizes(num_episodes=100, steps=5000, eval_episodes=50, deploy_episodes=10)
 QUICK = Sizes(num_episodes=3, steps=30, eval_episodes=2, deploy_episodes=1)
-# A small network: 0.8 M weights, chunks of 12 actions (0.6 s), trained in minutes on two cores.
+# A state-based policy: a small network, 0.8 M weights, chunks of 12 actions (0.6 s), trained in minutes on two cores.
 POLICY = [
     "--policy.obs-horizon", "1", "--policy.action-horizon", "12", "--policy.embed-dim", "128", "--policy.layers", "4",
     "--policy.heads", "4", "--policy.dropout", "0", "--policy.attention-dropout", "0",
@@ -98,12 +98,8 @@ def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
              "--camera", "front", "--camera", "wrist", "--image-size", str(options.image_size),
              "--task", TASK, "--dataset", dataset],
         )  # fmt: skip
-        runner.run(
-            "train",
-            ["train", "beso", "--dataset", dataset, "--output", policy, "--seed", str(options.seed),
-             "--steps", str(sizes.steps), "--batch-size", "128", "--precision", "bfloat16",
-             "--num-threads", str(options.num_threads), *POLICY],
-        )  # fmt: skip
+        train = policy_arguments(dataset, policy, options.seed, sizes.steps)
+        runner.run("train", [*train, "--num-threads", str(options.num_threads)])
         runner.run(
             "evaluate",
             ["eval", "--policy", policy, "--env", ENV, "--num-episodes", str(sizes.eval_episodes),
@@ -132,6 +128,14 @@ def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
         f"peak memory {memory.peak_gb:.2f} GB\nReport: {page}"
     )
     return summary
+
+
+def policy_arguments(dataset: str, output: str, seed: int, steps: int) -> list[str]:
+    """The command line that trains the demo's policy."""
+    return [
+        "train", "beso", "--dataset", dataset, "--output", output, "--seed", str(seed), "--steps", str(steps),
+        "--batch-size", "128", "--precision", "bfloat16", *POLICY,
+    ]  # fmt: skip
 
 
 def _summary(evaluation: Path, deployment: Path, total_s: float, peak_gb: float, page: Path) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class Style:
     turn_acceleration_rad_s2: float = 5.0
     braking: float = 0.6
     reaction_s: tuple[float, float] = (0.05, 0.3)
-    aim_error_m: float = 0.01
-    correct_within_m: float = 0.025
+    aim_error_m: float = 0.006
+    correct_within_m: float = 0.018
     tremor_m: float = 0.0006
     settle_s: float = 0.25
     timeout_s: float = 20.0

@@ -3,6 +3,8 @@
 Objects: bar 70 x 28 x 28 mm, 60 g, free; plate 140 mm across, 10 mm high, fixed at a start position.
 Start states: bar centre in x 0.42..0.58 m, y -0.20..0.20 m, turned by up to 50 degrees; plate in the same area,
 at least 0.15 m away from the bar; arm near its home posture.
+Object state: pose of the bar and position of the plate, and both positions seen from the TCP, all along the base
+frame's axes (networks learn a reach from differences far better than from two absolute positions).
 Success: the bar rests on the plate (its centre over the plate, slow), the gripper is open and 40 mm away.
 """
 
@@ -37,8 +39,10 @@ class PutOnPlate(TabletopEnv):
             *(f"bar_{a}" for a in "xyz"),
             *(f"rot6d_{i}" for i in range(6)),
             *(f"plate_{a}" for a in "xyz"),
+            *(f"bar_from_tcp_{a}" for a in "xyz"),
+            *(f"plate_from_tcp_{a}" for a in "xyz"),
         )
-        return Feature("observation.environment_state", (12,), "float32", "state", names, frame="base")
+        return Feature("observation.environment_state", (18,), "float32", "state", names, frame="base")
 
     def add_objects(self, spec: mujoco.MjSpec) -> None:
         solid = {"contype": panda.WORLD_BIT, "conaffinity": panda.ROBOT_BIT | panda.WORLD_BIT}
@@ -75,8 +79,10 @@ class PutOnPlate(TabletopEnv):
 
     def objects_state(self) -> np.ndarray:
         body = self.model.body("bar").id
+        bar, plate = self.data.xpos[body], self.data.mocap_pos[0]
         rotation = matrix_to_rot6d(self.data.xmat[body].reshape(3, 3))
-        return np.concatenate([self.data.xpos[body], rotation, self.data.mocap_pos[0]])
+        tcp, _ = self.tcp_pose()
+        return np.concatenate([bar, rotation, plate, bar - tcp, plate - tcp])
 
     def task_info(self) -> dict[str, Any]:
         body = self.model.body("bar").id
