@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -82,11 +83,12 @@ def size_on_disk(path: Path) -> int:
     """Bytes of all files below a folder, or of a file."""
     if path.is_file():
         return path.stat().st_size
-    with os.scandir(path) as entries:
-        return sum(
-            size_on_disk(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
-            for entry in entries
-        )
+    size = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # somebody may be recording: files come and go
+                size += os.stat(os.path.join(folder, name)).st_size
+    return size
 
 
 def _describe_source(path: Path, source: SourceDescription) -> Json:

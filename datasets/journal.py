@@ -12,7 +12,6 @@ kernel writes them back (a power cut loses at most the last half minute of the e
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import uuid
@@ -124,21 +123,14 @@ class Journal:
 
 
 def find_journals(root: Path) -> list[Path]:
-    """Journals in a `pending` directory that hold at least one step or cannot be judged."""
+    """Journals in a `pending` directory that hold at least the beginning of a step."""
     if not root.is_dir():
         return []
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and not _is_empty(p))
 
 
 def _is_empty(journal: Path) -> bool:
-    steps = journal / STEPS
-    return not steps.is_file() or steps.stat().st_size == 0
-
-
-def read_header(journal: Path) -> Json:
-    """The header of a journal, or nothing when the crash came before it was written."""
     try:
-        header = json.loads((journal / HEADER).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return header if isinstance(header, dict) else {}
+        return (journal / STEPS).stat().st_size == 0
+    except FileNotFoundError:
+        return True

@@ -214,6 +214,16 @@ class Metadata:
         missing = [key for key in needed if key not in self.arrays]
         if missing:
             raise DatasetError(f"{file} is damaged: it does not describe {missing[0]}; restore it from a backup.")
+        outside = [key for key in self.arrays if key.startswith("/") or ".." in key.split("/")]
+        if outside:
+            raise DatasetError(f"{file} names the array {outside[0]!r}, which lies outside the dataset; do not use it.")
+        for name, feature in self.features.items():
+            info = self.arrays[data_key(name)]
+            if info.row_shape != feature.shape or np.dtype(info.dtype) != np.dtype(feature.dtype):
+                raise DatasetError(
+                    f"{file} is damaged: {data_key(name)} has rows {info.row_shape} of {info.dtype}, but the feature "
+                    f"is {feature.shape} of {feature.dtype}; restore it from a backup."
+                )
         lengths = {key: info.length for key, info in self.arrays.items() if key.startswith(("data/", SIM_STATE))}
         wrong = [key for key, length in lengths.items() if length != self.num_steps]
         if wrong or self.arrays[EPISODES].length != self.num_episodes:

@@ -20,7 +20,7 @@ from robolearn.datasets import layout
 from robolearn.datasets.arrays import read_episodes
 from robolearn.datasets.codecs import ImageCodec, JpegCodec, PngCodec, codec_from_config
 from robolearn.datasets.commit import commit_episode, stage_copies, write_atomically
-from robolearn.datasets.journal import Journal, find_journals, read_header
+from robolearn.datasets.journal import Journal, find_journals
 from robolearn.datasets.layout import ArrayInfo, Json, Metadata
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_file_system, write_file
 
@@ -106,13 +106,12 @@ class DatasetWriter:
         with explain_os_errors(f"Making {path}", "Choose a folder that can be written."):
             (path / layout.PENDING).mkdir(parents=True, exist_ok=True)
             lock = WriterLock(path / layout.LOCK, path)
-            (path / layout.STAGING).mkdir()
-            for key in arrays:
-                (path / key).mkdir(parents=True)
-            for staged, target in stage_copies(path, started):
-                os.replace(staged, target)
-            write_file(path / layout.METADATA, started.to_bytes())
-            sync_file_system(path)
+            try:
+                (path / layout.STAGING).mkdir()  # fails when another process made the dataset meanwhile
+                _make(path, started)
+            except BaseException:
+                lock.release()
+                raise
         return cls(path, started, [], lock, durable)
 
     @classmethod
@@ -143,9 +142,10 @@ class DatasetWriter:
         (self.path / layout.STAGING).mkdir()
         for staged, target in stage_copies(self.path, self._metadata):
             os.replace(staged, target)
-        committed = {record.get("journal") for record in self._records[-1:]}
-        for journal in find_journals(self.path / layout.PENDING):
-            if read_header(journal).get("id") in committed:
+        committed = [record.get("journal") for record in self._records[-1:]]
+        # by folder name: a removal that was interrupted may have taken the header already
+        for journal in (self.path / layout.PENDING).iterdir():
+            if journal.name in committed:
                 shutil.rmtree(journal, ignore_errors=True)
         left = self.leftover_journals
         if left:
@@ -353,6 +353,20 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _make(path: Path, started: Metadata) -> None:
+    """Write an empty dataset into a folder that holds `pending/` only; whatever stops it, no half of one is left."""
+    try:
+        for key in started.arrays:
+            (path / key).mkdir(parents=True)
+        for staged, target in stage_copies(path, started):
+            os.replace(staged, target)
+        write_file(path / layout.METADATA, started.to_bytes())
+        sync_file_system(path)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def _array_for(name: str, feature: Feature, image: ImageCodec) -> ArrayInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,12 +70,11 @@ class Robot:
 
     def connect(self) -> None:
         """Connect every part; when one fails, those before it are disconnected again."""
-        try:
+        with ExitStack() as undo:
             for part in (self.arm, *self.sensors):
                 part.connect()
-        except BaseException:
-            self.disconnect()
-            raise
+                undo.callback(part.disconnect)
+            undo.pop_all()
 
     def read(self) -> Sample:
         """The newest sample of every part, merged.
@@ -107,9 +107,10 @@ class Robot:
         return self.scene.time_limit_s
 
     def disconnect(self) -> None:
-        """Disconnect every part, in reverse order."""
-        for part in (*reversed(self.sensors), self.arm):
-            part.disconnect()
+        """Disconnect every part, in reverse order, also when one of them fails."""
+        with ExitStack() as undo:
+            for part in (self.arm, *self.sensors):
+                undo.callback(part.disconnect)
 
 
 # name -> function (variant: str) -> Robot; the variant is what follows the colon in `--robot sim:put_on_plate`

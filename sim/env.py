@@ -51,7 +51,7 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     def check_action(self, action: Any) -> np.ndarray:
         """Shape, dtype and finiteness of an action. Raises FeatureError."""
-        return self.action_feature.check(np.asarray(action, dtype=np.float32), where=f"environment {self.name!r}")
+        return self.action_feature.check(action, where=f"environment {self.name!r}")
 
     @staticmethod
     def init_state_of(seed: int | None, options: dict[str, Any] | None) -> int:

@@ -96,6 +96,7 @@ class Cell:
         self._origin_s = self.clock.now() - self.env.time_s
         self._velocity_m_s = np.zeros(3)
         self._commanded_at_s: float | None = None
+        self._gripper = 1.0
 
     @property
     def holding(self) -> bool:
@@ -107,17 +108,19 @@ class Cell:
         if values["stop"]:
             self.hold()
             return
+        self._gripper = float(values["gripper"])
         rotation = matrix_to_rot6d(values["rotation"])
-        self.env.set_target(np.concatenate([values["position"], rotation, [float(values["gripper"])]]))
+        self.env.set_target(np.concatenate([values["position"], rotation, [self._gripper]]))
         self._commanded_at_s = self.clock.now()
 
     def hold(self) -> None:
-        """Come to rest where a constant deceleration from the present velocity ends."""
+        """Come to rest where a constant deceleration from the present velocity ends, and keep what is grasped."""
         if self.holding:
             return
         speed = float(np.linalg.norm(self._velocity_m_s))
         target = np.array(self.observation[STATE], dtype=np.float64)
         target[:3] += self._velocity_m_s * speed / (2 * _DECELERATION_M_S2)
+        target[9] = self._gripper  # the measured opening would let go: fingers press only while they want further
         self.env.set_target(target)
         self._commanded_at_s = None
 
@@ -244,6 +247,7 @@ def _run(cell: Cell, records: Records, clock: Clock, period_s: float) -> None:
             reset = int(found[0]["reset"])
             cell.reset(int(found[0]["init_state"]))
             seen = records.command.sequence  # commands for the scene before are void
+            records.publish(cell, tick)  # first, so that who sees the reset done never sees the scene before it
             records.publish_task(cell, reset)
         if records.command.sequence != seen and (command := records.command.read()):
             values, seen = command

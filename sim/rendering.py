@@ -14,8 +14,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robolearn.core.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import mujoco
+    import numpy as np
 
 APT_LINE = "apt-get install -y libosmesa6 libegl1 libgl1"
 _HEADLESS = ("egl", "osmesa")
@@ -117,3 +122,44 @@ def _loads(library: str, load: Callable[[str], object] = ctypes.CDLL) -> bool:
     except OSError:
         return False
     return True
+
+
+class SceneRenderer:
+    """Pictures of one model in any size. GL is set up when the first one is asked for.
+
+    Without shadows and reflections, which cost seven times the rest of a picture where there is no GPU.
+
+    Args:
+        model: compiled model; its off-screen buffer grows when a larger picture is asked for.
+        options: what is drawn.
+    """
+
+    def __init__(self, model: mujoco.MjModel, options: mujoco.MjvOption):
+        self._model = model
+        self._options = options
+        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+
+    def render(self, data: mujoco.MjData, camera: str, width: int, height: int) -> np.ndarray:
+        """(height, width, 3) uint8 RGB, upright. Raises like `ensure_backend`."""
+        from mujoco import mjtRndFlag
+
+        renderer = self._renderers.get((width, height)) or self._make(width, height)
+        renderer.update_scene(data, camera, self._options)
+        renderer.scene.flags[mjtRndFlag.mjRND_SHADOW] = False
+        renderer.scene.flags[mjtRndFlag.mjRND_REFLECTION] = False
+        return renderer.render()
+
+    def _make(self, width: int, height: int) -> mujoco.Renderer:
+        ensure_backend()
+        from mujoco import Renderer
+
+        buffer = self._model.vis.global_
+        buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
+        renderer = self._renderers[width, height] = Renderer(self._model, height, width)
+        return renderer
+
+    def close(self) -> None:
+        """Give the GL contexts back; a later picture makes new ones."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()

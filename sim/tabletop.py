@@ -18,6 +18,7 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_rot6d, rot6d_to_matrix
 from robolearn.sim.controllers import PoseIK
 from robolearn.sim.env import SimEnv
+from robolearn.sim.rendering import SceneRenderer
 from robolearn.sim.robots import panda
 
 POSE_NAMES = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)), "gripper")
@@ -47,8 +48,8 @@ class TabletopEnv(SimEnv):
         for camera in cameras:
             if camera not in self.available_cameras:
                 raise ConfigError(unknown_name("camera", camera, self.available_cameras))
-        substeps = 1.0 / (control_hz * self.timestep_s)
-        if control_hz <= 0 or abs(substeps - round(substeps)) > 1e-6:
+        substeps = 1.0 / (control_hz * self.timestep_s) if control_hz > 0 else 0.0
+        if round(substeps) < 1 or abs(substeps - round(substeps)) > 1e-6:
             raise ConfigError(
                 f"A control rate of {control_hz} Hz does not divide the physics rate of {1 / self.timestep_s:g} Hz; "
                 "try 20, 25, 50 or 100."
@@ -58,7 +59,6 @@ class TabletopEnv(SimEnv):
         self.image_size = image_size
         self._substeps = round(substeps)
         self._steps = 0
-        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._declare(
             features(
                 [
@@ -76,6 +76,10 @@ class TabletopEnv(SimEnv):
         self._spec = self._compose()
         self.model: mujoco.MjModel = self._spec.compile()
         self.data = mujoco.MjData(self.model)
+        shown = mujoco.MjvOption()
+        # hulls instead of meshes: link 1's collision mesh alone has 12,500 triangles
+        shown.flags[mujoco.mjtVisFlag.mjVIS_CONVEXHULL] = True
+        self._pictures = SceneRenderer(self.model, shown)
         self._tcp = self.model.site(panda.TCP_SITE).id
         self._ik = PoseIK(self.model, panda.TCP_SITE, panda.JOINTS, panda.HOME_RAD)
         self._arm_qpos = np.array([self.model.joint(j).qposadr[0] for j in panda.JOINTS])
@@ -100,8 +104,8 @@ class TabletopEnv(SimEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        super().reset(seed=seed)
         init_state = self.init_state_of(seed, options)
+        super().reset(seed=seed)
         rng = np.random.default_rng([init_state, *self.scene_version.encode()])
         mujoco.mj_resetData(self.model, self.data)
         start = panda.HOME_RAD + rng.uniform(-0.02, 0.02, size=7)
@@ -187,27 +191,12 @@ class TabletopEnv(SimEnv):
     def render_camera(self, camera: str, width: int, height: int) -> np.ndarray:
         if camera not in self.available_cameras:
             raise ConfigError(unknown_name("camera", camera, self.available_cameras))
-        renderer = self._renderer(width, height)
-        renderer.update_scene(self.data, camera, self._visual_options)
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
-        return renderer.render()
-
-    def _renderer(self, width: int, height: int) -> mujoco.Renderer:
-        if (width, height) not in self._renderers:
-            from robolearn.sim.rendering import ensure_backend
-
-            ensure_backend()
-            self._visual_options = mujoco.MjvOption()
-            # hulls instead of meshes: link 1's collision mesh alone has 12,500 triangles
-            self._visual_options.flags[mujoco.mjtVisFlag.mjVIS_CONVEXHULL] = True
-            self._renderers[width, height] = mujoco.Renderer(self.model, height, width)
-        return self._renderers[width, height]
+        # mj_step leaves cameras one step behind the bodies that carry them, like sites
+        mujoco.mj_camlight(self.model, self.data)
+        return self._pictures.render(self.data, camera, width, height)
 
     def close(self) -> None:
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+        self._pictures.close()
 
     def _compose(self) -> mujoco.MjSpec:
         spec = mujoco.MjSpec()

@@ -110,9 +110,10 @@ class Source:
         if not arrays or not episode_ends.size:
             raise DatasetError(f"{path} holds no data: {len(arrays)} arrays, {episode_ends.size} episodes.")
         for key, array in arrays.items():
-            if array.shape[0] != episode_ends[-1]:
+            steps = array.shape[0] if array.shape else "no"
+            if steps != episode_ends[-1]:
                 raise DatasetError(
-                    f"{path}: data/{key} has {array.shape[0]} steps, but meta/episode_ends ends at {episode_ends[-1]}."
+                    f"{path}: data/{key} has {steps} steps, but meta/episode_ends ends at {episode_ends[-1]}."
                 )
         if (np.diff(episode_ends, prepend=0) < 1).any():
             raise DatasetError(f"{path}: meta/episode_ends does not rise; expected cumulative ends of episodes.")

@@ -53,6 +53,7 @@ def write_episode(
     times_s: np.ndarray,
     columns: Mapping[str, np.ndarray],
     record: Mapping[str, Any],
+    sim_states: np.ndarray | None = None,
 ) -> None:
     """Append and commit one episode given as columns, feature name -> `(T, *shape)`, at `(T,)` times.
 
@@ -61,7 +62,8 @@ def write_episode(
     writer.start_episode()
     try:
         for step, time_s in enumerate(times_s):
-            writer.append(float(time_s), {name: column[step] for name, column in columns.items()})
-    except FeatureError as error:
+            values = {name: column[step] for name, column in columns.items()}
+            writer.append(float(time_s), values, None if sim_states is None else sim_states[step])
+    except (DatasetError, FeatureError) as error:
         raise DatasetError(f"{source}: episode {record.get('source_episode', writer.num_episodes)}, {error}") from error
     writer.commit({"started_at": None, **record})

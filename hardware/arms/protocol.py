@@ -14,6 +14,7 @@ import numpy as np
 
 from robolearn.core.device import Sample
 from robolearn.core.feature import Features
+from robolearn.core.rotation import rot6d_to_matrix
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ class Command:
 
     @classmethod
     def from_action(cls, action: np.ndarray) -> Command:
-        from robolearn.core.rotation import rot6d_to_matrix
-
+        """The inverse of `to_action`; the rotation is made orthonormal and the gripper clipped to [0, 1]."""
         action = np.asarray(action, dtype=np.float64)
         return cls(action[:3], rot6d_to_matrix(action[3:9]), float(np.clip(action[9], 0.0, 1.0)))
 

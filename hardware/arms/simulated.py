@@ -55,7 +55,7 @@ class SimulatedArm:
 
     def command(self, command: Command) -> None:
         """Raises DeviceError for a command that is not finite: it is not sent."""
-        if not (np.isfinite(command.position_m).all() and np.isfinite(command.rotation).all()):
+        if not all(np.isfinite(part).all() for part in (command.position_m, command.rotation, command.gripper)):
             raise DeviceError("The simulated arm was given a command that is not finite; it was not sent.")
         self._write(command.position_m, command.rotation, command.gripper, stop=False)
 

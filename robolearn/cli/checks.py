@@ -183,7 +183,6 @@ def _version(name: str) -> str | None:
 
 
 _RENDER = """
-from robolearn.hardware.discovery import KINDS, find_devices
 from robolearn.sim.rendering import ensure_backend
 ensure_backend()
 import mujoco

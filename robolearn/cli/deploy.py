@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robolearn.core.config import parse
+from robolearn.core.config import parse, save_yaml
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def main(argv: list[str]) -> int:
         token=os.environ.get(options.token_env) or None,
         loop=LoopOptions(rate_hz=options.rate_hz, execute=options.execute),
     )
+    options.output.mkdir(parents=True, exist_ok=True)
+    save_yaml(options, options.output / "config.yaml")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         results = deploy(config, None if options.json else _show_episode)

@@ -27,7 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "teleop": "drive an arm by hand without recording",
         "record": "collect episodes into a dataset",
         "replay": "play recorded episodes back, by states or by actions",
-        "dataset": "info, validate, repair, convert and other work on a dataset",
+        "dataset": "describe a dataset, or make one from another format",
     },
     "Policies": {
         "train": "train a policy on a dataset",
@@ -41,6 +41,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "report": "print the measured figures as one table",
     },
 }
+
+# of rendering, and of opencv-python, which is linked against GL and glib whatever it is used for
+LIBRARIES = "apt-get update && apt-get install -y --no-install-recommends libgl1 libegl1 libosmesa6 libglib2.0-0"
 
 VERBS = Registry(
     "verb", {verb: f"robolearn.cli.{verb}:main" for verbs in GROUPS.values() for verb in verbs}, extra="all"
@@ -72,6 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name is None or error.name.partition(".")[0] == "robolearn":
             raise
         print(f"error: the package {error.name!r} is not installed; pip install 'robolearn[all]'", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        library, _, reason = str(error).partition(": cannot open shared object file")
+        if not reason:
+            raise
+        print(f"error: the system library {library} is missing; on Debian, as root: {LIBRARIES}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robolearn.core.config import parse
+from robolearn.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def main(argv: list[str]) -> int:
     from robolearn.serving.server import ServerOptions, run_server, token_from_environment
     from robolearn.serving.session import warm_up
 
+    if options.num_threads < 1:
+        raise ConfigError(f"--num-threads must be at least 1, found {options.num_threads}.")
     # refuses an open host before the slow part
     listen = ServerOptions(options.host, options.port, token_from_environment(options.token_env), options.seed)
     import torch

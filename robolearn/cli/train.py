@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Literal
 
 from robolearn.core import config as configuration
 from robolearn.core.errors import ConfigError, unknown_name
@@ -40,13 +40,21 @@ def main(argv: list[str]) -> int:
 
 
 def _command(policies: Registry, name: str) -> type:
-    """TrainConfig with the policy's own options under `--policy.`."""
+    """TrainConfig with the policy's own options under `--policy.`.
+
+    The name of the policy is part of the configuration that a run writes, so that it can be given back with --config.
+    """
+    import tyro
+
     from robolearn.training.config import TrainConfig
 
     policy_config = policies.resolve(name).Config
     return dataclasses.make_dataclass(
         "Train",
-        [("policy", policy_config, dataclasses.field(default_factory=policy_config))],
+        [
+            ("policy", policy_config, dataclasses.field(default_factory=policy_config)),
+            ("policy_name", tyro.conf.Suppress[Literal[name]], dataclasses.field(default=name)),  # type: ignore
+        ],
         bases=(TrainConfig,),
         frozen=True,
     )

@@ -37,7 +37,7 @@ class DeployConfig:
         robot: name of the robot, as for `make_robot`.
         num_episodes: one from each start state.
         init_state: first start state; the others follow it.
-        output: folder for results.json and config.yaml; None writes nothing.
+        output: folder for results.json; None writes nothing.
         time_limit_s: longest episode; None is the scene's own limit.
         max_speed_m_s: lower speed limit than the arm's own.
         connect_wait_s: how long to wait for the server to come up.
@@ -61,6 +61,8 @@ class DeployConfig:
             raise ConfigError(f"--num-episodes must be at least 1, found {self.num_episodes}.")
         if self.init_state < 0:
             raise ConfigError(f"--init-state must be at least 0, found {self.init_state}.")
+        if self.time_limit_s is not None and not self.time_limit_s > 0:
+            raise ConfigError(f"--time-limit-s must be positive, found {self.time_limit_s:g}.")
 
 
 def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
@@ -73,8 +75,6 @@ def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | 
     output = config.output
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        saved = dataclasses.replace(config, token=None)
-        configuration.save_yaml(saved, output / "config.yaml")
     robot = make_robot(config.robot)
     client = PolicyClient(config.server, config.token, timeout_s=2.0)
     records: list[EpisodeRecord] = []

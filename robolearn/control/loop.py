@@ -92,11 +92,16 @@ def check_match(spec: PolicySpec, robot: Robot, options: LoopOptions) -> int:
     """Raise FeatureError or ConfigError when policy, robot and options do not fit. Returns actions per chunk."""
     source = f"robot {robot.name!r}"
     require(spec.observation_features, robot.observation_features, "the policy", source)
-    width = len(robot.observation_features[STATE].names or ()) or 10
-    if spec.action_feature.shape != (width,):
+    state, action = robot.observation_features[STATE], spec.action_feature
+    width = len(state.names or ()) or 10
+    if action.shape != (width,):
         raise FeatureError(
-            f"The policy gives actions of shape {spec.action_feature.shape}; {source} takes TCP poses of shape "
+            f"The policy gives actions of shape {action.shape}; {source} takes TCP poses of shape "
             f"({width},): position, 6-d rotation, gripper."
+        )
+    if action.names and state.names and action.names != state.names:
+        raise FeatureError(
+            f"The elements of the policy's actions are {list(action.names)}; {source} takes {list(state.names)}."
         )
     if options.rate_hz < spec.control_hz:
         raise ConfigError(

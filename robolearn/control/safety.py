@@ -55,8 +55,8 @@ class SafetyLimits:
 class LimiterCounts:
     """Ticks on which each limit kept the command noticeably (5 mm or 0.05 rad) from its target.
 
-    `limited` counts ticks with any of them; `refused` counts targets that were not finite; `largest_m` and
-    `largest_rad` are the furthest that a command was from its target.
+    `limited` counts ticks with any of them; `refused` counts targets that were not finite or no rotation;
+    `largest_m` and `largest_rad` are the furthest that a command was from its target.
     """
 
     limited: int = 0
@@ -137,9 +137,10 @@ class SafetyLimiter:
         return self._last
 
     def limit(self, target: Command, dt_s: float) -> Command | None:
-        """The command for this tick, `dt_s` after the last one; None when the target is not finite."""
+        """The command for this tick, `dt_s` after the last one; None when the target is no pose."""
         numbers = (target.position_m, target.rotation, target.gripper)
-        if not all(np.isfinite(n).all() for n in numbers):
+        # two parallel rows of a 6-d rotation, for one, do not give a rotation
+        if not all(np.isfinite(n).all() for n in numbers) or abs(np.linalg.det(target.rotation) - 1) > 1e-3:
             self.counts.refused += 1
             return None
         inside = np.clip(target.position_m, self._low, self._high)

@@ -82,7 +82,7 @@ class Ticker:
         tick   due    wait() returns at   lateness   note
         0      0.000  0.000               0.000
         1      0.100  0.100               0.000      the body of tick 1 takes 0.250
-        2      0.200  0.350               0.150      late; due times 0.300 is skipped
+        2      0.200  0.350               0.150      late; due time 0.300 is skipped
         3      0.400  0.400               0.000      back on the grid
 
     A tick is counted late when it starts more than `tolerance_s` after its due time. Due times that have

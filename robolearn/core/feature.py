@@ -67,7 +67,10 @@ class Feature:
         Raises FeatureError naming the feature, what was found and what was expected: for a wrong shape, for a
         dtype that cannot be converted without loss of kind (float to int), and for NaN or infinity.
         """
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise FeatureError(f"{where}: feature {self.name!r} is ragged, expected shape {self.shape}.") from error
         if array.shape != self.shape:
             raise FeatureError(f"{where}: feature {self.name!r} has shape {array.shape}, expected {self.shape}.")
         if array.dtype != self.dtype:
@@ -94,7 +97,7 @@ class Feature:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
         try:
             return cls(**fields)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise FeatureError(f"{dict(mapping)} does not describe a feature: {error}.") from error
 
 

@@ -48,8 +48,9 @@ class EvaluationConfig:
             raise ConfigError(
                 f"--init-state and --seed must be at least 0, found {self.init_state} and {self.rollout.seed}."
             )
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers must be at least 1, found {self.workers}.")
+        for name, value in (("--workers", self.workers), ("--max-steps", self.rollout.max_steps)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, found {value}.")
 
 
 def evaluate(
@@ -109,7 +110,4 @@ def _checkpoint_provenance(source: PolicySource) -> dict[str, Any] | None:
         return None
     from robolearn.policies.checkpoint import load_provenance
 
-    try:
-        return {key: value for key, value in load_provenance(source.directory).items() if key != "curve"}
-    except ValueError as error:
-        raise CheckpointError(f"provenance.json of {source.directory} is not valid json: {error}") from error
+    return {key: value for key, value in load_provenance(source.directory).items() if key != "curve"}

@@ -22,6 +22,7 @@ from robolearn.evaluation.charts import Interval, Line, histogram, interval_char
 from robolearn.evaluation.page import Card, Section
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.statistics import Estimate, wilson_interval
+from robolearn.training.metrics import read_metrics
 
 GOAL_EVALUATION = 0.9
 GOAL_DEPLOYMENT = 0.8
@@ -122,12 +123,7 @@ def _read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl" if folder.is_dir() else folder
     if not path.is_file():
         raise DatasetError(f"There is no training log at {path}.")
-    rows = []
-    for line in path.read_text().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break  # the last line of a run that was cut off
+    rows = read_metrics(path)
     if not rows:
         raise DatasetError(f"The training log {path} is empty.")
     return rows

@@ -23,6 +23,10 @@ class Estimate:
     confidence: float
     method: str
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        return self.low, self.high
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "value": self.value,

@@ -46,6 +46,8 @@ class Policy(nn.Module, abc.ABC):
                     f"{feature.kind!r}. Leave it out of --policy.observations."
                 )
         names = list(spec.observation_features)
+        if not names:
+            raise ConfigError(f"Policy {type(self).__name__} needs at least one feature in --policy.observations.")
         self.obs_dim = sum(int(np.prod(f.shape)) for f in spec.observation_features.values())
         self.action_dim = int(np.prod(spec.action_feature.shape))
         for buffer, table in (("scale", normalizer.scale), ("offset", normalizer.offset)):
@@ -109,6 +111,11 @@ class Policy(nn.Module, abc.ABC):
         executed = None
         if prefix is not None and len(prefix) and self.spec.obs_horizon > 1:
             recent = np.asarray(prefix, dtype=np.float32)[-(self.spec.obs_horizon - 1) :]
+            if recent.shape[1:] != (self.action_dim,) or not np.isfinite(recent).all():
+                raise FeatureError(
+                    f"The policy expects executed actions of shape (steps, {self.action_dim}) and finite numbers, "
+                    f"found shape {np.shape(prefix)}."
+                )
             executed = torch.from_numpy(recent)[None].to(self._action_scale) * self._action_scale + self._action_offset
         actions = self.sample(observation, target, executed, generator)
         actions = (actions - self._action_offset) / self._action_scale
@@ -120,6 +127,8 @@ class Policy(nn.Module, abc.ABC):
             if name not in values:
                 raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {', '.join(values)}.")
             array = np.asarray(values[name])
+            if array.dtype.kind not in "fiub":
+                raise FeatureError(f"The policy expects {what} {name!r} as numbers, found dtype {array.dtype}.")
             if array.shape != (horizon, *feature.shape):
                 raise FeatureError(
                     f"The policy expects {what} {name!r} of shape {(horizon, *feature.shape)} "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robolearn.core.errors import ConfigError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Policy
 from robolearn.policies.spec import PolicySpec
@@ -22,6 +23,13 @@ class BcConfig:
     hidden_dim: int = 512
     layers: int = 3
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_dim", "layers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must lie in [0, 1), found {self.dropout}.")
 
 
 class BcPolicy(Policy):

@@ -63,8 +63,17 @@ class BesoConfig:
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
             raise ConfigError(f"Expected 0 < sigma_min < sigma_max, found {self.sigma_min} and {self.sigma_max}.")
-        if self.sampling_steps < 1:
-            raise ConfigError(f"sampling_steps must be at least 1, found {self.sampling_steps}.")
+        for name in ("embed_dim", "layers", "heads", "sampling_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
+        for name in ("attention_dropout", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must lie in [0, 1), found {getattr(self, name)}.")
+        for name in ("sigma_data", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, found {getattr(self, name)}.")
+        if self.goal_horizon < 0:
+            raise ConfigError(f"goal_horizon must be at least 0, found {self.goal_horizon}.")
         if not 0 <= self.goal_dropout <= 1:
             raise ConfigError(f"goal_dropout must lie in [0, 1], found {self.goal_dropout}.")
 

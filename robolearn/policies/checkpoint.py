@@ -57,8 +57,12 @@ def checkpoint_directory(path: Path) -> Path:
 
 
 def load_provenance(path: Path) -> dict[str, Any]:
-    """provenance.json of a checkpoint."""
-    return json.loads((checkpoint_directory(path) / "provenance.json").read_text())
+    """provenance.json of a checkpoint. Raises CheckpointError when it is missing or damaged."""
+    file = checkpoint_directory(path) / "provenance.json"
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({type(error).__name__}: {error}).") from error
 
 
 def load_policy(path: Path | str, device: str = "cpu") -> Policy:

@@ -114,7 +114,7 @@ class PolicyClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self) -> None:
+    def _open(self) -> ClientConnection:
         headers = {"Authorization": f"Api-Key {self._token}"} if self._token else None
         try:
             # entered here and left in `close`: websockets asks for a context manager since 17.1
@@ -139,18 +139,18 @@ class PolicyClient:
             connection.close()
             raise ServerError(f"{self.url} sent no policy metadata; it is not a policy server.") from error
         self._connection, self._metadata = connection, metadata
+        return connection
 
     def _request(self, wire_op: str, **entries: Any) -> dict[str, Any]:
-        if self._connection is None:
-            self._open()
-        assert self._connection is not None
+        # held here, because `close` may be called from another thread while this one waits
+        connection = self._connection or self._open()
         self._sequence += 1
         message = wire.pack({**entries, wire.OP: wire_op, wire.SEQUENCE: self._sequence})
         deadline = time.monotonic() + self.timeout_s
         try:
-            self._connection.send(message)
+            connection.send(message)
             while True:
-                reply = self._connection.recv(max(0.0, deadline - time.monotonic()))
+                reply = connection.recv(max(0.0, deadline - time.monotonic()))
                 if isinstance(reply, str):
                     raise ServerError(f"The policy server reported: {_last_line(reply)}")
                 answer = wire.unpack(reply)

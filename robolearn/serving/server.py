@@ -58,6 +58,8 @@ class ServerOptions:
     idle_timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ServerError(f"--port must be 0 to 65535, found {self.port}.")
         if not self.token and not _is_loopback(self.host):
             raise ServerError(
                 f"Host {self.host} can be reached from other machines; set a token in ROBOLEARN_TOKEN (or name another "
@@ -118,6 +120,7 @@ class PolicyServer:
                 self._handle, options.host, options.port, compression=None, max_size=options.max_message_bytes,
                 process_request=self._admit, server_header=None, close_timeout=1.0,
                 ping_interval=20.0, ping_timeout=20.0,
+                origins=[None],  # a browser names one: no web page shall reach a server on its reader's machine
             )  # fmt: skip
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -201,8 +204,7 @@ class PolicyServer:
             if request.operation == "ping":
                 return {wire.OP: "ping", **echo}
             if request.operation == "reset":
-                seed = request.values.get("seed")
-                session.reset(None if seed is None else int(seed))
+                session.reset(_number(request.values, "seed", int))
                 return {wire.OP: "reset", **echo}
             if request.operation != "infer":
                 raise ServerError(f"Unknown operation {request.operation!r}; known: infer, ping, reset.")
@@ -225,9 +227,9 @@ class PolicyServer:
         """Runs in the worker thread."""
         if request.superseded:
             return {wire.ERROR: "A newer request of this session replaced this one.", wire.SUPERSEDED: True}
-        deadline_ms = request.values.get(wire.DEADLINE)
+        deadline_ms = _number(request.values, wire.DEADLINE, float)
         waited_ms = (time.perf_counter() - request.received_s) * 1e3
-        if deadline_ms is not None and waited_ms > float(deadline_ms):
+        if deadline_ms is not None and waited_ms > deadline_ms:
             raise ServerError(f"The request waited {waited_ms:.0f} ms, more than its deadline of {deadline_ms:g} ms.")
         return session.infer(request.values)
 
@@ -273,6 +275,16 @@ def _decode(message: str | bytes) -> _Request:
     if not isinstance(values, dict):
         return _Request(received_s=received, error=f"A request is a map, found {type(values).__name__}.")
     return _Request({str(k): v for k, v in values.items()}, received)
+
+
+def _number(values: dict[str, Any], key: str, kind: Callable[[Any], Any]) -> Any:
+    """An optional number of a request, None when it is absent. Raises ServerError."""
+    if values.get(key) is None:
+        return None
+    try:
+        return kind(values[key])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ServerError(f"The request's {key} is {values[key]!r}, expected a number.") from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -81,11 +81,12 @@ class Session:
         prefix = request.get(wire.PREFIX)
         if prefix is not None:
             prefix = self._prefix(prefix)
+        goal = request.get(wire.GOAL)
+        if goal is not None and not isinstance(goal, Mapping):
+            raise FeatureError(f"request: the goal is of type {type(goal).__name__}, expected a map of features.")
         start = time.perf_counter()
         actions = np.asarray(
-            self.policy.predict_chunk(
-                observations, goal=request.get(wire.GOAL), prefix=prefix, generator=self._generator
-            ),
+            self.policy.predict_chunk(observations, goal=goal, prefix=prefix, generator=self._generator),
             dtype=np.float32,
         )
         infer_ms = (time.perf_counter() - start) * 1e3

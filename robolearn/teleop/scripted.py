@@ -87,12 +87,16 @@ class ScriptedOperator:
         expert: says where to go next.
         period_s: of the loop that reads this device.
         seed: with the attempt number, seeds everything random.
+
+    Raises ConfigError for a negative seed.
     """
 
     name = "scripted"
     autonomous = True
 
     def __init__(self, expert: Expert, period_s: float, seed: int = 0, style: Style | None = None):
+        if seed < 0:
+            raise ConfigError(f"A seed must be at least 0, found {seed}.")
         self.style = style or Style()
         self._expert = expert
         self._dt = period_s

@@ -65,7 +65,8 @@ class Station:
 def open_station(config: StationConfig) -> Iterator[Station]:
     """Open a station and close it again, with the terminal as it was found.
 
-    Raises ConfigError for unknown names and DeviceError when the operator's device is not there.
+    Raises ConfigError for unknown names, DeviceError when the operator's device is not there, and
+    MissingDependencyError when cameras are asked for where nothing can render.
     """
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
@@ -80,6 +81,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
             viewer, words = open_viewer(env)
             if viewer is not None:
                 stack.callback(viewer.close)
+        target.start_episode(0)  # what cannot be observed (no GL for a camera) must fail before a dataset is made
         status = make_status()
         stack.callback(status.close)
         status.say(device.describe())

@@ -14,6 +14,12 @@ class EmaConfig:
     power: float = 0.75
     max_decay: float = 0.9999
 
+    def __post_init__(self) -> None:
+        if not self.power > 0:
+            raise ConfigError(f"--ema.power must be positive, found {self.power}.")
+        if not 0 <= self.max_decay <= 1:
+            raise ConfigError(f"--ema.max-decay must lie in [0, 1], found {self.max_decay}.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -50,19 +56,25 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(self, name)}.")
+        for name in ("warmup_steps", "weight_decay", "seed", "num_threads"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least 0, found {getattr(self, name)}.")
+        for name in ("learning_rate", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must be positive, found {getattr(self, name)}.")
         if not 0 <= self.val_ratio < 1:
             raise ConfigError(f"--val-ratio must lie in [0, 1), found {self.val_ratio}.")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"--learning-rate must be positive, found {self.learning_rate}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"--betas must lie in [0, 1), found {self.betas}.")
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run reports."""
+    """What a finished run reports. `loss` is None when a resumed run had no step left to do."""
 
     checkpoint: Path
     steps: int
-    loss: float
+    loss: float | None
     val_loss: float | None
     duration_s: float
 

@@ -15,6 +15,17 @@ from robolearn.datasets.sampler import WindowSampler
 from robolearn.policies.base import Policy
 
 
+def finite_array(dataset: Dataset, name: str) -> np.ndarray:
+    """(N, *shape): a feature of all steps. Raises DatasetError that names the first step with NaN or infinity."""
+    array = dataset.array(name)
+    if not np.isfinite(array).all():
+        step = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise DatasetError(
+            f"{dataset.path}: feature {name!r} holds a non-finite number at step {step}; training needs finite data."
+        )
+    return array
+
+
 class WindowBatches:
     """Random batches of the windows a policy trains on.
 
@@ -36,14 +47,8 @@ class WindowBatches:
         self._w, self._g = spec.obs_horizon, policy.goal_horizon
         self._observations = list(spec.observation_features)
         action = spec.action_feature.name
-        self._arrays = {name: dataset.array(name).astype(np.float32) for name in (*self._observations, action)}
-        for name, array in self._arrays.items():
-            if not np.isfinite(array).all():
-                step = int(np.argwhere(~np.isfinite(array))[0][0])
-                raise DatasetError(
-                    f"{dataset.path}: feature {name!r} holds a non-finite number at step {step}; "
-                    "training needs finite data."
-                )
+        names = (*self._observations, action)
+        self._arrays = {name: finite_array(dataset, name).astype(np.float32) for name in names}
         self._lengths = dict.fromkeys(self._observations, self._w)
         horizon = self._w - 1 + spec.action_horizon
         self._sampler = WindowSampler(

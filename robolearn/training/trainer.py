@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from robolearn.datasets.normalizer import Normalizer
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.sampler import split_episodes
 from robolearn.policies.base import Policy
-from robolearn.policies.checkpoint import make_policy, save_policy
+from robolearn.policies.checkpoint import load_provenance, make_policy, save_policy
 from robolearn.policies.spec import PolicySpec
+from robolearn.teleop.interrupt import StopRequest
 from robolearn.training.config import TrainConfig, TrainResult
-from robolearn.training.data import WindowBatches
+from robolearn.training.data import WindowBatches, finite_array
 from robolearn.training.ema import Ema
 from robolearn.training.metrics import MetricsWriter, read_metrics
 from robolearn.training.schedule import warmup_cosine
@@ -51,7 +53,11 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.dataset = Dataset(config.dataset)
         train, val = split_episodes(self.dataset.num_episodes, config.val_ratio, config.seed)
-        self.policy = _policy_for(self.dataset, name, policy_config).to(config.device)
+        self.policy = _policy_for(self.dataset, name, policy_config)
+        try:
+            self.policy.to(torch.device(config.device))
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}") from error
         self.batches = WindowBatches(self.dataset, self.policy, train, config.batch_size, config.seed)
         self.val_batches = (
             WindowBatches(self.dataset, self.policy, val, config.batch_size, config.seed) if len(val) else None
@@ -62,36 +68,40 @@ class Trainer:
         self.ema = Ema(self.policy, config.ema.power, config.ema.max_decay)
         self.step = 0
         last = config.output / "checkpoints" / "last"
-        if config.resume and last.exists():
+        if config.resume:
+            _check_continues(load_provenance(last), {"dataset_checksum": self.dataset.checksum(), "seed": config.seed})
             self.step = load_training_state(last, self.policy, self.optimizer, self.ema)
+        resolved = configuration.to_dict(dataclasses.replace(config, resume=False))
         configuration.save_yaml(
-            {**configuration.to_dict(config), "policy": {"name": name, **configuration.to_dict(policy_config)}},
+            {"policy_name": name, **resolved, "policy": configuration.to_dict(policy_config)},
             config.output / "config.yaml",
         )
 
     def run(self) -> TrainResult:
-        """Train to the last step. Ctrl-C saves a checkpoint before it is passed on."""
+        """Train to the last step. Ctrl-C or SIGTERM ends the step, saves a checkpoint and is then passed on."""
         c, start = self.config, time.monotonic()
         writer = MetricsWriter(c.output, resume_step=self.step)
         loss = val_loss = math.nan
         try:
-            with self._progress() as advance:
-                while self.step < c.steps:
+            with StopRequest() as stop, self._progress() as advance:
+                while self.step < c.steps and not stop():
                     loss = self._train_step(writer)
                     if self.step % c.checkpoint_every == 0 or self.step == c.steps:
                         val_loss = self.validation_loss()
-                        writer.write(self.step, val_loss=val_loss)
+                        if math.isfinite(val_loss):
+                            writer.write(self.step, val_loss=val_loss)
                         self.save()
                     advance(self.step, loss, val_loss)
-        except KeyboardInterrupt:
-            self.save()
-            print(f"Stopped at step {self.step}; go on with --resume.")
-            raise
+                if self.step < c.steps:
+                    self.save()
         finally:
             writer.close()
+        if self.step < c.steps:
+            configuration.main_stderr(f"Stopped at step {self.step}; go on with --resume.")
+            raise KeyboardInterrupt if stop.signal == signal.SIGINT else SystemExit(stop.exit_status)
         checkpoint = (c.output / "checkpoints" / "last").resolve()
-        val = None if math.isnan(val_loss) else val_loss
-        return TrainResult(checkpoint, self.step, loss, val, time.monotonic() - start)
+        last_loss, val = (None if math.isnan(value) else value for value in (loss, val_loss))
+        return TrainResult(checkpoint, self.step, last_loss, val, time.monotonic() - start)
 
     def _train_step(self, writer: MetricsWriter) -> float:
         c = self.config
@@ -125,24 +135,27 @@ class Trainer:
         """Mean loss of the averaged weights on held-out episodes, with fixed noise; NaN without such episodes."""
         if self.val_batches is None:
             return math.nan
-        rng = torch.get_rng_state()
         current = {k: v.clone() for k, v in self.policy.state_dict().items()}
         self.policy.load_state_dict(self.ema.averaged)
         self.policy.eval()
-        torch.manual_seed(0)
         total, count = 0.0, 0
-        for batch in self.val_batches.all():
-            size = len(batch[ACTION])
-            total += float(self.policy.loss({k: v.to(self.config.device) for k, v in batch.items()})) * size
-            count += size
-        self.policy.load_state_dict(current)
-        torch.set_rng_state(rng)
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                for batch in self.val_batches.all():
+                    size = len(batch[ACTION])
+                    total += float(self.policy.loss({k: v.to(self.config.device) for k, v in batch.items()})) * size
+                    count += size
+        finally:
+            self.policy.load_state_dict(current)
         return total / count
 
     def save(self) -> Path:
         """Write a checkpoint of this step, point `last` to it, then delete the one before."""
         folder = self.config.output / "checkpoints"
         final, partial = folder / f"{self.step:08d}", folder / f"{self.step:08d}.partial"
+        if (folder / "last").resolve() == final.resolve() and final.is_dir():
+            return final
         shutil.rmtree(partial, ignore_errors=True)
         record = {
             **provenance(),
@@ -231,9 +244,19 @@ def _policy_for(dataset: Dataset, name: str, policy_config: Any) -> Policy:
     chosen = features([available[f] for f in wanted])
     spec = PolicySpec(chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps)
     used = {**chosen, ACTION: available[ACTION]}
-    vectors = {n: dataset.array(n) for n, f in used.items() if f.kind in ("state", "action")}
+    vectors = {n: finite_array(dataset, n) for n, f in used.items() if f.kind in ("state", "action")}
     normalizer = Normalizer.fit(vectors, {n: used[n] for n in vectors})
     return make_policy(name, policy_config, spec, normalizer)
+
+
+def _check_continues(record: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise ConfigError when a run would go on with other data: its normaliser and order of batches would not fit."""
+    for name, value in now.items():
+        if record.get(name) != value:
+            raise ConfigError(
+                f"The run to resume had {name.replace('_', ' ')} {record.get(name)}, found {value}; "
+                "resume with what it began with, or train anew in another --output."
+            )
 
 
 def _parameter_groups(policy: Policy, weight_decay: float) -> list[dict[str, Any]]:

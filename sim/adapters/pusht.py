@@ -87,13 +87,13 @@ class PushT(SimEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Start state k: see `start_pose`. Raises ConfigError for a negative or non-integer k."""
-        pose = start_pose(self.init_state_of(seed, options))
+        init_state = self.init_state_of(seed, options)
         super().reset(seed=seed)
         self._world._setup()  # a new space: no contact of an earlier episode is remembered
         self._world._last_action = None
-        self._world._set_state(pose)
+        self._world._set_state(start_pose(init_state))
         self._steps = 0
-        return self._observe(), self.task_info()
+        return self._observe(), {**self.task_info(), "init_state": init_state}
 
     def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Hold one target for 0.1 s. Reward is the score. Raises FeatureError for a bad action."""

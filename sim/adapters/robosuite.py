@@ -19,6 +19,7 @@ from robolearn.core.feature import Feature, Features, features
 from robolearn.core.rotation import matrix_to_axis_angle, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.sim.adapters.robosuite_import import import_robosuite
 from robolearn.sim.env import SimEnv
+from robolearn.sim.rendering import SceneRenderer
 
 POSE_NAMES = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)))
 MAX_FINGER_M = 0.04
@@ -89,7 +90,7 @@ class RobosuiteEnv(SimEnv):
         self._steps = 0
         self._xml = ""
         self._geoms: Mapping[str, Mapping[str, str]] = {}
-        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+        self._pictures: SceneRenderer | None = None
         self._suite = suite.make(
             task,
             robots=["Panda", "Panda"] if task.startswith("TwoArm") else "Panda",
@@ -185,15 +186,14 @@ class RobosuiteEnv(SimEnv):
     def render_camera(self, camera: str, width: int, height: int) -> np.ndarray:
         """(height, width, 3) uint8 RGB, upright, without shadows and reflections."""
         self._check_camera(camera)
-        renderer = self._renderer(width, height)
-        renderer.update_scene(self._suite.sim.data._data, camera, self._visual_options())
-        # reflections in the table cost 7 times the rest of the picture without a GPU
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
-        return renderer.render()
+        if self._pictures is None:
+            shown = mujoco.MjvOption()
+            shown.geomgroup[0] = 0  # collision shapes
+            self._pictures = SceneRenderer(self._suite.sim.model._model, shown)
+        return self._pictures.render(self._suite.sim.data._data, camera, width, height)
 
     def close(self) -> None:
-        self._close_renderers()
+        self._forget_pictures()
         self._suite.close()
 
     def _settle(self) -> None:
@@ -202,7 +202,7 @@ class RobosuiteEnv(SimEnv):
 
     def _bind(self) -> None:
         """Look up what belongs to the arms in the model just built."""
-        self._close_renderers()
+        self._forget_pictures()
         model = self._suite.sim.model
         self._arms = []
         for robot in self._suite.robots:
@@ -307,26 +307,11 @@ class RobosuiteEnv(SimEnv):
         if camera not in known:
             raise ConfigError(unknown_name(f"camera of {self.name}", camera, known))
 
-    def _visual_options(self) -> mujoco.MjvOption:
-        options = mujoco.MjvOption()
-        options.geomgroup[0] = 0  # collision shapes
-        return options
-
-    def _renderer(self, width: int, height: int) -> mujoco.Renderer:
-        if (width, height) not in self._renderers:
-            from robolearn.sim.rendering import ensure_backend
-
-            ensure_backend()
-            model = self._suite.sim.model._model
-            model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
-            model.vis.global_.offheight = max(model.vis.global_.offheight, height)
-            self._renderers[width, height] = mujoco.Renderer(model, height, width)
-        return self._renderers[width, height]
-
-    def _close_renderers(self) -> None:
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+    def _forget_pictures(self) -> None:
+        """Renderers belong to one model."""
+        if self._pictures is not None:
+            self._pictures.close()
+        self._pictures = None
 
 
 def _absolute_pose_control(suite: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, SourceDescription
-from robolearn.datasets.convert.source import source_provenance
+from robolearn.datasets.convert.source import source_provenance, write_episode
 from robolearn.datasets.writer import DatasetWriter
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def convert(source: Path, output: Path, options: ConvertOptions) -> ConvertRepor
         }
         writer = DatasetWriter.create(
             output, described, env.control_hz, metadata,
-            image_codec=options.image_codec, jpeg_quality=options.jpeg_quality,
+            image_codec=options.image_codec, jpeg_quality=options.jpeg_quality, durable=False,
         )  # fmt: skip
         stack.enter_context(writer)
         demos = opened.demos[: options.max_episodes]
@@ -224,24 +224,20 @@ def _import_demo(
         successes.append(env.task_info()["success"])
     measured = np.stack([o["observation.state"] for o in observations]).astype(np.float64)
     targets = relabel(measured, raw, opened.control, env.base_rotations(), env.arm_vector_sizes[0])
-    writer.start_episode()
-    for k, observation in enumerate(observations):
-        values = {**observation, "action": targets[k], "action_original": raw[k].astype(np.float32)}
-        writer.append(states[k, 0] - states[0, 0], values, sim_state=states[k])
-    writer.commit(
-        {
-            "task": _task_text(opened, options.task),
-            "success": True if any(successes) else None if opened.task == "Wipe" else False,
-            "success_step": int(np.argmax(successes)) if any(successes) else None,
-            "operator": "human",
-            "started_at": None,
-            "source_episode": demo,
-            "source_robosuite_version": opened.version,
-            "source_date": opened.date,
-            "action_label": "commanded target" if opened.control else f"pose {LEAD_STEPS} steps later",
-            "reset_options": reset_options,
-        }
-    )
+    columns = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
+    columns |= {"action": targets, "action_original": raw.astype(np.float32)}
+    record = {
+        "task": _task_text(opened, options.task),
+        "success": True if any(successes) else None if opened.task == "Wipe" else False,
+        "success_step": int(np.argmax(successes)) if any(successes) else None,
+        "operator": "human",
+        "source_episode": demo,
+        "source_robosuite_version": opened.version,
+        "source_date": opened.date,
+        "action_label": "commanded target" if opened.control else f"pose {LEAD_STEPS} steps later",
+        "reset_options": reset_options,
+    }
+    write_episode(writer, opened.path, states[:, 0] - states[0, 0], columns, record, states)
 
 
 def relabel(

@@ -1,6 +1,6 @@
 """put_on_plate: grasp the carrot-coloured bar, place it on the plate, let go and move away.
 
-Objects: bar 70 x 28 x 28 mm, 60 g, free; plate 140 mm across, 10 mm high, fixed at a start position.
+Objects: bar 70 x 28 x 28 mm, 60 g, free; plate 130 x 130 x 10 mm, fixed where it starts.
 Start states: bar centre in x 0.42..0.58 m, y -0.20..0.20 m, turned by up to 50 degrees; plate in the same area,
 at least 0.15 m away from the bar; arm near its home posture.
 Object state: pose of the bar and position of the plate, and both positions seen from the TCP, all along the base
@@ -21,7 +21,7 @@ from robolearn.sim.robots import panda
 from robolearn.sim.tabletop import TabletopEnv
 
 BAR_HALF_M = (0.035, 0.014, 0.014)
-PLATE_RADIUS_M, PLATE_HEIGHT_M = 0.07, 0.01
+PLATE_HALF_M, PLATE_HEIGHT_M = 0.065, 0.01
 AREA_LOW_M, AREA_HIGH_M = np.array([0.42, -0.20]), np.array([0.58, 0.20])
 MAX_TURN_RAD = np.deg2rad(50)
 MIN_DISTANCE_M = 0.15
@@ -57,12 +57,14 @@ class PutOnPlate(TabletopEnv):
             mass=0.0, rgba=[0.25, 0.60, 0.25, 1.0], contype=0, conaffinity=0,
         )  # fmt: skip
         plate = spec.worldbody.add_body(name="plate", pos=[0.5, 0.2, 0.0], mocap=True)
+        # a box, not a cylinder: MuJoCo gives box on box up to 8 contact points, box on cylinder one, on which it rocks
         plate.add_geom(
-            name="plate", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[PLATE_RADIUS_M, PLATE_HEIGHT_M / 2, 0.0],
+            name="plate", type=mujoco.mjtGeom.mjGEOM_BOX, size=[PLATE_HALF_M, PLATE_HALF_M, PLATE_HEIGHT_M / 2],
             pos=[0.0, 0.0, PLATE_HEIGHT_M / 2], rgba=[0.93, 0.94, 0.97, 1.0], friction=[1.0, 0.005, 0.0001], **solid,
         )  # fmt: skip
+        inner = 0.75 * PLATE_HALF_M
         plate.add_geom(
-            name="plate_rim", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[0.05, 0.0002, 0.0],
+            name="plate_inner", type=mujoco.mjtGeom.mjGEOM_BOX, size=[inner, inner, 0.0002],
             pos=[0.0, 0.0, PLATE_HEIGHT_M + 0.0002], rgba=[0.35, 0.50, 0.78, 1.0], contype=0, conaffinity=0,
         )  # fmt: skip
 
@@ -94,7 +96,7 @@ class PutOnPlate(TabletopEnv):
         near = float(np.linalg.norm(tcp - bar)) < 0.03
         grasped = near and 0.2 < opening < 0.6
         lifted = bool(bar[2] > 0.05)
-        above = float(np.linalg.norm(bar[:2] - plate[:2])) < PLATE_RADIUS_M
+        above = bool((np.abs(bar[:2] - plate[:2]) < PLATE_HALF_M).all())
         on_plate = bool(above and PLATE_HEIGHT_M < bar[2] < PLATE_HEIGHT_M + 0.03)
         away = float(np.linalg.norm(tcp - bar)) > 0.04
         success = bool(on_plate and speed < 0.02 and opening > 0.6 and away)

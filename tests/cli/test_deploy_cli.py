@@ -62,6 +62,11 @@ def test_deploy_prints_episodes_and_the_latency_table(server, tmp_path, capfd):
     assert "success 0/1" in out
     assert "lateness at 200 Hz" in out
     assert f"Saved: {tmp_path}/results.json" in out
+    again = tmp_path / "again"
+    assert main(["deploy", "--config", str(tmp_path / "config.yaml"), "--output", str(again)]) == 0
+    assert (again / "config.yaml").read_text() == (tmp_path / "config.yaml").read_text().replace(
+        str(tmp_path), str(again)
+    )
 
 
 def test_json_is_the_results_and_nothing_else(server, tmp_path, capfd):

@@ -16,12 +16,13 @@ from robolearn.policies.registry import POLICIES
 from robolearn.policies.spec import PolicySpec
 
 
-def checkpoint(folder, state="observation.state", weight=None):
+def checkpoint(folder, state="observation.state", weight=None, width=2):
     """An untrained behaviour-cloning policy for Push-T that sees the agent's position."""
-    observation, action = Feature(state, (2,)), Feature("action", (2,), kind="action")
+    observation, action = Feature(state, (width,)), Feature("action", (2,), kind="action")
     everything = features([observation, action])
     corners = np.array([[0, 0], [512, 512]], np.float32)
-    normalizer = Normalizer.fit(dict.fromkeys(everything, corners), everything)
+    states = np.zeros((2, width), np.float32) + [[0], [512]]
+    normalizer = Normalizer.fit({state: states, "action": corners}, everything)
     spec = PolicySpec(features([observation]), action, obs_horizon=1, action_horizon=4, control_hz=10.0)
     policy = make_policy("bc", POLICIES.resolve("bc").Config(), spec, normalizer)
     weights = policy.state_dict()
@@ -71,9 +72,30 @@ def test_a_policy_trained_on_another_feature_is_refused_with_both_names(tmp_path
     assert "The closest is 'observation.state'" in line
 
 
+def test_a_policy_trained_on_another_shape_is_refused_with_both_shapes(tmp_path, capfd):
+    line = user_sees(capfd, *options(checkpoint(tmp_path / "p", width=3), tmp_path / "out"))
+    assert "expects feature 'observation.state' of shape (3,); environment 'pusht' gives shape (2,)" in line
+
+
 def test_nan_weights_are_reported_with_policy_start_state_and_step(tmp_path, capfd):
     line = user_sees(capfd, *options(checkpoint(tmp_path / "p", weight=float("nan")), tmp_path / "out"))
     assert "start state 100000, step 0: predicted a non-finite action" in line
+
+
+def test_with_rendering_off_videos_are_refused_and_all_else_works(tmp_path, capfd, monkeypatch):
+    pytest.importorskip("mujoco")
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    pose, action = Feature("observation.state", (10,)), Feature("action", (10,), kind="action")
+    everything = features([pose, action])
+    corners = np.zeros((2, 10), np.float32) + [[0], [1]]
+    spec = PolicySpec(features([pose]), action, obs_horizon=1, action_horizon=4, control_hz=20.0)
+    normalizer = Normalizer.fit(dict.fromkeys(everything, corners), everything)
+    policy = make_policy("bc", POLICIES.resolve("bc").Config(), spec, normalizer)
+    save_policy(tmp_path / "p", "bc", policy, policy.state_dict(), {})
+    arguments = ["--policy", tmp_path / "p", "--env", "put_on_plate", "--num-episodes", "1", "--max-steps", "2"]
+    line = user_sees(capfd, *arguments, "--num-videos", "1", "--output", tmp_path / "out")
+    assert "start state 0: MUJOCO_GL=disable switches rendering off, but images are needed; unset it." in line
+    assert main(["eval", *map(str, arguments), "--num-videos", "0", "--output", str(tmp_path / "out")]) == 0
 
 
 def test_an_unknown_camera_names_the_known_ones(tmp_path, capfd):

@@ -104,6 +104,19 @@ def test_a_package_that_is_not_installed_is_named_with_what_to_type(verb, capsys
     assert capsys.readouterr().err == expected
 
 
+def test_a_missing_system_library_is_named_with_what_to_type(tmp_path):
+    """opencv-python is linked against libGL, which a bare container lacks; a state-only verb needs it as well."""
+    (tmp_path / "cv2.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')"
+    )
+    result = robolearn_command("dataset", "info", "x.zarr", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: the system library libGL.so.1 is missing; on Debian, as root: "
+        "apt-get update && apt-get install -y --no-install-recommends libgl1 libegl1 libosmesa6 libglib2.0-0\n"
+    )
+
+
 def test_any_other_error_is_a_bug_and_keeps_its_traceback(verb):
     verb(lambda argv: 1 / 0)
     with pytest.raises(ZeroDivisionError):

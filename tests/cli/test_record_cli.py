@@ -145,6 +145,8 @@ def test_pictures_of_each_camera_are_recorded(tmp_path, capsys):
         (["--operator", "keyboard"], "standard input is not one"),
         (["--num-episodes", "0"], "at least 1"),
         (["--fps", "33"], "33"),
+        (["--fps", "0"], "does not divide"),
+        (["--seed", "-1"], "at least 0"),
         (["--camera", "frnt"], "Did you mean 'front'"),
         (["--speed", "fast"], "fast"),
         (["--env", "pusht"], "--env put_on_plate"),

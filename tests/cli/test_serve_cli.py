@@ -81,7 +81,16 @@ def test_an_open_address_without_a_token_is_refused(capfd, tmp_path, monkeypatch
     assert "set a token in ROBOLEARN_TOKEN" in error
 
 
-@pytest.mark.parametrize("arguments", [["--polcy", "x"], ["--policy", "x", "--port", "many"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--polcy", "x"],
+        ["--policy", "x", "--port", "many"],
+        ["--policy", "x", "--port", "70000"],
+        ["--policy", "x", "--num-threads", "0"],
+        [],
+    ],
+)
 def test_bad_options_are_one_line(capfd, arguments):
     status, error = user_sees(capfd, *arguments)
     assert status == 2

@@ -59,7 +59,7 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
     one, two = ((tmp_path / run / "config.yaml").read_text() for run in ("one", "two"))
     assert two == one.replace(str(tmp_path / "one"), str(tmp_path / "two"))
     capfd.readouterr()
-    assert "Unknown value 'beso'. Known: bc" not in user_sees(capfd, "beso", "--config", resolved)
+    assert "policy_name: Unknown value 'bc'. Known: beso" in user_sees(capfd, "beso", "--config", resolved)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,8 @@ def test_bad_options_are_one_line(dataset, tmp_path, capfd, change, words):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_bad_options_of_beso_are_one_line(dataset, tmp_path, capfd, change, words):
-    assert words in user_sees(capfd, "beso", "--dataset", dataset, "--output", tmp_path / "run", *change)
+    arguments = ["--dataset", dataset, "--output", tmp_path / "run", "--steps", "1", *change]
+    assert words in user_sees(capfd, "beso", *arguments)
 
 
 def test_an_unknown_policy_gets_the_closest_one(capfd):

@@ -37,10 +37,10 @@ def later(delay_s, act):
 def test_results_say_what_happened(server_process, robots, tmp_path):
     _, url = server_process()
     seen = []
-    config = DeployConfig(url, num_episodes=2, init_state=5, output=tmp_path / "out", time_limit_s=1.0)
+    output = tmp_path / "out"
+    config = DeployConfig(url, num_episodes=2, init_state=5, output=output, time_limit_s=1.0, token="secret")
     results = deploy(config, seen.append)
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(results))
-    assert (tmp_path / "out" / "config.yaml").is_file()
     assert [e["init_state"] for e in results["episodes"]] == [5, 6]
     assert results["episodes"] == seen
     assert (results["success"]["k"], results["success"]["n"]) == (0, 2)
@@ -52,7 +52,7 @@ def test_results_say_what_happened(server_process, robots, tmp_path):
         "inference", "server", "round_trip", "observation_to_answer", "observation_age_at_command"
     }  # fmt: skip
     assert results["latency_ms"]["round_trip"]["p50"] < 100
-    assert "token" not in (tmp_path / "out" / "config.yaml").read_text().replace("token: null", "")
+    assert results["config"]["token"] is None
 
 
 def test_a_server_killed_in_mid_episode_stops_the_arm_and_a_new_one_moves_it_again(server_process, robots):
@@ -144,6 +144,8 @@ def test_impossible_configurations_are_refused():
         DeployConfig(num_episodes=0)
     with pytest.raises(ConfigError, match="--init-state must be at least 0"):
         DeployConfig(init_state=-1)
+    with pytest.raises(ConfigError, match="--time-limit-s must be positive, found -1"):
+        DeployConfig(time_limit_s=-1.0)
 
 
 def test_percentiles_of_nothing_are_none():

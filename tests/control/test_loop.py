@@ -93,6 +93,14 @@ def test_only_bad_chunks_never_move_the_arm(clock):
     assert record.states[State.RUNNING] == 0
 
 
+def test_actions_without_a_rotation_never_move_the_arm(clock):
+    robot = ScriptedRobot(clock)
+    record = run(robot, ScriptedServer(clock, lambda t: np.zeros((8, 10))), 1.0)
+    _, positions = robot.track()
+    assert np.ptp(positions, axis=0).max() == 0
+    assert record.limiter.refused > 0
+
+
 def test_a_server_slower_than_its_chunks_is_counted(clock):
     record = run(ScriptedRobot(clock), ScriptedServer(clock, straight_line(), latency_s=0.5), 3.0)
     assert record.late_chunks == len(record.chunks) > 0
@@ -146,21 +154,26 @@ def test_a_late_tick_does_not_make_the_arm_jump(clock):
     assert longest_step <= CAPABILITIES.max_speed_m_s * 4 * PERIOD_S
 
 
+POSE = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)), "gripper")
+
+
 def composed() -> Robot:
     class Arm:
         capabilities = CAPABILITIES
-        observation_features = features([Feature("observation.state", (10,))])
+        observation_features = features([Feature("observation.state", (10,), names=POSE)])
 
     return Robot("test", Arm(), (), None)  # type: ignore[arg-type]
 
 
-def spec(name: str = "observation.state", width: int = 10) -> PolicySpec:
-    return PolicySpec(features([Feature(name, (10,))]), Feature("action", (width,), kind="action"), 2, 8, 20.0)
+def spec(name: str = "observation.state", width: int = 10, names: tuple[str, ...] | None = None) -> PolicySpec:
+    action = Feature("action", (width,), kind="action", names=names)
+    return PolicySpec(features([Feature(name, (10,))]), action, 2, 8, 20.0)
 
 
 def test_half_of_the_chunk_is_executed_by_default():
     assert check_match(SPEC, composed(), LoopOptions()) == 4
     assert check_match(SPEC, composed(), LoopOptions(execute=8)) == 8
+    assert check_match(spec(names=POSE), composed(), LoopOptions()) == 4
 
 
 @pytest.mark.parametrize(
@@ -173,6 +186,12 @@ def test_half_of_the_chunk_is_executed_by_default():
             "'observation.stat', which robot 'test' lacks",
         ),
         (spec(width=7), LoopOptions(), FeatureError, r"actions of shape \(7,\); robot 'test' takes TCP poses"),
+        (
+            spec(names=tuple(f"joint_{i}" for i in range(10))),
+            LoopOptions(),
+            FeatureError,
+            r"actions are \['joint_0', .*robot 'test' takes \['x', 'y'",
+        ),
         (SPEC, LoopOptions(execute=9), ConfigError, "--execute is 9; this policy's chunks allow 1 to 8"),
         (SPEC, LoopOptions(rate_hz=10), ConfigError, "10 Hz is below the policy's 20 Hz"),
         (SPEC, LoopOptions(rate_hz=1000), ConfigError, r"1000 Hz is above what robot 'test' accepts \(250 Hz\)"),

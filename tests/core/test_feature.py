@@ -25,6 +25,11 @@ def test_a_wrong_shape_is_named_with_both_shapes():
     assert str(error.value) == "record: feature 'observation.state' has shape (4,), expected (3,)."
 
 
+def test_lists_of_different_lengths_are_refused():
+    with pytest.raises(FeatureError, match=r"record: feature 'observation\.state' is ragged, expected shape \(3,\)"):
+        STATE.check([[0.5], [1.0, 2.0]], where="record")
+
+
 def test_floats_do_not_become_pixels():
     with pytest.raises(FeatureError, match=r"has dtype float64, expected uint8"):
         IMAGE.check(np.zeros((4, 4, 3)))
@@ -61,7 +66,13 @@ def test_a_feature_that_makes_no_sense_is_refused(fields, message):
 
 
 @pytest.mark.parametrize(
-    "mapping", [{"name": "a"}, {"name": "a", "shape": [1], "colour": "red"}, {"name": "a", "shape": 3}]
+    "mapping",
+    [
+        {"name": "a"},
+        {"name": "a", "shape": [1], "colour": "red"},
+        {"name": "a", "shape": 3},
+        {"name": "a", "shape": ["wide"]},
+    ],
 )
 def test_a_mapping_that_describes_no_feature_is_refused(mapping):
     with pytest.raises(FeatureError, match="does not describe a feature"):

@@ -14,7 +14,7 @@ ENDS = [4, 9]
 def make_source(path, ends=ENDS, **arrays):
     group = zarr.create_group(path, zarr_format=2)
     for key, array in arrays.items():
-        group.create_array(f"data/{key}", data=array, chunks=(3, *array.shape[1:]))
+        group.create_array(f"data/{key}", data=array, chunks=(3, *array.shape[1:]) if array.shape else ())
     group.create_array("meta/episode_ends", data=np.array(ends, np.int64))
     return path
 
@@ -96,6 +96,7 @@ def test_inconsistent_sources_are_explained(tmp_path):
         [
             ([4, 8], arrays, "data/action has 9 steps, but meta/episode_ends ends at 8"),
             ([4, 4, 9], arrays, "does not rise"),
+            ([9], {**arrays, "gain": np.zeros(())}, "data/gain has no steps"),
             ([9], {}, "is not in a format|cannot be read"),
         ]
     ):

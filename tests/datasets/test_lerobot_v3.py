@@ -120,6 +120,24 @@ def test_damaged_sources_are_named_and_leave_nothing_behind(source, tmp_path, da
     assert [p.name for p in tmp_path.iterdir()] == ["lerobot"]
 
 
+def test_times_that_stand_still_are_located(source, tmp_path):
+    file = source / "data" / "chunk-000" / "file-001.parquet"
+    table = parquet.read_table(file)
+    column = table.column_names.index("timestamp")
+    parquet.write_table(table.set_column(column, "timestamp", pyarrow.array(np.zeros(len(table), np.float32))), file)
+    with pytest.raises(DatasetError, match=r"lerobot: episode 1, Step 3 has timestamp 0\.0 s, expected a time later"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+
+
+def test_an_interrupted_conversion_leaves_nothing_behind(source, tmp_path):
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(progress=interrupt))
+    assert [p.name for p in tmp_path.iterdir()] == ["lerobot"]
+
+
 def test_unknown_keys_formats_and_taken_outputs_are_refused(source, tmp_path, make_dataset):
     with pytest.raises(ConfigError, match=r"'observation\.stat'.*Did you mean 'observation\.state'"):
         convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(rename={"observation.stat": "x"}))

@@ -9,7 +9,7 @@ import pytest
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets import commit, journal, layout
+from robolearn.datasets import commit, journal, layout, writer
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.writer import DatasetWriter
 
@@ -230,7 +230,7 @@ def crash_at(monkeypatch, function, call):
     monkeypatch.setattr(owner, function, wrapper)
 
 
-# a commit of the small world does 5 renames (4 chunks of rows or records, 1 of .zmetadata) before copies of .zarray
+# a commit of the small world does 6 renames (5 chunks of rows or records, 1 of .zmetadata) before copies of .zarray
 @pytest.mark.parametrize(
     ("function", "call", "survives"),
     [("link_or_copy", 2, False), ("sync_file_system", 1, False), ("sync_file_system", 2, False)]
@@ -327,6 +327,36 @@ def test_an_interrupt_right_after_the_commit_point_keeps_the_episode(make_datase
         assert (w.num_episodes, w.num_pending_steps) == (2, 0)
         assert world.record(w, 1, first=5) == 2
     assert Dataset(path).num_steps == 6
+
+
+@pytest.mark.parametrize("gone", ["header.json", "steps.bin"])
+def test_a_journal_whose_removal_was_cut_short_is_not_taken_for_a_lost_episode(
+    make_dataset, world, monkeypatch, caplog, gone
+):
+    path = make_dataset(3)
+    with DatasetWriter.append_to(path) as w:
+        world.start(w, 2, first=3)
+        with monkeypatch.context() as patch:
+            patch.setattr(journal.shutil, "rmtree", lambda folder, ignore_errors: (folder / gone).unlink())
+            w.commit({})
+    assert len(list((path / "pending").glob("[!.]*"))) == 1
+    with DatasetWriter.append_to(path) as w:
+        assert w.leftover_journals == [] and not caplog.records
+    assert list((path / "pending").glob("[!.]*")) == []
+
+
+def test_a_dataset_that_cannot_be_made_leaves_nothing_in_its_place(tmp_path, world, monkeypatch):
+    path = tmp_path / "d.zarr"
+
+    def disk_full(*args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "sync_file_system", disk_full)
+        with pytest.raises(DatasetError, match=r"Making .*d\.zarr failed: No space left on device"):
+            DatasetWriter.create(path, world.features, fps=10)
+    assert not path.exists()
+    DatasetWriter.create(path, world.features, fps=10).close()
 
 
 def test_closing_keeps_an_uncommitted_episode_aside(make_dataset, world):

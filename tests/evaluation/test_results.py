@@ -83,7 +83,9 @@ def test_a_missing_checkpoint_is_an_error_before_workers_start(tmp_path):
         evaluate(PolicySource(tmp_path / "nowhere"), EvaluationConfig("tiny_line"))
 
 
-@pytest.mark.parametrize("option", [{"num_episodes": 0}, {"init_state": -1}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "option", [{"num_episodes": 0}, {"init_state": -1}, {"workers": 0}, {"rollout": RolloutConfig(max_steps=0)}]
+)
 def test_impossible_settings_are_refused(option):
     with pytest.raises(ConfigError, match="at least"):
         EvaluationConfig("tiny_line", **option)

@@ -16,6 +16,7 @@ def test_wilson_interval_of_50_trials_matches_published_values(successes, low, h
     assert estimate.value == successes / 50
     assert round(estimate.low, 3) == low
     assert round(estimate.high, 3) == high
+    assert estimate.interval == (estimate.low, estimate.high)
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -131,7 +131,9 @@ def test_without_commands_the_arm_holds_by_itself(arm: Arm) -> None:
 def test_a_command_that_is_not_finite_is_refused(arm: Arm) -> None:
     arm.connect()
     start = pose(arm)
-    for bad in (moved(start, (np.nan, 0, 0)), Command(start.position_m, np.full((3, 3), np.inf), 1.0)):
+    bad_rotation = Command(start.position_m, np.full((3, 3), np.inf), 1.0)
+    bad_gripper = Command(start.position_m, start.rotation, np.nan)
+    for bad in (moved(start, (np.nan, 0, 0)), bad_rotation, bad_gripper):
         with pytest.raises(DeviceError, match="not finite"):
             arm.command(bad)
     time.sleep(0.2)

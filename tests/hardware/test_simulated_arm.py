@@ -46,7 +46,6 @@ def test_prepare_gives_the_same_scene_for_the_same_start_state(robot):
     seen = []
     for init_state in (3, 4, 3):
         robot.prepare(init_state)
-        time.sleep(0.02)
         seen.append(robot.read().values["observation.environment_state"])
     assert seen[0] == pytest.approx(seen[2], abs=1e-3)
     assert seen[0] != pytest.approx(seen[1], abs=1e-3)

@@ -118,6 +118,12 @@ def test_executed_actions_change_what_follows():
     assert np.array_equal(chunks[2], chunks[3]), "only the last obs_horizon - 1 executed actions count"
 
 
+@pytest.mark.parametrize("prefix", [np.zeros((2, 2)), np.zeros(3), np.full((2, 3), np.nan)], ids=str)
+def test_malformed_executed_actions_are_refused(prefix):
+    with pytest.raises(FeatureError, match=r"executed actions of shape \(steps, 3\) and finite numbers"):
+        tiny_policy("beso", SMALL).predict_chunk(tiny_observation(3), prefix=prefix)
+
+
 def test_a_goal_for_a_goal_free_policy_is_refused():
     policy = tiny_policy("beso", SMALL)
     with pytest.raises(FeatureError, match="takes no goal"):
@@ -130,6 +136,7 @@ def test_a_goal_for_a_goal_free_policy_is_refused():
         (lambda o: o.pop("observation.environment_state"), "needs feature 'observation.environment_state'"),
         (lambda o: o.update({"observation.state": o["observation.state"][:1]}), r"expects .* \(3, 4\)"),
         (lambda o: o["observation.state"].__setitem__((0, 0), np.nan), "non-finite"),
+        (lambda o: o.update({"observation.state": o["observation.state"].astype(str)}), "as numbers, found dtype <U"),
     ],
 )
 def test_wrong_observations_are_named(change, message):

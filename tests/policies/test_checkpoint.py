@@ -7,7 +7,7 @@ from tiny import tiny_observation, tiny_policy
 
 from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.policies.beso import BesoConfig
-from robolearn.policies.checkpoint import FILES, load_policy, save_policy
+from robolearn.policies.checkpoint import FILES, load_policy, load_provenance, save_policy
 
 CONFIG = BesoConfig(obs_horizon=2, action_horizon=3, embed_dim=16, layers=1, heads=2)
 
@@ -55,6 +55,12 @@ def test_a_damaged_file_gives_one_line(saved, name):
     with pytest.raises(CheckpointError) as caught:
         load_policy(saved[1])
     assert "\n" not in str(caught.value)
+
+
+def test_damaged_provenance_gives_one_line(saved):
+    (saved[1] / "provenance.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"provenance.json cannot be read"):
+        load_provenance(saved[1])
 
 
 def test_no_such_folder(tmp_path):

@@ -96,6 +96,19 @@ def test_the_call_after_a_lost_connection_connects_again(serve):
         assert "actions" in client.infer({"observation.state": STATE})
 
 
+def test_closing_from_another_thread_in_mid_request_is_a_lost_connection(serve, monkeypatch):
+    client = PolicyClient(serve(TinyPolicy()))
+    client.connect()
+
+    def pack_while_another_thread_closes(message):
+        client.close()
+        return pack(message)
+
+    monkeypatch.setattr("robolearn.serving.wire.pack", pack_while_another_thread_closes)
+    with pytest.raises(ServerError, match="was lost"):
+        client._request("ping")
+
+
 def test_a_websocket_that_is_no_policy_server_is_said_to_be_none():
     with (
         foreign_server(lambda connection: connection.send("welcome")) as url,

@@ -90,6 +90,19 @@ def test_with_our_protocol_an_error_keeps_the_connection(serve):
         assert good["actions"].shape == (HORIZON, 10)
 
 
+@pytest.mark.parametrize(("operation", "key"), [("reset", "seed"), ("infer", "deadline_ms")])
+def test_numbers_that_are_none_are_named(serve, operation, key):
+    with connect(serve(TinyPolicy())) as connection:
+        connection.recv()
+        request = {"__op__": operation, key: "soon", "observation.state": STATE}
+        assert exchange(connection, request)["__error__"] == f"The request's {key} is 'soon', expected a number."
+
+
+def test_web_pages_are_refused(serve):
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(serve(TinyPolicy()), origin="http://example.org")
+
+
 def test_a_failing_policy_is_reported_in_one_line(serve):
     with PolicyClient(serve(TinyPolicy("raise"))) as client:
         with pytest.raises(ServerError, match="ValueError: weights and activations disagree$"):

@@ -87,6 +87,12 @@ def test_a_malformed_prefix_is_refused(prefix):
         session().infer({"observation.state": state(0), "prefix": prefix})
 
 
+@pytest.mark.parametrize("goal", ["x", [1, 2], np.zeros(3)], ids=str)
+def test_a_goal_that_is_no_map_is_refused(goal):
+    with pytest.raises(FeatureError, match="the goal is of type .*, expected a map of features"):
+        session().infer({"observation.state": state(0), "goal": goal})
+
+
 @pytest.mark.parametrize(("fault", "message"), [("nan", "non-finite action"), ("shape", r"shape \(7, 10\)")])
 def test_an_unusable_answer_of_the_policy_is_not_sent(fault, message):
     with pytest.raises(ServerError, match=message):

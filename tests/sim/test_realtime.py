@@ -3,11 +3,11 @@ import pytest
 
 from robolearn.core.clock import VirtualClock
 from robolearn.core.feature import Feature, features
-from robolearn.sim.realtime import Cell
+from robolearn.sim.realtime import Cell, _run
 
 
 class PointMass:
-    """A TCP that goes to its target at 1 m/s, along x; 2 ms physics, like the real environments."""
+    """A TCP that goes to its target at 1 m/s, along x, with a bar in its gripper; 2 ms physics, like the real ones."""
 
     timestep_s = 0.002
     control_hz = 20.0
@@ -25,7 +25,7 @@ class PointMass:
         return self.steps * self.timestep_s
 
     def set_target(self, action):
-        self.target_x = float(action[0])
+        self.target_x, self.target_gripper = float(action[0]), float(action[9])
 
     def advance(self, substeps):
         self.steps += substeps
@@ -33,7 +33,7 @@ class PointMass:
         self.x += float(np.clip(self.target_x - self.x, -reach, reach))
 
     def observe(self):
-        return {"observation.state": np.array([self.x, 0, 0, 1, 0, 0, 0, 1, 0, 1], np.float32)}
+        return {"observation.state": np.array([self.x, 0, 0, 1, 0, 0, 0, 1, 0, 0.35], np.float32)}
 
     def task_info(self):
         return {"success": False, "score": 0.0}
@@ -49,8 +49,8 @@ def cell(clock) -> Cell:
     return Cell(PointMass(), clock, command_timeout_s=0.2)
 
 
-def go_to(x: float, stop: bool = False) -> dict:
-    return {"position": np.array([x, 0, 0]), "rotation": np.eye(3), "gripper": 1.0, "stop": stop}
+def go_to(x: float, stop: bool = False, gripper: float = 1.0) -> dict:
+    return {"position": np.array([x, 0, 0]), "rotation": np.eye(3), "gripper": gripper, "stop": stop}
 
 
 def run(cell: Cell, clock: VirtualClock, duration_s: float, command: dict | None = None) -> None:
@@ -120,3 +120,46 @@ def test_a_reset_starts_the_scene_now_and_voids_the_command(cell, clock):
     run(cell, clock, 0.5)
     assert cell.env.x == pytest.approx(0.3)
     assert cell.env.time_s == pytest.approx(0.5, abs=0.002)
+
+
+def test_an_arm_that_holds_does_not_let_go(cell, clock):
+    """The fingers are held open by the bar: to command what is measured would be to stop pressing."""
+    run(cell, clock, 0.5, go_to(10.0, gripper=0.0))
+    run(cell, clock, 1.0)
+    assert cell.holding
+    assert cell.env.target_gripper == 0.0
+
+
+class Stop(Exception):
+    pass
+
+
+class ResetRequested:
+    """Records whose reader asks once for start state 3; notes what is published, and stops after a few ticks."""
+
+    class Silent:
+        sequence = 0
+
+    class Request:
+        sequence = 1
+
+        def read(self):
+            return {"reset": 1, "init_state": 3}, 1
+
+    def __init__(self):
+        self.command, self.request, self.published = self.Silent(), self.Request(), []
+
+    def publish(self, cell, tick):
+        self.published.append(("state", round(float(cell.observation["observation.state"][0]), 6)))
+        if len(self.published) > 5:
+            raise Stop
+
+    def publish_task(self, cell, reset):
+        self.published.append(("task", reset))
+
+
+def test_who_is_told_that_a_reset_is_done_never_sees_the_scene_before_it(cell, clock):
+    records = ResetRequested()
+    with pytest.raises(Stop):
+        _run(cell, records, clock, 0.004)
+    assert ("state", 0.3) in records.published[: records.published.index(("task", 1))]

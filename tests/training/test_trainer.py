@@ -53,6 +53,38 @@ def test_a_run_leaves_a_complete_checkpoint(dataset, tmp_path, policy):
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2  # the last one and the link to it
 
 
+def test_metrics_follow_the_schedule_and_tensorboard_has_them_too(dataset, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
+    config = run_config(dataset, tmp_path / "run", steps=21, warmup_steps=1, learning_rate=2e-3)
+    train(config, "bc", BcConfig(hidden_dim=8, layers=1), quiet=True)
+    lines = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "lr" in line]
+    # warm-up takes one step, the cosine the other 20; step n is taken with the rate of n - 1 steps before it
+    expected = [2e-3 * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * (line["step"] - 2) / 20))) for line in lines]
+    assert [line["lr"] for line in lines] == pytest.approx(expected)
+    board = accumulator(str(tmp_path / "run" / "tensorboard"))
+    board.Reload()
+    assert set(board.Tags()["scalars"]) == {"loss", "lr", "grad_norm", "data_wait_s", "val_loss"}
+    assert [event.value for event in board.Scalars("lr")] == pytest.approx(expected, rel=1e-6)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(dataset, tmp_path):
+    trainer = Trainer(
+        run_config(dataset, tmp_path / "run", max_grad_norm=1e-3), "bc", BcConfig(hidden_dim=8, layers=1), quiet=True
+    )
+    seen = []
+    trainer.optimizer.step = lambda: seen.append(
+        float(torch.stack([p.grad.norm() for p in trainer.policy.parameters()]).norm())
+    )
+    trainer._train_step(type("Writer", (), {"write": lambda *_, **__: None})())
+    assert seen == pytest.approx([1e-3], rel=1e-3)
+
+
+def test_bfloat16_keeps_float32_weights_and_learns(dataset, tmp_path):
+    result = train(run_config(dataset, tmp_path / "run", precision="bfloat16"), "beso", BESO, quiet=True)
+    assert np.isfinite(result.loss)
+    assert {v.dtype for v in load_file(result.checkpoint / "model.safetensors").values()} == {torch.float32}
+
+
 def test_bc_learns_the_rule_of_the_data(dataset, tmp_path):
     config = run_config(dataset, tmp_path / "run", steps=400, learning_rate=1e-2, val_ratio=0.0)
     bc = BcConfig(hidden_dim=64, layers=1, action_horizon=1)
@@ -124,6 +156,16 @@ def test_resuming_from_nothing_is_explained(dataset, tmp_path):
         train(run_config(dataset, tmp_path / "run", resume=True), "beso", BESO, quiet=True)
 
 
+def test_resuming_on_other_data_is_refused(dataset, tmp_path):
+    config = run_config(dataset, tmp_path / "run", steps=2)
+    train(config, "beso", BESO, quiet=True)
+    grown = write_dataset(tmp_path / "grown.zarr", episodes=7)
+    with pytest.raises(ConfigError, match=r"had dataset checksum \w+, found \w+; resume with what it began with"):
+        train(replace(config, dataset=grown, resume=True, steps=4), "beso", BESO, quiet=True)
+    with pytest.raises(ConfigError, match="had seed 0, found 1"):
+        train(replace(config, seed=1, resume=True, steps=4), "beso", BESO, quiet=True)
+
+
 def test_a_missing_dataset_is_named(tmp_path):
     with pytest.raises(DatasetError, match="nowhere.zarr"):
         train(run_config(tmp_path / "nowhere.zarr", tmp_path / "run"), "beso", BESO, quiet=True)
@@ -160,7 +202,38 @@ def test_diverged_training_stops_with_advice(dataset, tmp_path):
         trainer.run()
 
 
-def test_ctrl_c_saves_a_checkpoint_that_can_be_resumed(dataset, tmp_path):
+def test_an_interrupted_validation_leaves_the_current_weights(dataset, tmp_path):
+    trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BcConfig(hidden_dim=8, layers=1), quiet=True)
+    before = {k: v.clone() for k, v in trainer.policy.state_dict().items()}
+    for value in trainer.ema.averaged.values():
+        value.zero_()
+
+    def interrupt(batch):
+        raise KeyboardInterrupt
+
+    trainer.policy.loss = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        trainer.validation_loss()
+    assert all(torch.equal(before[k], v) for k, v in trainer.policy.state_dict().items())
+
+
+def test_a_checkpoint_of_the_same_step_is_not_written_again(dataset, tmp_path):
+    trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BcConfig(hidden_dim=8, layers=1), quiet=True)
+    written = trainer.save() / "model.safetensors"
+    before = written.stat().st_ino
+    trainer.save()
+    assert written.stat().st_ino == before
+
+
+def test_without_held_out_episodes_no_validation_loss_is_written(dataset, tmp_path):
+    result = train(run_config(dataset, tmp_path / "run", val_ratio=0.0), "bc", BcConfig(hidden_dim=8), quiet=True)
+    assert result.val_loss is None
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "NaN" not in (result.checkpoint / "provenance.json").read_text()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_saves_a_checkpoint_that_can_be_resumed(dataset, tmp_path, number, status):
     command = [sys.executable, "-m", "robolearn", "train", "beso", "--dataset", str(dataset), "--output",
                str(tmp_path / "run"), "--steps", "100000", "--num-threads", "1", "--policy.embed-dim", "16",
                "--policy.heads", "2", "--policy.layers", "1", "--log-every", "5"]  # fmt: skip
@@ -169,8 +242,8 @@ def test_ctrl_c_saves_a_checkpoint_that_can_be_resumed(dataset, tmp_path):
     while len(read_metrics(tmp_path / "run" / "metrics.jsonl")) < 2:
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "go on with --resume" in output and "Traceback" not in output
+    assert process.returncode == status and "go on with --resume" in output and "Traceback" not in output
     step = json.loads((tmp_path / "run" / "checkpoints" / "last" / "training_state.json").read_text())["step"]
     assert step > 0

@@ -12,7 +12,7 @@ FEATURES = features(
 )
 
 
-def write_dataset(path: Path, episodes: int = 6, length: int = 25, poison: bool = False) -> Path:
+def write_dataset(path: Path, episodes: int = 6, length: int = 25) -> Path:
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(3, 2))
     with DatasetWriter.create(path, FEATURES, 10.0) as writer:
