@@ -24,7 +24,11 @@ CORE = [
 
 # Install torch by its exact pin before anything that asks for a range (constraints.txt): another request
 # would take the newest build, with gigabytes of CUDA packages.
-TRAIN = ["torch>=2.5", "diffusers>=0.31", "tensorboard>=2.17"]
+TRAIN = [
+    "torch>=2.5",
+    "diffusers>=0.31",  # DDPM and DDIM schedulers of the diffusion policy to come; nothing imports it yet
+    "tensorboard>=2.17",
+]
 
 SIM = [
     "mujoco>=3.3,<3.10",  # robosuite 1.5.2 needs 3.3 and breaks at 3.10 (mj_fullM's signature), undeclared

@@ -9,7 +9,8 @@ weights all noise levels equally. Actions are sampled in three DDIM steps.
 
 Differences from the authors' code: whole goals are dropped, not single dimensions, and "no goal" is a learned
 token; executed actions are held at the current noise level while sampling, as in training, instead of entering
-clean; `action_horizon` > 1 predicts a chunk.
+clean, and rollouts give none (with W > 1 the past actions are then sampled along); `action_horizon` > 1 predicts
+a chunk.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from robolearn.core.errors import ConfigError
 from robolearn.hardware.input.protocol import InputDevice
 from robolearn.sim import make_env
 from robolearn.sim.env import SimEnv
-from robolearn.teleop.interrupt import StopRequest
+from robolearn.core.interrupt import StopRequest
 from robolearn.teleop.operators import make_operator
 from robolearn.teleop.status import Status, make_status
 from robolearn.teleop.target import SimTarget

@@ -89,10 +89,13 @@ class WindowBatches:
         return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
 
     def _goal_steps(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(B, G) steps of hindsight goals: G consecutive steps starting uniformly after the window's newest
-        observation and ending within its episode; near the end, the episode's last G steps."""
+        """(B, G) steps of hindsight goals: G consecutive steps that start uniformly after the window's newest
+        observation and end within its episode; near the end, the episode's last G steps. An episode shorter
+        than G repeats its first step."""
         newest = self._sampler.steps(index)[:, self._w - 1]
-        last = self._ends[np.searchsorted(self._ends, newest, side="right")] - self._g
+        episode = np.searchsorted(self._ends, newest, side="right")
+        begin = np.concatenate([[0], self._ends])[episode]
+        last = self._ends[episode] - self._g
         first = np.minimum(newest + 1, last)
         start = first + np.floor(rng.random(len(index)) * (last - first + 1)).astype(np.int64)
-        return np.maximum(start, 0)[:, None] + np.arange(self._g)
+        return np.maximum(start[:, None] + np.arange(self._g), begin[:, None])

@@ -25,7 +25,7 @@ from robolearn.datasets.sampler import split_episodes
 from robolearn.policies.base import Policy
 from robolearn.policies.checkpoint import load_provenance, make_policy, save_policy
 from robolearn.policies.spec import PolicySpec
-from robolearn.teleop.interrupt import StopRequest
+from robolearn.core.interrupt import StopRequest
 from robolearn.training.config import TrainConfig, TrainResult
 from robolearn.training.data import WindowBatches, finite_array
 from robolearn.training.ema import Ema

@@ -15,7 +15,7 @@ from robolearn.core.feature import Feature
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
 from robolearn.hardware.input.protocol import Event, Motion
-from robolearn.teleop.interrupt import StopRequest
+from robolearn.core.interrupt import StopRequest
 from robolearn.teleop.recording import FIRST_RECORDED_STATE, RecordingSession, check_dataset_path, open_writer
 from robolearn.teleop.status import PlainStatus
 from robolearn.teleop.target import SimTarget

@@ -131,9 +131,9 @@ def test_goals_lie_after_the_window_in_the_same_episode(tmp_path):
         [Feature("observation.state", (2,)), Feature("observation.environment_state", (1,)), Feature("action", (1,))]
     )
     with DatasetWriter.create(tmp_path / "g.zarr", declared, 10.0) as writer:
-        for episode in range(4):
+        for episode, length in enumerate((12, 12, 1, 12)):
             writer.start_episode()
-            for step in range(12):
+            for step in range(length):
                 zero = np.zeros(1, np.float32)
                 values = {"observation.state": np.array([episode, step], np.float32), "action": zero}
                 values["observation.environment_state"] = zero
@@ -147,6 +147,9 @@ def test_goals_lie_after_the_window_in_the_same_episode(tmp_path):
         batch = batches.at(step)
         newest, goal = batch["observation.state"][:, -1], batch["goal.observation.state"]
         assert (goal[..., 0] == newest[:, None, 0]).all(), "goals stay in their episode"
+        short = newest[:, 0] == 2
+        assert (goal[short][..., 1] == 0).all(), "a single step is its own goal"
+        newest, goal = newest[~short], goal[~short]
         assert (goal[:, 1, 1] == goal[:, 0, 1] + 1).all()
         assert ((goal[:, 0, 1] > newest[:, 1]) | (goal[:, 1, 1] == 11)).all(), "goals lie ahead, or at the very end"
 
