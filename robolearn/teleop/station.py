@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from robolearn.core.clock import Clock, MonotonicClock, VirtualClock
 from robolearn.core.errors import ConfigError
+from robolearn.core.interrupt import StopRequest
 from robolearn.hardware.input.protocol import InputDevice
 from robolearn.sim import make_env
 from robolearn.sim.env import SimEnv
-from robolearn.core.interrupt import StopRequest
 from robolearn.teleop.operators import make_operator
 from robolearn.teleop.status import Status, make_status
 from robolearn.teleop.target import SimTarget

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from robolearn.core import config as configuration
 from robolearn.core.errors import ConfigError, DatasetError, RobolearnError, unknown_name
 from robolearn.core.feature import features
+from robolearn.core.interrupt import StopRequest
 from robolearn.core.provenance import provenance
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.datasets.reader import Dataset
@@ -25,7 +26,6 @@ from robolearn.datasets.sampler import split_episodes
 from robolearn.policies.base import Policy
 from robolearn.policies.checkpoint import load_provenance, make_policy, save_policy
 from robolearn.policies.spec import PolicySpec
-from robolearn.core.interrupt import StopRequest
 from robolearn.training.config import TrainConfig, TrainResult
 from robolearn.training.data import WindowBatches, finite_array
 from robolearn.training.ema import Ema

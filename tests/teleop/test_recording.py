@@ -12,10 +12,10 @@ import pytest
 from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import DatasetError, DeviceError, FeatureError
 from robolearn.core.feature import Feature
+from robolearn.core.interrupt import StopRequest
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
 from robolearn.hardware.input.protocol import Event, Motion
-from robolearn.core.interrupt import StopRequest
 from robolearn.teleop.recording import FIRST_RECORDED_STATE, RecordingSession, check_dataset_path, open_writer
 from robolearn.teleop.status import PlainStatus
 from robolearn.teleop.target import SimTarget
