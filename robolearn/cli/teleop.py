@@ -37,7 +37,7 @@ class TeleopOptions:
 
 def main(argv: list[str]) -> int:
     options = parse(TeleopOptions, argv, prog="robolearn teleop", description="Drive an arm without recording.")
-    if options.duration_s is not None and options.duration_s <= 0:
+    if options.duration_s is not None and not options.duration_s > 0:
         raise ConfigError(f"--duration-s must be positive, found {options.duration_s:g}.")
     config = StationConfig(
         options.env, options.operator, options.fps, seed=options.seed, speed=options.speed, viewer=options.viewer

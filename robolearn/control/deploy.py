@@ -25,6 +25,7 @@ from robolearn.hardware.robot import make_robot
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import PolicyClient
 
+RESULTS = "results.json"
 LATENESS_BINS_MS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
 
 
@@ -94,6 +95,9 @@ def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | 
         clock = MonotonicClock(spin_s=0.0002)
         requester = cleanup.enter_context(ChunkRequester(client, clock))
         loop = EpisodeLoop(robot, requester, spec, config.loop, execute, limits, clock)
+        if output is not None:
+            # from here on results are this run's, however it ends
+            (output / RESULTS).unlink(missing_ok=True)
         try:
             for init_state in range(config.init_state, config.init_state + config.num_episodes):
                 robot.prepare(init_state)
@@ -107,7 +111,9 @@ def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | 
             if records:
                 results = summarize(config, records, episodes, priority)
                 if output is not None:
-                    (output / "results.json").write_text(json.dumps(results, indent=1))
+                    part = output / f"{RESULTS}.part"
+                    part.write_text(json.dumps(results, indent=1))
+                    part.replace(output / RESULTS)
     return results
 
 

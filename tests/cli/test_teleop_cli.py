@@ -78,6 +78,7 @@ def test_a_display_that_cannot_be_opened_is_named(capsys, monkeypatch):
     ("options", "words"),
     [
         (["--duration-s", "-1"], "must be positive"),
+        (["--duration-s", "nan"], "must be positive"),
         (["--operator", "keyboard"], "standard input is not one"),
         (["--operator", "mouse"], "Known: keyboard, scripted"),
         (["--speed", "max", "--operator", "keyboard"], "needs real time"),

@@ -105,6 +105,24 @@ def test_a_cell_that_dies_in_mid_episode_is_a_device_error_and_finished_episodes
     assert len(json.loads((tmp_path / "results.json").read_text())["episodes"]) == 1
 
 
+def test_results_of_an_earlier_run_do_not_pass_for_those_of_one_that_failed(server_process, robots, tmp_path):
+    _, url = server_process()
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ServerError):
+        deploy(DeployConfig("ws://127.0.0.1:9", num_episodes=1, output=tmp_path, connect_wait_s=0.1))
+    assert (tmp_path / "results.json").exists(), "nothing was run: nothing is lost"
+
+    def kill_once_episodes_have_begun():
+        while (tmp_path / "results.json").exists():
+            time.sleep(0.02)
+        robots[-1].scene.process.kill()
+
+    threading.Thread(target=kill_once_episodes_have_begun, daemon=True).start()
+    with pytest.raises(DeviceError):
+        deploy(DeployConfig(url, num_episodes=1, output=tmp_path, time_limit_s=20.0))
+    assert not (tmp_path / "results.json").exists()
+
+
 def test_ctrl_c_in_mid_episode_disconnects_everything(server_process, robots):
     _, url = server_process()
     timer = later(3.0, lambda: os.kill(os.getpid(), signal.SIGINT))
