@@ -7,6 +7,7 @@ help:
 	@echo "make test    the tests (ARGS='tests/core -x' narrows them)"
 	@echo "make check   formats, lints and type-checks (in CI, formatting is only checked)"
 	@echo "make bench   the benchmarks' quick forms"
+	@echo "make bootstrap    only sets up .venv and what it needs; the targets above do so first"
 	@echo "make clean   removes what was built, except .venv and outputs/"
 
 bootstrap:

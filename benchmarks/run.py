@@ -43,6 +43,8 @@ def main(argv: list[str]) -> int:
             return 2
     failed = [name for name in options.names or known if not run(known[name], options.quick)]
     folder = REPOSITORY / (QUICK_RESULTS if options.quick else RESULTS)
+    if options.quick:
+        print("\nQuick forms show that the benchmarks run. Their numbers are not figures: policies are hardly trained.")
     try:
         print("\n" + (format_table(read_figures(folder)) if folder.exists() else "No figures were written."))
     except RobolearnError as error:

@@ -187,7 +187,7 @@ def _read(file: Path, call: Any) -> Any:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependencyError(
-            f"Reading {file.name} needs pyarrow ({error}). Install it with: pip install 'robolearn[convert]'"
+            f"Reading {file.name} needs pyarrow ({error}). Install it with: pip install '.[convert]' -c constraints.txt"
         ) from error
     try:
         return call(parquet)

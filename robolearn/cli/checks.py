@@ -130,7 +130,11 @@ def _package(group: str, requirement: Requirement, extra: str) -> Check:
     if version is None:
         if extra:
             return Check(
-                group, requirement.name, "info", "not installed", f"pip install 'robolearn[{extra}]', when it is needed"
+                group,
+                requirement.name,
+                "info",
+                "not installed",
+                f"pip install '.[{extra}]' -c constraints.txt, when it is needed",
             )
         return Check(group, requirement.name, "bad", "not installed", f"pip install '{requirement.name}{bounds}'")
     if not requirement.specifier.contains(version, prereleases=True):
@@ -199,7 +203,7 @@ def rendering_checks() -> Iterator[Check]:
     """The choice, and a try in another process: a broken driver may end the process that asks it."""
     group = "Rendering"
     if _version("mujoco") is None:
-        yield Check(group, "back-end", "info", "MuJoCo is not installed", "pip install 'robolearn[sim]'")
+        yield Check(group, "back-end", "info", "MuJoCo is not installed", "pip install '.[sim]' -c constraints.txt")
         return
     from robolearn.sim import rendering  # needs the [sim] extra
 
@@ -228,7 +232,9 @@ def rendering_checks() -> Iterator[Check]:
 def learning_checks() -> Iterator[Check]:
     group = "Learning"
     if _version("torch") is None:
-        yield Check(group, "torch", "info", "not installed", "pip install 'robolearn[train]', when it is needed")
+        yield Check(
+            group, "torch", "info", "not installed", "pip install '.[train]' -c constraints.txt, when it is needed"
+        )
         return
     try:
         import torch
@@ -261,7 +267,9 @@ def device_checks() -> Iterator[Check]:
         words, user_group = _DEVICES[kind]
         ours = [device for device in found if device.kind == kind]
         if not ours and kind == "realsense" and _version("pyrealsense2") is None:
-            yield Check(group, words, "info", "pyrealsense2 is not installed", "pip install 'robolearn[realsense]'")
+            yield Check(
+                group, words, "info", "pyrealsense2 is not installed", "pip install '.[realsense]' -c constraints.txt"
+            )
             continue
         listed = "; ".join(f"{device.path} {device.name}".strip() for device in ours if device.accessible)
         closed = [device for device in ours if not device.accessible]

@@ -124,7 +124,7 @@ def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     (output / "demo.json").write_text(json.dumps(summary, indent=1))
     print(
         f"\nevaluation {summary['eval_success']}, deployment {summary['deploy_success']}, "
-        f"loop lateness p99 {summary['lateness_p99_ms']:.2f} ms, {total_s:.0f} s in all, "
+        f"loop lateness p99 {summary['lateness_p99_ms']:.3f} ms, {total_s:.0f} s in all, "
         f"peak memory {memory.peak_gb:.2f} GB\nReport: {page}"
     )
     return summary

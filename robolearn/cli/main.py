@@ -74,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "robolearn":
             raise
-        print(f"error: the package {error.name!r} is not installed; pip install 'robolearn[all]'", file=sys.stderr)
+        print(
+            f"error: the package {error.name!r} is not installed; pip install '.[all]' -c constraints.txt",
+            file=sys.stderr,
+        )
         return 2
     except ImportError as error:
         library, _, reason = str(error).partition(": cannot open shared object file")

@@ -46,7 +46,7 @@ class Registry(Mapping[str, str]):
         except ModuleNotFoundError as error:
             if error.name and error.name.startswith("robolearn"):
                 raise
-            hint = f" Install it with: pip install 'robolearn[{self.extra}]'." if self.extra else ""
+            hint = f" Install it with: pip install '.[{self.extra}]' -c constraints.txt." if self.extra else ""
             raise MissingDependencyError(
                 f"The {self.kind} {name!r} needs the package {error.name!r}, which is not installed.{hint}"
             ) from error

@@ -308,7 +308,7 @@ def _open(source: Path, stack: ExitStack) -> tuple[Any, Source]:
         import h5py
     except ImportError as error:
         raise MissingDependencyError(
-            "Reading hdf5 needs h5py. Install it with: pip install 'robolearn[convert]'"
+            "Reading hdf5 needs h5py. Install it with: pip install '.[convert]' -c constraints.txt"
         ) from error
     path = _file_of(source)
     try:

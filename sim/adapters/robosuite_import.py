@@ -38,7 +38,7 @@ def import_robosuite() -> ModuleType:
     except metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
             f"robosuite environments need the package {error.name!r}, which is not installed. "
-            "Install it with: pip install 'robolearn[sim]'"
+            "Install it with: pip install '.[sim]' -c constraints.txt"
         ) from error
     gl = os.environ.get("MUJOCO_GL")
     disabled = logging.root.manager.disable

@@ -39,7 +39,7 @@ def assets() -> Path:
     if found is None or not found.submodule_search_locations:
         raise MissingDependencyError(
             "The Panda model is part of the package 'robosuite', which is not installed. "
-            "Install it with: pip install 'robolearn[sim]'."
+            "Install it with: pip install '.[sim]' -c constraints.txt."
         )
     return Path(found.submodule_search_locations[0]) / "models" / "assets"
 

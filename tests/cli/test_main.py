@@ -100,7 +100,9 @@ def test_a_package_that_is_not_installed_is_named_with_what_to_type(verb, capsys
 
     verb(need_a_package)
     assert cli.main(["try-me"]) == 2
-    expected = "error: the package 'no_such_package_anywhere' is not installed; pip install 'robolearn[all]'\n"
+    expected = (
+        "error: the package 'no_such_package_anywhere' is not installed; pip install '.[all]' -c constraints.txt\n"
+    )
     assert capsys.readouterr().err == expected
 
 
