@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     figures = chain_figures(root / "seed0", command)
     for seed in SEEDS[1:] if not options.quick else ():
         run = root / f"seed{seed}"
-        subprocess.run(["rm", "-rf", str(run)], check=True)
+        shutil.rmtree(run, ignore_errors=True)
         dataset = str(root / "seed0" / "demos.zarr")
         robolearn(*policy_arguments(dataset, str(run / "policy"), seed, FULL.steps))
         robolearn("eval", "--policy", str(run / "policy"), "--env", ENV, "--num-episodes", str(FULL.eval_episodes),

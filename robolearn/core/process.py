@@ -13,6 +13,11 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 
 
+def usable_cores() -> int:
+    """Cores this process may use: fewer than the machine has inside a container or under `taskset`."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def die_with_parent() -> None:
     """Ask the kernel to send this process SIGTERM when its parent ends, however that happens (Linux)."""
     if not sys.platform.startswith("linux"):

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from robolearn.core.process import usable_cores
+
 PACKAGES = (
     "robolearn", "numpy", "torch", "mujoco", "robosuite", "gymnasium", "gym-pusht", "zarr", "numcodecs",
     "opencv-python", "diffusers", "av", "websockets", "msgpack", "safetensors", "pyrealsense2",
@@ -58,11 +60,10 @@ def machine() -> str:
                 break
     except OSError:
         pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = f", {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
-    return f"{model}, {cores} cores{memory}, {platform.system()}"
+    return f"{model}, {usable_cores()} cores{memory}, {platform.system()}"
 
 
 def wall_time() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from robolearn.core.config import to_dict
 from robolearn.core.errors import CheckpointError, ConfigError
+from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.results import EvaluationResults
@@ -65,7 +65,7 @@ def evaluate(
         raise CheckpointError(f"There is no policy at {source.directory}: expected the directory of a checkpoint.")
     started = time.perf_counter()
     init_states = list(range(config.init_state, config.init_state + config.num_episodes))
-    workers = config.workers or _usable_cores()
+    workers = config.workers or usable_cores()
     videos = output / "videos" if output is not None and config.num_videos > 0 else None
     if videos is not None:
         for old in videos.glob("start_*.mp4*"):
@@ -98,10 +98,6 @@ def evaluate(
     if output is not None:
         results.save(output)
     return results
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _checkpoint_provenance(source: PolicySource) -> dict[str, Any] | None:

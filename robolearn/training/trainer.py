@@ -19,6 +19,7 @@ from robolearn.core import config as configuration
 from robolearn.core.errors import ConfigError, DatasetError, RobolearnError, unknown_name
 from robolearn.core.feature import features
 from robolearn.core.interrupt import StopRequest
+from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.datasets.reader import Dataset
@@ -49,7 +50,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, name: str, policy_config: Any, quiet: bool = False):
         self.config, self.name, self.quiet = config, name, quiet
         self._prepare_output()
-        torch.set_num_threads(config.num_threads or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(config.num_threads or usable_cores())
         torch.manual_seed(config.seed)
         self.dataset = Dataset(config.dataset)
         train, val = split_episodes(self.dataset.num_episodes, config.val_ratio, config.seed)
