@@ -31,6 +31,7 @@ _COMMAND_FIELDS = {
     "stop": ((), "uint8"),
     "time_s": ((), "float64"),
 }
+_WRITTEN_BY_CELL = ("state", "objects", "task")
 _REQUEST_FIELDS = {"reset": ((), "int64"), "init_state": ((), "int64")}
 
 
@@ -63,7 +64,7 @@ class SimulatedCell:
         )  # fmt: skip
         try:
             self._description = self._greeting(self.process)
-            for part in ("state", "objects", "task"):
+            for part in _WRITTEN_BY_CELL:
                 with contextlib.suppress(DeviceError):  # a scene without objects has no such record
                     self._records[part] = SharedRecord.open(f"{self.name}_{part}")
         except BaseException:
@@ -148,4 +149,7 @@ class SimulatedCell:
         for record in self._records.values():
             record.close()
         self._records.clear()
+        if process is not None and process.returncode < 0:  # killed: it could not clean up behind itself
+            for part in _WRITTEN_BY_CELL:
+                SharedRecord.remove(f"{self.name}_{part}")
         self._description = {}

@@ -94,9 +94,7 @@ class SharedRecord:
         try:
             segment = SharedMemory(name=name, create=True, size=size)
         except FileExistsError:
-            stale = SharedMemory(name=name)
-            stale.unlink()
-            stale.close()
+            cls.remove(name)
             segment = SharedMemory(name=name, create=True, size=size)
         buffer = _buffer(segment)
         buffer[_LAYOUT_START : _LAYOUT_START + len(layout)] = layout
@@ -120,6 +118,19 @@ class SharedRecord:
         layout = json.loads(bytes(buffer[_LAYOUT_START : _LAYOUT_START + length]))
         dtype = np.dtype([(field, kind, tuple(shape)) for field, (shape, kind) in layout.items()])
         return cls(segment, dtype, owner=False)
+
+    @staticmethod
+    def remove(name: str) -> None:
+        """Remove the segment that a killed process left. No error when there is none."""
+        try:
+            segment = SharedMemory(name=name)
+        except (FileNotFoundError, ValueError):  # ValueError: created, but still empty
+            return
+        try:
+            segment.unlink()
+        except FileNotFoundError:  # the resource tracker of the killed process was faster
+            resource_tracker.unregister("/" + name.lstrip("/"), "shared_memory")
+        segment.close()
 
     @property
     def sequence(self) -> int:

@@ -102,3 +102,14 @@ def test_unknown_robots_get_the_closest_name():
         make_robot("simm:put_on_plate")
     with pytest.raises(ConfigError, match="needs an environment; write --robot sim:put_on_plate"):
         make_robot("sim")
+
+
+def test_the_records_of_a_killed_cell_are_removed_when_its_driver_closes():
+    cell = SimulatedCell("put_on_plate")
+    cell.start()
+    # its whole group: also the resource tracker, which would otherwise remove the records some time later
+    os.killpg(cell.process.pid, signal.SIGKILL)
+    cell.process.wait()
+    assert list(Path("/dev/shm").glob(f"{cell.name}_task"))
+    cell.close()
+    assert not list(Path("/dev/shm").glob(f"{cell.name}*"))
