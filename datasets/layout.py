@@ -29,6 +29,9 @@ EPISODES = "meta/episodes"
 SIM_STATE = "sim/state"
 SIM_MODELS = "sim/models"
 
+# fields of an episode record that the writer fills in
+RESERVED = ("index", "start_step", "num_steps", "duration_s", "checksums", "journal", "sim_model")
+
 CHUNK_BYTES = 64 * 1024
 EPISODES_PER_CHUNK = 64
 ENDS_PER_CHUNK = 4096

@@ -15,6 +15,7 @@ from robolearn.core.feature import Features
 from robolearn.datasets import layout
 from robolearn.datasets.arrays import DAMAGED, read_bytes, read_episodes, read_rows
 from robolearn.datasets.codecs import codec_from_config
+from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import ArrayInfo, Json, Metadata
 
 
@@ -133,6 +134,24 @@ class Dataset:
     def _require(self, name: str) -> None:
         if name not in self._features:
             raise FeatureError(f"{self.path}: " + unknown_name("feature", name, self._features))
+
+    def read_episode(self, episode: int) -> EpisodeData:
+        """All of an episode, images as they are stored, checked against its checksums.
+
+        Raises DatasetError for an index out of range or a damaged file.
+        """
+        self.verify_episode(episode)
+        steps = self.episode_slice(episode)
+        values, frames = {}, {}
+        for name in self._features:
+            if name in self._codecs:
+                frames[name] = [read_bytes(self.image_file(name, step)) for step in range(steps.start, steps.stop)]
+            else:
+                values[name] = self.array(name)[steps]
+        record = {key: value for key, value in self.episodes[episode].items() if key not in layout.RESERVED}
+        return EpisodeData(
+            self.timestamps[steps], values, frames, record, self.sim_states(episode), self.sim_model(episode)
+        )
 
     def sim_states(self, episode: int) -> np.ndarray | None:
         """`(T, S)` float64 simulator states of an episode, or None for a dataset without."""

@@ -20,12 +20,12 @@ from robolearn.datasets import layout
 from robolearn.datasets.arrays import read_episodes
 from robolearn.datasets.codecs import ImageCodec, JpegCodec, PngCodec, codec_from_config
 from robolearn.datasets.commit import commit_episode, stage_copies, write_atomically
+from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.journal import Journal, find_journals
 from robolearn.datasets.layout import ArrayInfo, Json, Metadata
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_file_system, write_file
 
 LOG = logging.getLogger(__name__)
-RESERVED = ("index", "start_step", "num_steps", "duration_s", "checksums", "journal", "sim_model")
 
 
 class DatasetWriter:
@@ -270,7 +270,7 @@ class DatasetWriter:
         """
         if not self._recording or self._journal is None:
             raise DatasetError("There is no recorded step to commit; record an episode first, or discard this one.")
-        reserved = sorted(set(RESERVED) & set(metadata))
+        reserved = sorted(set(layout.RESERVED) & set(metadata))
         if reserved:
             raise DatasetError(f"Episode metadata may not set {reserved[0]!r}; the writer fills it in.")
         journal = self._journal
@@ -291,6 +291,29 @@ class DatasetWriter:
             raise
         self._end_episode()
         return self.num_episodes - 1
+
+    def codec(self, name: str) -> ImageCodec:
+        """How frames of an image or depth feature are encoded. Raises FeatureError for any other name."""
+        if name not in self._codecs:
+            raise FeatureError(f"{self.path}: " + unknown_name("image feature", name, self._codecs))
+        return self._codecs[name]
+
+    def write_episode(self, episode: EpisodeData) -> int:
+        """Append and commit a whole episode; returns its index.
+
+        Frames must be encoded by `codec(name)`. Raises DatasetError and FeatureError like `append` and `commit`; the
+        dataset is then as it was.
+        """
+        self.start_episode()
+        try:
+            for step, time_s in enumerate(episode.timestamps):
+                values: dict[str, Any] = {name: column[step] for name, column in episode.values.items()}
+                values |= {name: self.codec(name).decode(images[step]) for name, images in episode.frames.items()}
+                self.append(float(time_s), values, None if episode.sim_states is None else episode.sim_states[step])
+            return self.commit({"started_at": None, **episode.record})
+        except BaseException:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Throw away the episode being recorded. Does nothing when there is none."""
