@@ -1,9 +1,8 @@
-"""`robolearn dataset VERB`: look at datasets and convert them."""
+"""`robolearn dataset convert`: make a dataset from one of another format."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,52 +10,8 @@ from typing import Annotated
 import tyro
 
 from robolearn.core.config import main_stderr, parse, to_dict
-from robolearn.core.errors import ConfigError, unknown_name
-from robolearn.core.registry import Registry
+from robolearn.core.errors import ConfigError
 from robolearn.datasets.convert.protocol import ConvertOptions, ImageCodec
-
-VERBS = Registry(
-    "dataset verb",
-    {
-        "info": "robolearn.cli.dataset:info",
-        "convert": "robolearn.cli.dataset:convert",
-    },
-)
-USAGE = """Usage: robolearn dataset VERB [OPTIONS]
-
-  info     what is in a dataset: episodes, features, ranges, timing, origin
-  convert  make a dataset from one of another format
-
-robolearn dataset VERB --help shows the options of a verb."""
-
-
-def main(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0
-    if argv[0] not in VERBS:
-        raise ConfigError(unknown_name("verb of robolearn dataset", argv[0], VERBS))
-    return int(VERBS.resolve(argv[0])(argv[1:]))
-
-
-@dataclass(frozen=True)
-class InfoOptions:
-    """Options of `robolearn dataset info`."""
-
-    path: tyro.conf.Positional[Path]
-    """A dataset, or a folder or file of a format that can be converted."""
-    json: bool = False
-    """Print a machine-readable description."""
-
-
-def info(argv: Sequence[str]) -> int:
-    """Print what is in a dataset."""
-    options = parse(InfoOptions, argv, "robolearn dataset info", "What is in a dataset.")
-    from robolearn.datasets.info import describe, to_text
-
-    described = describe(options.path)
-    print(json.dumps(described, indent=1) if options.json else to_text(described))
-    return 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +58,7 @@ class ConvertCommand:
         )  # fmt: skip
 
 
-def convert(argv: Sequence[str]) -> int:
+def main(argv: list[str]) -> int:
     """Make a dataset from one of another format."""
     command = parse(ConvertCommand, argv, "robolearn dataset convert", "Make a dataset from one of another format.")
     options = command.options()
