@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from robolearn.control.commander import STATE, Commander
 from robolearn.control.history import ObservationHistory
-from robolearn.control.interpolation import setpoint
 from robolearn.control.requester import Chunk, RequestCounts
-from robolearn.control.safety import LimiterCounts, SafetyLimiter, SafetyLimits
+from robolearn.control.safety import LimiterCounts, SafetyLimits
 from robolearn.control.scheduler import ActionScheduler
-from robolearn.control.watchdog import State, Watchdog
+from robolearn.control.watchdog import State
 from robolearn.core.clock import Clock, Ticker, TickStatistics
 from robolearn.core.device import Sample
 from robolearn.core.errors import ConfigError, FeatureError
@@ -22,7 +21,6 @@ from robolearn.hardware.arms.protocol import ArmCapabilities, Command
 from robolearn.hardware.robot import Outcome, Robot
 from robolearn.policies.spec import PolicySpec
 
-STATE = "observation.state"
 _OUTCOME_EVERY_S = 0.02
 _LONGEST_STEP_TICKS = 4  # after a late tick the setpoint moves on by at most this many periods at once
 
@@ -154,8 +152,7 @@ class EpisodeLoop:
         self._ask_below_s = (spec.action_horizon - execute + 0.5) * self._dt_s
         self._history = ObservationHistory(spec.observation_features, spec.obs_horizon)
         self._scheduler = ActionScheduler(self._dt_s)
-        self._watchdog = Watchdog(options.stale_s, options.stop_after_s)
-        self._limits = limits
+        self._commander = Commander(robot, limits, self._dt_s, options.stale_s, options.stop_after_s)
         self._ticker = Ticker(clock, options.rate_hz)
 
     def run(self, time_limit_s: float) -> EpisodeRecord:
@@ -166,13 +163,13 @@ class EpisodeLoop:
         self._begin()
         try:
             self._run(time_limit_s)
-            while not self._limiter.at_rest:
+            while not self._commander.at_rest:
                 self._ticker.wait()
-                self.robot.command(self._limiter.brake(self._ticker.period_s))
+                self._commander.brake(self._ticker.period_s)
         finally:
-            self.record.safety_stops = self._watchdog.safety_stops
+            self.record.safety_stops = self._commander.watchdog.safety_stops
             self.record.requests = self.requester.counts
-            self.record.limiter = self._limiter.counts
+            self.record.limiter = self._commander.limiter.counts
             self.record.ticks = self._ticker.statistics()
             self.robot.stop()
         return self.record
@@ -182,13 +179,9 @@ class EpisodeLoop:
         self._history.clear()
         self._scheduler.clear()
         self.requester.begin()
-        self._limiter = SafetyLimiter(self._limits)
         self._start_s = self.clock.now()
-        self._watchdog.start(self._start_s)
-        self._limiter.reset(pose_of(self.robot.read().values))
+        self._commander.start(self.robot.read().values, self._start_s)
         self._t_obs_s = self._start_s
-        self._last_target: Command | None = None
-        self._was_stopped = False
         self._ticker.reset()
 
     def _run(self, time_limit_s: float) -> None:
@@ -240,29 +233,7 @@ class EpisodeLoop:
 
     def _command(self, sample: Sample, now_s: float, step_s: float) -> None:
         scheduled = self._scheduler.around(now_s)
-        state = self._watchdog.update(scheduled is not None, now_s)
+        state = self._commander.tick(scheduled, sample.values, now_s, step_s)
         self.record.states[state] += 1
-        if state is State.STOPPED:
-            if not self._was_stopped:
-                self.robot.stop()
-            self._was_stopped = True
-            return
-        if self._was_stopped:
-            # the arm has held by itself since: go on from where it is
-            self._limiter.reset(pose_of(sample.values))
-            self._was_stopped = False
-        command: Command | None = None
-        if state is State.RUNNING:
-            if scheduled is not None:
-                self._last_target = setpoint(scheduled, now_s, self._dt_s)
-                self.record.observation_age_ms.append((now_s - self._t_obs_s) * 1e3)
-            if self._last_target is not None:
-                command = self._limiter.limit(self._last_target, step_s)
-        self.robot.command(command if command is not None else self._limiter.brake(step_s))
-
-
-def pose_of(values: Mapping[str, np.ndarray]) -> Command:
-    """The measured TCP pose of an observation. Raises FeatureError without `observation.state`."""
-    if STATE not in values:
-        raise FeatureError(f"The robot gives no {STATE!r}; every arm must. It gives: {', '.join(sorted(values))}.")
-    return Command.from_action(values[STATE])
+        if state is State.RUNNING and scheduled is not None:
+            self.record.observation_age_ms.append((now_s - self._t_obs_s) * 1e3)
