@@ -1,101 +1,338 @@
-"""Chunk files of the arrays: reading rows, and preparing the files that appended rows need.
+"""`Arrays`: the arrays of an opened dataset, each episode compared with its checksum before anybody sees it.
 
-Chunks are read and written directly. A chunk of an uncompressed zarr v2 array is the bytes of its rows; a frame is the
-bytes of one image; episode records are numcodecs' vlen-utf8. zarr-python reads the same files (tested).
+Chunks are read directly. A chunk of an uncompressed zarr v2 array is the bytes of its rows; a frame is the bytes of one
+image; episode records are numcodecs' vlen-utf8. zarr-python reads the same files (tested).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
-from numcodecs.vlen import VLenUTF8
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.layout import EPISODES, ArrayInfo, Json, to_json
-from robolearn.datasets.storage import write_file
+from robolearn.datasets import layout
+from robolearn.datasets.codecs import ImageCodec, codec_from_config
+from robolearn.datasets.layout import ArrayInfo, Json, Metadata
+from robolearn.datasets.store import DAMAGED, Store
 
-DAMAGED = "the dataset is damaged; restore the file from a backup"
+_FRAMES_AT_ONCE = 64
 
 
-def read_rows(root: Path, key: str, info: ArrayInfo, start: int, stop: int) -> np.ndarray:
-    """Rows `start:stop` of an uncompressed array.
+def read_rows(store: Store, key: str, info: ArrayInfo, start: int, stop: int) -> np.ndarray:
+    """Rows `start:stop` of an uncompressed array, not compared with any checksum.
 
     Raises DatasetError naming the chunk file that is missing or has a wrong size.
     """
-    rows = np.empty((stop - start, *info.row_shape), info.dtype)
-    for chunk in range(start // info.chunk_rows, -(-stop // info.chunk_rows)):
+    try:
+        rows = np.empty((stop - start, *info.row_shape), info.dtype)
+    except (MemoryError, ValueError) as error:
+        raise DatasetError(f"{store.where(key)} has {stop - start} rows to read, more than fit in memory.") from error
+    row_bytes = rows.dtype.itemsize * int(np.prod(info.row_shape, dtype=np.int64))
+    out = _bytes_of(rows)
+    pieces = []
+    for chunk in range(start // info.chunk_rows, -(-stop // info.chunk_rows) if stop > start else 0):
         first = chunk * info.chunk_rows
         low, high = max(start, first), min(stop, first + info.chunk_rows)
-        content = _read_chunk(root / key / info.chunk_name(chunk), info)
-        rows[low - start : high - start] = content[low - first : high - first]
+        part = out[(low - start) * row_bytes : (high - start) * row_bytes]
+        pieces.append((f"{key}/{info.chunk_name(chunk)}", (low - first) * row_bytes, part))
+    store.fill(pieces, info.chunk_rows * row_bytes)
     return rows
 
 
-def _read_chunk(file: Path, info: ArrayInfo) -> np.ndarray:
-    data = read_bytes(file)
-    expected = np.dtype(info.dtype).itemsize * info.chunk_rows * int(np.prod(info.row_shape, dtype=np.int64))
-    if len(data) != expected:
-        raise DatasetError(f"{file} has {len(data)} bytes, expected {expected}: {DAMAGED}.")
-    return np.frombuffer(data, info.dtype).reshape(info.chunk_rows, *info.row_shape)
+def _bytes_of(rows: np.ndarray) -> memoryview:
+    return rows.reshape(-1).data.cast("B") if rows.size else memoryview(b"")
 
 
-def read_bytes(file: Path) -> bytes:
-    """A whole file. Raises DatasetError when it is missing or cannot be read."""
-    try:
-        with open(file, "rb", buffering=0) as stream:
-            return stream.read()
-    except FileNotFoundError as error:
-        raise DatasetError(f"{file} is missing: {DAMAGED}.") from error
-    except OSError as error:
-        raise DatasetError(f"{file} cannot be read: {error.strerror}.") from error
-
-
-def stage_rows(root: Path, staging: Path, key: str, info: ArrayInfo, rows: np.ndarray) -> Iterator[tuple[Path, Path]]:
-    """Write the chunk files that hold `rows` appended after `info.length`, under temporary names in `staging`.
-
-    Yields (staged file, its place). The first of them repeats the rows that its chunk has already, so that renaming it
-    into place changes nothing that is visible.
-    """
-    stop = info.length + len(rows)
-    for chunk in range(info.length // info.chunk_rows, -(-stop // info.chunk_rows)):
-        first = chunk * info.chunk_rows
-        low, high = max(info.length, first), min(stop, first + info.chunk_rows)
-        content = np.zeros((info.chunk_rows, *info.row_shape), info.dtype)
-        content[: low - first] = read_rows(root, key, info, first, low)
-        content[low - first : high - first] = rows[low - info.length : high - info.length]
-        yield _stage(root, staging, key, info.chunk_name(chunk), content.tobytes())
-
-
-def read_episodes(root: Path, info: ArrayInfo) -> list[Json]:
-    """All episode records. Raises DatasetError naming the chunk file that is damaged."""
+def read_records(store: Store, metadata: Metadata) -> list[Json]:
+    """All episode records as they were written. Raises DatasetError naming the file that is damaged."""
+    info = metadata.arrays[layout.EPISODES]
+    keys = [f"{layout.EPISODES}/{info.chunk_name(chunk)}" for chunk in range(-(-info.length // info.chunk_rows))]
     records: list[Json] = []
-    for chunk in range(-(-info.length // info.chunk_rows)):
-        file = root / EPISODES / info.chunk_name(chunk)
+    crc = 0
+    for key, data in zip(keys, store.read_many(keys), strict=True):
         wanted = min(info.chunk_rows, info.length - len(records))
         try:
-            records += [json.loads(text) for text in VLenUTF8().decode(read_bytes(file))[:wanted]]
-        except (ValueError, TypeError) as error:
-            raise DatasetError(f"{file} does not hold {wanted} episode records: {DAMAGED}.") from error
-        if len(records) != min(info.length, (chunk + 1) * info.chunk_rows) or not isinstance(records[-1], dict):
-            raise DatasetError(f"{file} does not hold {wanted} episode records: {DAMAGED}.")
+            texts = [bytes(text) for _, text in zip(range(wanted), _strings(data), strict=False)]
+            found = json.loads(b"[" + b",".join(texts) + b"]")
+            if len(found) != wanted or not all(isinstance(record, dict) for record in found):
+                raise ValueError("records are missing")
+        except (ValueError, struct.error, RecursionError) as error:
+            raise DatasetError(f"{store.where(key)} does not hold {wanted} episode records: {DAMAGED}.") from error
+        for text in texts:
+            crc = zlib.crc32(text, crc)
+        unsealed = next((i for i, text in enumerate(texts) if not layout.is_sealed(text)), None)
+        if unsealed is not None:
+            raise DatasetError(
+                f"{store.where(key)}: the record of episode {len(records) + unsealed} does not have the checksum at "
+                f"its end: {DAMAGED}."
+            )
+        records += found
+    if crc != metadata.attributes.get("records_crc32", crc):
+        raise DatasetError(
+            f"{store.where(layout.EPISODES)} does not have the checksum that .zmetadata says: {DAMAGED}."
+        )
     return records
 
 
-def stage_episode(root: Path, staging: Path, info: ArrayInfo, records: list[Json]) -> tuple[Path, Path]:
-    """Write the chunk of episode records that ends with the newest of `records`; see `stage_rows`."""
-    chunk = info.length // info.chunk_rows
-    content = np.full(info.chunk_rows, "", dtype=object)
-    recent = records[chunk * info.chunk_rows :]
-    content[: len(recent)] = [to_json(record).decode() for record in recent]
-    data: Any = VLenUTF8().encode(content)
-    return _stage(root, staging, EPISODES, info.chunk_name(chunk), bytes(data))
+def _strings(chunk: bytes) -> Iterator[memoryview]:
+    """The texts of a vlen-utf8 chunk. Raises struct.error or ValueError where it ends too early."""
+    view, position = memoryview(chunk), 4
+    for _ in range(struct.unpack_from("<I", chunk)[0]):
+        (size,) = struct.unpack_from("<I", chunk, position)
+        position += 4 + size
+        if position > len(chunk):
+            raise ValueError("a text is cut off")
+        yield view[position - size : position]
 
 
-def _stage(root: Path, staging: Path, key: str, name: str, data: bytes) -> tuple[Path, Path]:
-    staged = staging / f"{key.replace('/', '+')}+{name}"
-    write_file(staged, data)
-    return staged, root / key / name
+class Arrays:
+    """Verified access to the arrays.
+
+    Whole arrays stay in memory once read. Every episode is compared with the checksum in its record, except those that
+    `unchecked` names. Holds nothing that cannot be forked; pickled, it forgets what it has read.
+
+    Args:
+        store: where the files are.
+        metadata: of the moment that the dataset was opened.
+        unchecked: gives the episodes that are known to be broken.
+    """
+
+    def __init__(self, store: Store, metadata: Metadata, unchecked: Callable[[], frozenset[int]]):
+        self.store = store
+        self.metadata = metadata
+        self._unchecked = unchecked
+        self._whole: dict[str, np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"store": self.store, "metadata": self.metadata, "_unchecked": self._unchecked}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {**state, "_whole": {}}
+
+    @cached_property
+    def records(self) -> list[Json]:
+        """One per episode, as recorded. Raises DatasetError where they are damaged or contradict the episode ends."""
+        records = read_records(self.store, self.metadata)
+        ends = self.ends("steps")
+        try:
+            told = [(record["start_step"], record["start_step"] + record["num_steps"]) for record in records]
+            complete = all(isinstance(record["checksums"], dict) for record in records)
+        except (KeyError, TypeError) as error:
+            raise DatasetError(f"{self.store.where(layout.EPISODES)}: a record lacks {error}: {DAMAGED}.") from error
+        expected = list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)) if len(ends) else []
+        wrong = next((i for i, pair in enumerate(told) if pair != expected[i]), None)
+        if wrong is not None or not complete:
+            raise DatasetError(
+                f"{self.store.where(layout.EPISODES)}: the record of episode {wrong or 0} does not agree with "
+                f"{layout.EPISODE_ENDS}: {DAMAGED}."
+            )
+        return records
+
+    def ends(self, counted: str) -> np.ndarray:
+        """`(E,)` cumulative ends of the episodes along an axis, as `layout.axis` names it."""
+        if counted == "episodes":
+            return np.arange(1, self.metadata.num_episodes + 1)
+        key = layout.EPISODE_ENDS if counted == "steps" else f"{counted}/episode_ends"
+        if key not in self._whole:
+            info = self.metadata.arrays[key]
+            ends = read_rows(self.store, key, info, 0, info.length)
+            length = self.metadata.num_steps
+            if counted != "steps":
+                length = self.metadata.arrays[f"{counted}/timestamp"].length
+            # a stream may bring nothing in an episode, but an episode has steps
+            shortest = 1 if counted == "steps" else 0
+            if (np.diff(ends, prepend=0) < shortest).any() or (int(ends[-1]) if len(ends) else 0) != length:
+                unit = "steps" if counted == "steps" else "rows"
+                raise DatasetError(
+                    f"{self.store.where(key)} does not rise to the number of {unit}, {length}: {DAMAGED}."
+                )
+            if counted != "steps":
+                self._check(key, ends, 0, range(len(ends)))
+            ends.flags.writeable = False
+            self._whole[key] = ends
+        return self._whole[key]
+
+    def span(self, key: str, episode: int) -> slice:
+        """The rows of an array that belong to an episode."""
+        ends = self.ends(layout.axis(key))
+        if not 0 <= episode < len(ends):
+            raise DatasetError(f"{self.store.name} has no episode {episode}; it has {len(ends)}, counted from 0.")
+        return slice(int(ends[episode - 1]) if episode else 0, int(ends[episode]))
+
+    def whole(self, key: str) -> np.ndarray:
+        """All rows of an uncompressed array, read-only, kept in memory. Raises DatasetError for damage."""
+        if key not in self._whole:
+            info = self.metadata.arrays[key]
+            rows = read_rows(self.store, key, info, 0, info.length)
+            self._check(key, rows, 0, range(self.metadata.num_episodes))
+            rows.flags.writeable = False
+            return self._whole.setdefault(key, rows)
+        return self._whole[key]
+
+    def episodes(self, key: str, first: int, stop: int) -> np.ndarray:
+        """The rows of episodes `first` to `stop - 1`, read-only, without reading the others."""
+        rows = slice(self.span(key, first).start, self.span(key, stop - 1).stop)
+        if key in self._whole:
+            return self._whole[key][rows]
+        found = read_rows(self.store, key, self.metadata.arrays[key], rows.start, rows.stop)
+        self._check(key, found, rows.start, range(first, stop))
+        found.flags.writeable = False
+        return found
+
+    def rows(self, key: str, start: int, stop: int) -> np.ndarray:
+        """Rows `start:stop`, read-only. Reads the whole of the episodes they are in, to compare their checksums."""
+        length = self.metadata.arrays[key].length
+        if not 0 <= start <= stop <= length:
+            raise DatasetError(f"{self.store.where(key)} has no rows {start} to {stop}; it has {length}.")
+        if key in self._whole or start == stop:
+            return (
+                self._whole[key][start:stop]
+                if start < stop
+                else read_rows(self.store, key, self.metadata.arrays[key], 0, 0)
+            )
+        ends = self.ends(layout.axis(key))
+        first, last = np.searchsorted(ends, [start, stop - 1], side="right")
+        offset = self.span(key, int(first)).start
+        return self.episodes(key, int(first), int(last) + 1)[start - offset : stop - offset]
+
+    def _check(self, key: str, rows: np.ndarray, offset: int, episodes: range) -> None:
+        """Compare rows, which begin at row `offset` of the array, with the checksums of the episodes they are."""
+        view = _bytes_of(rows)
+        row_bytes = len(view) // max(1, len(rows))
+        ends = self.ends(layout.axis(key)).tolist()
+        broken = self._unchecked()
+        for episode in episodes:
+            start, stop = ends[episode - 1] if episode else 0, ends[episode]
+            crc = zlib.crc32(view[(start - offset) * row_bytes : (stop - offset) * row_bytes])
+            if crc != self.records[episode]["checksums"].get(key, crc) and episode not in broken:
+                raise self.differs(key, episode)
+
+    def differs(self, key: str, episode: int) -> DatasetError:
+        """The error for an array that does not have the checksum of an episode."""
+        rows = self.span(key, episode)
+        unit = {"steps": "steps", "episodes": "row"}.get(layout.axis(key), "rows")
+        counted = f"{unit} {rows.start}" + (f" to {rows.stop - 1}" if rows.stop - 1 > rows.start else "")
+        return DatasetError(
+            f"{self.store.where(key)}: episode {episode} ({counted}) does not have the checksum taken when it was "
+            "recorded; restore it from a backup, or take the episode out with: robolearn dataset repair"
+        )
+
+    def verify(self, key: str, episode: int) -> None:
+        """Compare the rows of an episode, as they are on disk now, with its checksum, in quarantine or not."""
+        span = self.span(key, episode)
+        rows = read_rows(self.store, key, self.metadata.arrays[key], span.start, span.stop)
+        if zlib.crc32(rows.data) != self.records[episode]["checksums"][key]:
+            raise self.differs(key, episode)
+
+    def verify_frames(self, key: str, crc_key: str, episode: int) -> None:
+        """Compare the images of an episode with their crc32, which `verify` has looked at."""
+        span = self.span(key, episode)
+        crcs = read_rows(self.store, crc_key, self.metadata.arrays[crc_key], span.start, span.stop)
+        for _ in Frames(self, key, crcs, span.start).between(span):
+            pass
+
+    def codec(self, key: str) -> ImageCodec:
+        """The codec of an encoded array. Raises DatasetError for one that we do not have."""
+        return codec_from_config(self.metadata.arrays[key].compressor or {})
+
+    def frames(self, key: str, crc_key: str) -> Frames:
+        """The encoded images of an array, whose crc32 are in another."""
+        return Frames(self, key, self.whole(crc_key))
+
+
+class Frames:
+    """The encoded images of one array, each compared with its crc32.
+
+    Args:
+        crcs: uint32, of row `first` and those after it.
+    """
+
+    def __init__(self, arrays: Arrays, key: str, crcs: np.ndarray, first: int = 0):
+        info = arrays.metadata.arrays[key]
+        self.key = key
+        self.shape, self.dtype = info.row_shape, info.dtype
+        self.codec = arrays.codec(key)
+        self._store = arrays.store
+        self._length = info.length
+        self._suffix = info.chunk_name(0)[1:]
+        self._crcs, self._first = crcs, first
+        self._ends = arrays.ends(layout.axis(key))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def name(self, row: int) -> str:
+        """Path of a frame within the dataset. Raises DatasetError for a row out of range."""
+        if not 0 <= row < self._length:
+            raise DatasetError(
+                f"{self._store.where(self.key)} has no image {row}; it has {self._length}, counted from 0."
+            )
+        return f"{self.key}/{row}{self._suffix}"
+
+    def encoded(self, row: int) -> bytes:
+        """The bytes of one image. Raises DatasetError naming its file when they are not those recorded."""
+        name = self.name(row)
+        data = self._store.read(name)
+        if zlib.crc32(data) != self._crcs[row - self._first]:
+            raise self._differs(row, len(data))
+        return data
+
+    def encoded_many(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Like `encoded`, several; from far away at the same time."""
+        names = [self.name(int(row)) for row in rows]
+        found = list(self._store.read_many(names))
+        for row, data in zip(rows, found, strict=True):
+            if zlib.crc32(data) != self._crcs[row - self._first]:
+                raise self._differs(row, len(data))
+        return found
+
+    def _differs(self, row: int, size: int) -> DatasetError:
+        episode = np.searchsorted(self._ends, row, side="right")
+        return DatasetError(
+            f"{self._store.where(self.name(row))}: this image of episode {episode} ({size} bytes) does not have the "
+            f"checksum taken when it was recorded: {DAMAGED}."
+        )
+
+    def image(self, row: int) -> np.ndarray:
+        """One image, decoded, of the feature's shape."""
+        image = np.empty(self.shape, self.dtype)
+        try:
+            self.codec.decode_into(self.encoded(row), image)
+        except DatasetError as error:
+            if self._store.name in str(error):
+                raise
+            raise DatasetError(f"{self._store.where(self.name(row))}: {error} {DAMAGED.capitalize()}.") from error
+        return image
+
+    def between(self, rows: slice) -> FrameRange:
+        """Consecutive images, read when they are asked for."""
+        return FrameRange(self, range(rows.start, rows.stop))
+
+
+class FrameRange(Sequence[bytes]):
+    """Consecutive encoded images that are read when asked for, so that an episode need not fit in memory."""
+
+    def __init__(self, frames: Frames, rows: range):
+        self._frames, self._rows = frames, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return self._frames.encoded_many(self._rows[index])
+        return self._frames.encoded(self._rows[index])
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self), _FRAMES_AT_ONCE):
+            yield from self[start : start + _FRAMES_AT_ONCE]

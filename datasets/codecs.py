@@ -2,7 +2,8 @@
 
 They carry the ids under which `imagecodecs` registers its own JPEG and PNG codecs with numcodecs, so plain
 zarr + imagecodecs reads our datasets, and zarr alone does after `import robolearn.datasets.codecs`. Arrays are
-RGB; OpenCV's BGR order does not leave this file.
+RGB; OpenCV's BGR order does not leave this file. JPEGs are decoded with simplejpeg where it is installed: the same
+library, libjpeg-turbo, and the same pixels, but straight into the caller's buffer.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from robolearn.core.errors import DatasetError
 
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+# since OpenCV 4.10; decodes to RGB without a pass over the image afterwards
+RGB_FLAG = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
 def _as_image(buffer: Any) -> np.ndarray:
@@ -32,18 +40,22 @@ def _as_image(buffer: Any) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _decode(data: bytes, start: bytes, end: bytes, flag: int) -> np.ndarray:
-    """Decode to `(H, W, 3)` RGB or `(H, W)`. Raises DatasetError for anything but one whole image.
+def _decode_with_opencv(data: bytes, colour: bool) -> np.ndarray | None:
+    """`(H, W, 3)` RGB or `(H, W)`; None when OpenCV cannot."""
+    flag = cv2.IMREAD_UNCHANGED
+    if colour:
+        flag = (cv2.IMREAD_COLOR if RGB_FLAG is None else RGB_FLAG) | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+        return None
+    if colour and image is not None and RGB_FLAG is None:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image
 
-    libjpeg fills what a truncated file lacks with grey and only warns, so the end marker is checked here.
-    """
-    if not data.startswith(start) or not data.endswith(end):
-        kind = "truncated" if data.startswith(start) else "not an image of the declared codec"
-        raise DatasetError(f"The {len(data)} bytes of an image are {kind}.")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-    if image is None:
-        raise DatasetError(f"The {len(data)} bytes of an image cannot be decoded.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image) if image.ndim == 3 else image
+
+def _undecodable(data: bytes) -> DatasetError:
+    return DatasetError(f"The {len(data)} bytes of an image cannot be decoded.")
 
 
 class ImageCodec(Codec):
@@ -64,10 +76,45 @@ class ImageCodec(Codec):
         return data.tobytes()
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Decode one image. Raises DatasetError when the bytes are damaged."""
-        data = bytes(ensure_contiguous_ndarray(buf))
-        image = _decode(data, self.start, self.end, cv2.IMREAD_UNCHANGED)
+        """Decode one image to `(H, W, 3)` or `(H, W)`. Raises DatasetError when the bytes are damaged."""
+        data = buf if isinstance(buf, bytes) else bytes(ensure_contiguous_ndarray(buf))
+        image = self._decode(data, self._shape(data), None)
         return image if out is None else ndarray_copy(image, out)
+
+    def decode_into(self, data: bytes, out: np.ndarray) -> None:
+        """Decode one image into `out`, `(H, W, 3)`, `(H, W)` or `(H, W, 1)`, C-contiguous.
+
+        Raises DatasetError when the bytes are damaged or hold an image of another shape, before anything of the size
+        that they claim is allocated.
+        """
+        shape = self._shape(data)
+        plane = out[..., 0] if out.ndim == 3 and out.shape[-1] == 1 else out
+        if shape != plane.shape:
+            raise DatasetError(f"The {len(data)} bytes of an image hold one of shape {shape}, expected {plane.shape}.")
+        self._decode(data, shape, plane)
+
+    def _shape(self, data: bytes) -> tuple[int, ...]:
+        """`(H, W, 3)` or `(H, W)` from the header. Raises DatasetError for anything but one whole image.
+
+        libjpeg fills what a truncated file lacks with grey and only warns, so the end marker is checked here.
+        """
+        if not data.startswith(self.start) or not data.endswith(self.end):
+            kind = "truncated" if data.startswith(self.start) else "not an image of the declared codec"
+            raise DatasetError(f"The {len(data)} bytes of an image are {kind}.")
+        height, width, channels = self._header(data)
+        return (height, width) if channels == 1 else (height, width, 3)
+
+    def _decode(self, data: bytes, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:
+        image = _decode_with_opencv(data, colour=len(shape) == 3)
+        if image is None or image.shape != shape or (out is not None and image.dtype != out.dtype):
+            raise _undecodable(data)
+        if out is not None:
+            np.copyto(out, image)
+        return image
+
+    def _header(self, data: bytes) -> tuple[int, int, int]:
+        """Height, width and number of channels that the header claims."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         return {"id": self.codec_id, "level": self.level}
@@ -77,7 +124,11 @@ class ImageCodec(Codec):
 
 
 class JpegCodec(ImageCodec):
-    """JPEG without chroma subsampling; `level` is the quality, 1 to 100."""
+    """JPEG; `level` is the quality, 1 to 100.
+
+    `subsampling` 444 keeps full colour resolution; 420 halves it both ways, as video does, which makes files smaller
+    and decoding faster.
+    """
 
     codec_id = "imagecodecs_jpeg"
     start, end = JPEG_START, JPEG_END
@@ -100,6 +151,25 @@ class JpegCodec(ImageCodec):
     def _settings(self) -> tuple[str, list[int]]:
         return ".jpg", self._parameters
 
+    def _header(self, data: bytes) -> tuple[int, int, int]:
+        position = 2
+        while position + 9 < len(data) and data[position] == 0xFF:
+            marker = data[position + 1]
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame, SOF0 to SOF15
+                size = data[position + 5 : position + 9]
+                return int.from_bytes(size[:2], "big"), int.from_bytes(size[2:], "big"), data[position + 9]
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        raise _undecodable(data)
+
+    def _decode(self, data: bytes, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:
+        if simplejpeg is None:
+            return super()._decode(data, shape, out)
+        try:
+            image = simplejpeg.decode_jpeg(data, "RGB" if len(shape) == 3 else "GRAY", buffer=out)
+        except ValueError as error:
+            raise _undecodable(data) from error
+        return image.reshape(shape)
+
 
 class PngCodec(ImageCodec):
     """PNG, for lossless colour images and for depth (uint16); `level` is zlib's, 0 to 9."""
@@ -112,6 +182,12 @@ class PngCodec(ImageCodec):
 
     def _settings(self) -> tuple[str, list[int]]:
         return ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1 if self.level is None else int(self.level)]
+
+    def _header(self, data: bytes) -> tuple[int, int, int]:
+        if len(data) < 26 or data[12:16] != b"IHDR":
+            raise _undecodable(data)
+        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        return height, width, 1 if data[25] == 0 else 3
 
 
 CODECS: dict[str, type[ImageCodec]] = {codec.codec_id: codec for codec in (JpegCodec, PngCodec)}

@@ -1,6 +1,6 @@
 """How a recorded episode becomes part of a dataset, so that a crash at any moment leaves all of it or nothing.
 
-    1. write      frames as links past the visible end; everything else under temporary names in `pending/.staging`
+    1. write      frames past the visible end; everything else under temporary names in `pending/.staging`
        flush      the file system
     2. rename     the chunk files into place: they repeat the visible rows and add invisible ones
        flush      the file system
@@ -16,111 +16,163 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets import layout
-from robolearn.datasets.arrays import stage_episode, stage_rows
-from robolearn.datasets.journal import Journal
 from robolearn.datasets.layout import ArrayInfo, Json, Metadata
-from robolearn.datasets.storage import link_or_copy, sync_directory, sync_file_system, write_file
+from robolearn.datasets.staging import RecordLog, stage_record, stage_rows
+from robolearn.datasets.statistics import episode_statistics
+from robolearn.datasets.storage import sync_directory, sync_file_system, write_file
+
+
+@dataclass
+class Content:
+    """What an episode adds to a dataset.
+
+    Attributes:
+        columns: array -> rows to append; `data/timestamp` among them. Statistics and episode ends are added to it.
+        frames: encoded array -> number of frames that were put past its end.
+        facts: what the episode's record says besides what the writer was told.
+    """
+
+    columns: dict[str, np.ndarray]
+    frames: dict[str, int] = field(default_factory=dict)
+    facts: Json = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """An episode that can be appended."""
+
+    @property
+    def id(self) -> str | None:
+        """Of the journal it comes from, or None."""
+
+    def place(self, root: Path, metadata: Metadata) -> Content:
+        """Put the frames past the end of their arrays, where nobody sees them, and return the rest.
+
+        Raises DatasetError or FeatureError for an episode that cannot be appended, OSError for files.
+        """
 
 
 def commit_episode(
-    root: Path, old: Metadata, records: list[Json], journal: Journal, facts: Json, flush: bool = True
-) -> Metadata:
-    """Append the journal's episode to the dataset at `root` and `facts` about it to `records`.
+    root: Path, old: Metadata, log: RecordLog, source: Source, facts: Json, flush: bool = True
+) -> tuple[Metadata, RecordLog]:
+    """Append an episode to the dataset at `root`.
 
     Args:
         old: the metadata that is on disk.
-        records: those of all episodes so far; extended when the commit point is passed.
-        journal: the recorded steps.
+        log: the episode records that are on disk.
         facts: what the record of the episode holds besides lengths and checksums.
         flush: whether to wait for the disk; without, the death of the process is survived, but not a power cut.
 
-    Returns the metadata that is now on disk. Raises DatasetError for facts that are not json, OSError when a file
-    cannot be written; the dataset is then as it was.
+    Returns what is now on disk. Raises DatasetError for facts that are not json, OSError when a file cannot be
+    written, and what `source` raises; the dataset is then as it was.
     """
-    rows = journal.rows()
-    encoded = [layout.data_key(name) for name in journal.frame_crcs]
-    start, stop = old.num_steps, old.num_steps + len(rows)
-    columns = {
-        key: np.ascontiguousarray(rows[name])
-        for name in journal.columns
-        if (key := layout.SIM_STATE if name == layout.SIM_STATE else layout.data_key(name)) not in encoded
-    }
-    checksums = {key: zlib.crc32(column.data) for key, column in columns.items()}
-    checksums |= {layout.data_key(name): crc for name, crc in journal.frame_crcs.items()}
+    check_json(facts)
+    content = source.place(root, old)
+    columns, times = content.columns, content.columns[layout.TIMESTAMP]
+    start, stop = old.num_steps, old.num_steps + len(times)
+    for name, feature in old.grid.items():
+        if not layout.is_encoded(feature):
+            columns[layout.statistics_key(name)] = episode_statistics(columns[layout.data_key(name)])[None]
     record = {
         "index": old.num_episodes,
         "start_step": start,
-        "num_steps": len(rows),
-        "duration_s": float(rows["timestamp"][-1] - rows["timestamp"][0]),
+        "num_steps": len(times),
+        "duration_s": float(times[-1] - times[0]),
         **facts,
-        "checksums": checksums,
-        "journal": journal.id,
+        **grid_timing(times, float(old.attributes["fps"])),
+        **content.facts,
+        "checksums": {key: zlib.crc32(np.ascontiguousarray(rows).data) for key, rows in columns.items()},
+        "journal": source.id,
     }
-    try:
-        layout.to_json(record)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"The episode's metadata cannot be stored as json: {error}.") from error
+    columns[layout.EPISODE_ENDS] = np.array([stop], np.int64)
 
     staging = root / layout.STAGING
     arrays = dict(old.arrays)
     if layout.SIM_STATE in columns:
         arrays.setdefault(layout.SIM_STATE, ArrayInfo.rows(columns[layout.SIM_STATE].shape[1:], "<f8"))
-    columns[layout.EPISODE_ENDS] = np.array([stop], np.int64)
-    moves = [move for key, column in columns.items() for move in stage_rows(root, staging, key, arrays[key], column)]
-    moves.append(stage_episode(root, staging, arrays[layout.EPISODES], [*records, record]))
-    for name in journal.frame_crcs:
-        folder, info = root / layout.data_key(name), arrays[layout.data_key(name)]
-        for step in range(len(rows)):
-            link_or_copy(journal.frame_file(name, step), folder / info.chunk_name(start + step))
-    per_episode = (layout.EPISODES, layout.EPISODE_ENDS)
-    lengths = {key: old.num_episodes + 1 if key in per_episode else stop for key in arrays}
-    new = Metadata(old.attributes, {key: info.with_length(lengths[key]) for key, info in arrays.items()})
-    write_file(staging / layout.METADATA, new.to_bytes())
-    for key in new.arrays.keys() - old.arrays.keys():
+    added = {key: len(rows) for key, rows in columns.items()} | content.frames | {layout.EPISODES: 1}
+    new_log = log.extended(record, arrays[layout.EPISODES].chunk_rows)
+    new = Metadata(
+        {**old.attributes, "records_crc32": new_log.crc32},
+        {key: info.with_length(info.length + added[key]) if key in added else info for key, info in arrays.items()},
+    )
+    for key in arrays.keys() - old.arrays.keys():
         (root / key).mkdir(parents=True, exist_ok=True)
-    copies = list(stage_copies(root, new))
+    moves = [move for key, rows in columns.items() for move in stage_rows(root, staging, key, arrays[key], rows)]
+    moves.append(stage_record(root, staging, arrays[layout.EPISODES], new_log))
+    write_file(staging / layout.METADATA, new.to_bytes())
+    copies = list(stage_copies(root, new, old))
     if flush:
         sync_file_system(root)
 
-    for staged, target in moves:
-        os.replace(staged, target)
+    rename_all(moves)
     if flush:
         sync_file_system(root)
 
     os.replace(staging / layout.METADATA, root / layout.METADATA)
     if flush:
         sync_directory(root)
-    records.append(record)
 
-    for staged, target in copies:
-        os.replace(staged, target)
-    return new
+    rename_all(copies)
+    return new, new_log
 
 
-def stage_copies(root: Path, metadata: Metadata) -> Iterator[tuple[Path, Path]]:
+def check_json(facts: Json) -> None:
+    """Raises DatasetError for what an episode record cannot hold."""
+    try:
+        layout.to_json(facts)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"The episode's metadata cannot be stored as json: {error}.") from error
+
+
+def grid_timing(times: np.ndarray, fps: float) -> Json:
+    """The record's `timing`: median and longest gap between steps, and median distance of a gap from `1 / fps`."""
+    if len(times) < 2:
+        return {}
+    gaps = np.diff(times)
+    jitter = float(np.median(np.abs(gaps - 1 / fps)))
+    return {"timing": {"median_s": float(np.median(gaps)), "max_s": float(gaps.max()), "jitter_s": jitter}}
+
+
+def stage_copies(root: Path, metadata: Metadata, old: Metadata | None = None) -> Iterator[tuple[Path, Path]]:
     """Write the `.zgroup`, `.zarray` and `.zattrs` files that need to change to the staging folder.
 
     Yields (staged file, its place). Staged, because renaming a file over another costs a flush if it was just written.
+
+    Args:
+        old: what the files say now; without it, they are read.
     """
+    before = old.documents() if old else {}
     for name, document in metadata.documents().items():
+        if before.get(name) == document:
+            continue
         data, target = layout.to_json(document), root / name
-        if not target.is_file() or target.read_bytes() != data:
+        if old or not target.is_file() or target.read_bytes() != data:
             staged = root / layout.STAGING / name.replace("/", "+")
             write_file(staged, data)
             yield staged, target
 
 
-def write_atomically(root: Path, file: Path, data: bytes) -> None:
+def rename_all(moves: Iterable[tuple[Path, Path]]) -> None:
+    """Bring staged files into place."""
+    for staged, target in moves:
+        os.replace(staged, target)
+
+
+def write_atomically(root: Path, file: Path, data: bytes, flush: bool = True) -> None:
     """Make `file` hold `data`, or leave it as it is, whatever happens."""
     staged = root / layout.STAGING / file.name
     write_file(staged, data)
-    sync_file_system(root)
+    if flush:
+        sync_file_system(root)
     os.replace(staged, file)
-    sync_directory(file.parent)
+    if flush:
+        sync_directory(file.parent)

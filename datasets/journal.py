@@ -1,8 +1,8 @@
 """The journal of the episode being recorded: `pending/<id>/`, on disk from the first step.
 
     header.json          features, number of the episode, start time, process
-    steps.bin            one fixed-size row a step: timestamp, low-dimensional values, checksums, crc32 of the row
-    <feature>/<step>     one encoded frame a file, under the name it gets in the dataset minus its number
+    steps.bin            one fixed-size row a step: timestamp, values, crc32 of each frame, crc32 of the row
+    <feature>/<step>     one encoded frame a file
 
 A row is written after the frames it counts on, so every whole row with a right crc32 is a whole step, whatever
 moment the process was killed at. Bytes reach the kernel with every step (they survive kill -9) and the disk when the
@@ -25,16 +25,21 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
-from robolearn.datasets.layout import Json, is_encoded, to_json
+from robolearn.datasets import layout
+from robolearn.datasets.commit import Content
+from robolearn.datasets.layout import Json, Metadata, is_encoded, to_json
+from robolearn.datasets.staging import link_frames
+from robolearn.datasets.statistics import BINS, SAMPLED_FRAMES, image_channels, pixel_histogram
 from robolearn.datasets.storage import write_file
 
 HEADER = "header.json"
 STEPS = "steps.bin"
 ROW_CRC = "row_crc32"
+REMOVED = ".removed-"  # begins the name of a journal that is being deleted
 
 
 def row_dtype(features: Features, sim_state_size: int) -> np.dtype[Any]:
-    """Layout of a row of `steps.bin`. An encoded feature is there with the running crc32 of its frames."""
+    """Layout of a row of `steps.bin`. An encoded feature is there with the crc32 of its frame."""
     fields: list[Any] = [("timestamp", "<f8")]
     for name, feature in features.items():
         fields.append((name, "<u4") if is_encoded(feature) else (name, feature.dtype, feature.shape))
@@ -44,12 +49,11 @@ def row_dtype(features: Features, sim_state_size: int) -> np.dtype[Any]:
 
 
 class Journal:
-    """Append steps to a new pending episode.
+    """Append steps to a new pending episode; a `Source` for `commit_episode`.
 
     Attributes:
         id: names the journal, and later the episode's record.
         num_steps: steps so far.
-        frame_crcs: crc32 over all frames of each encoded feature, in the order of the steps.
 
     Args:
         root: the dataset's `pending` directory.
@@ -66,45 +70,68 @@ class Journal:
         self._row = np.zeros(1, row_dtype(features, sim_state_size))
         self._row_bytes = self._row.view(np.uint8).data
         self._payload = self._row.dtype.itemsize - 4
-        self.frame_crcs = {name: 0 for name, feature in features.items() if is_encoded(feature)}
+        self._encoded = {name: feature for name, feature in features.items() if is_encoded(feature)}
+        self._histograms = {
+            name: np.zeros((image_channels(feature), BINS), np.uint32) for name, feature in self._encoded.items()
+        }
         self.path.mkdir(parents=True)
-        for name in self.frame_crcs:
+        for name in self._encoded:
             (self.path / name).mkdir()
-        layout = {"features": [f.to_dict() for f in features.values()], "sim_state_size": sim_state_size}
-        write_file(self.path / HEADER, to_json({**header, **layout, "id": self.id, "pid": os.getpid()}))
+        write_header(self.path, features, {**header, "sim_state_size": sim_state_size})
         self._steps = os.open(self.path / STEPS, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
 
-    def append(self, timestamp_s: float, values: Mapping[str, np.ndarray], frames: Mapping[str, bytes]) -> None:
-        """Add a step. After an OSError the journal is as it was before, and the step can be given again."""
-        crcs = dict(self.frame_crcs)
+    def append(
+        self,
+        timestamp_s: float,
+        values: Mapping[str, np.ndarray],
+        frames: Mapping[str, bytes],
+        images: Mapping[str, np.ndarray],
+    ) -> None:
+        """Add a step: low-dimensional values, encoded frames, and the images that they were encoded from.
+
+        After an OSError the journal is as it was before, and the step can be given again.
+        """
         for name, data in frames.items():
             write_file(self.frame_file(name, self.num_steps), data)
-            crcs[name] = zlib.crc32(data, crcs[name])
+            self._row[name] = zlib.crc32(data)
         self._row["timestamp"] = timestamp_s
         for name, value in values.items():
             self._row[name] = value
-        for name, crc in crcs.items():
-            self._row[name] = crc
         self._row[ROW_CRC] = zlib.crc32(self._row_bytes[: self._payload])
         size = self._row.dtype.itemsize
         written = os.pwrite(self._steps, self._row_bytes, self.num_steps * size)
         if written != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path / STEPS))
-        self.frame_crcs = crcs
+        if self.num_steps % SAMPLED_FRAMES == 0:
+            for name, image in images.items():
+                self._histograms[name] += pixel_histogram(self._encoded[name], image)
         self.num_steps += 1
 
     def rows(self) -> np.ndarray:
         """All steps, read back from disk and checked. Raises DatasetError when a row is damaged."""
         rows = np.fromfile(self.path / STEPS, self._row.dtype, self.num_steps)
-        payload = rows.view(np.uint8).reshape(len(rows), -1)[:, : self._payload]
-        if len(rows) == self.num_steps and all(map(eq, map(zlib.crc32, payload), rows[ROW_CRC].tolist())):
+        if len(rows) == self.num_steps and right_rows(rows).all():
             return rows
         raise DatasetError(f"{self.path / STEPS} does not hold what was written to it; check the disk.")
 
-    @property
-    def columns(self) -> list[str]:
-        """Names of what a row holds: `timestamp`, every feature, `sim/state` where there is one."""
-        return [name for name in self._row.dtype.names or () if name != ROW_CRC]
+    def place(self, root: Path, metadata: Metadata) -> Content:
+        """See `Source`."""
+        rows = self.rows()
+        content = Content({layout.TIMESTAMP: np.ascontiguousarray(rows["timestamp"])})
+        for name in metadata.features:
+            key = layout.data_key(name)
+            column = np.ascontiguousarray(rows[name])
+            if name not in self._encoded:
+                content.columns[key] = column
+                continue
+            files = (self.frame_file(name, step) for step in range(self.num_steps))
+            link_frames(root / key, metadata.arrays[key], files)
+            content.frames[key] = self.num_steps
+            content.columns[layout.crc_key(name)] = column
+            content.columns[layout.histogram_key(name)] = self._histograms[name][None]
+        if self.sim_state_size:
+            content.columns[layout.SIM_STATE] = np.ascontiguousarray(rows[layout.SIM_STATE])
+        return content
 
     def frame_file(self, name: str, step: int) -> Path:
         """Where the encoded frame of a step is."""
@@ -122,6 +149,18 @@ class Journal:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def write_header(path: Path, features: Features, facts: Json) -> None:
+    """What a reader of the journal at `path` has to know."""
+    described = {"features": [feature.to_dict() for feature in features.values()]}
+    write_file(path / HEADER, to_json({**facts, **described, "id": path.name, "pid": os.getpid()}))
+
+
+def right_rows(rows: np.ndarray) -> np.ndarray:
+    """bool `(M,)`: whether each row has the crc32 that it ends with."""
+    payload = rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)[:, :-4]
+    return np.fromiter(map(eq, map(zlib.crc32, payload), rows[ROW_CRC].tolist()), bool, len(rows))
+
+
 def find_journals(root: Path) -> list[Path]:
     """Journals in a `pending` directory that hold at least the beginning of a step."""
     if not root.is_dir():
@@ -130,7 +169,5 @@ def find_journals(root: Path) -> list[Path]:
 
 
 def _is_empty(journal: Path) -> bool:
-    try:
-        return (journal / STEPS).stat().st_size == 0
-    except FileNotFoundError:
-        return True
+    """Every file of rows ends in `.bin`: one for all steps, or one a stream."""
+    return not any(file.stat().st_size for file in journal.glob("*.bin"))

@@ -30,6 +30,9 @@ class WindowSampler:
         pad_before, pad_after: steps a window may reach over the episode's edges.
         episodes: indices of the episodes to draw from, all by default.
 
+    Attributes:
+        windows_per_episode: `(C,)` number of windows of each of `episodes`.
+
     Raises ConfigError for a horizon below 1, a negative padding or an episode that does not exist.
     """
 
@@ -58,6 +61,7 @@ class WindowSampler:
         self._lasts = ends[chosen] - 1
         lengths = ends[chosen] - self._starts
         counts = np.maximum(0, lengths + self.pad_before + self.pad_after - horizon + 1)
+        self.windows_per_episode = counts
         self._window_ends = np.cumsum(counts)
         # window i of the episode at position e begins at step i + shift[e], padding included
         self._shift = self._starts - self.pad_before - (self._window_ends - counts)

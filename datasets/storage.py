@@ -13,11 +13,14 @@ from pathlib import Path
 from robolearn.core.errors import DatasetError
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a whole new file. Not atomic: for files that nobody can see yet."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def write_file(path: Path, data: bytes | memoryview, exclusive: bool = False) -> None:
+    """Write a whole new file. Not atomic: for files that nobody can see yet.
+
+    Raises OSError; FileExistsError for a file that is there already, where it has to be new (`exclusive`).
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if exclusive else os.O_TRUNC), 0o644)
     try:
-        view = memoryview(data)
+        view = memoryview(data).cast("B")
         while view:
             view = view[os.write(descriptor, view) :]
     finally:
@@ -106,3 +109,18 @@ class WriterLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def lock_holder(path: Path) -> str | None:
+    """The process that holds a `WriterLock`, or None. Writes nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)  # lets the lock go, too
+    return None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -17,15 +16,18 @@ from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
 from robolearn.core.provenance import package_versions, wall_time
 from robolearn.datasets import layout
-from robolearn.datasets.arrays import read_episodes
 from robolearn.datasets.codecs import ImageCodec, JpegCodec, PngCodec, codec_from_config
-from robolearn.datasets.commit import commit_episode, stage_copies, write_atomically
+from robolearn.datasets.commit import Source, commit_episode, rename_all, stage_copies, write_atomically
 from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.journal import Journal, find_journals
-from robolearn.datasets.layout import ArrayInfo, Json, Metadata
+from robolearn.datasets.journal import REMOVED, Journal, find_journals
+from robolearn.datasets.layout import Json, Metadata
+from robolearn.datasets.placing import WholeEpisode
+from robolearn.datasets.staging import RecordLog
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_file_system, write_file
 
 LOG = logging.getLogger(__name__)
+
+Subsampling = Literal["444", "422", "420"]
 
 
 class DatasetWriter:
@@ -34,23 +36,29 @@ class DatasetWriter:
     One episode: `start_episode`, `append` for every step, then `commit` or `discard`. A step that is refused
     (FeatureError) leaves the episode as it was. An episode that is neither committed nor discarded when the writer
     closes, or when its process dies, stays in `pending/`.
+
+    Attributes:
+        path: of the dataset.
+        durable: whether a commit waits for the disk.
+        active_journal: of the episode being recorded.
     """
 
-    def __init__(self, path: Path, metadata: Metadata, records: list[Json], lock: WriterLock, durable: bool = True):
+    def __init__(self, path: Path, metadata: Metadata, log: RecordLog, lock: WriterLock, durable: bool = True):
         self.path = path
-        self._durable = durable
+        self.durable = durable
         self._metadata = metadata
-        self._records = records
+        self._log = log
         self._lock = lock
         self._recording = False
         self._started_at: str | None = None
         self._journal: Journal | None = None
+        self.active_journal: Path | None = None
         self._last_timestamp_s = -np.inf
-        self._sim_model: str | None = records[-1].get("sim_model") if records else None
+        self._sim_model: str | None = log.last.get("sim_model") if log.last else None
         self._features = metadata.features
         self._codecs: dict[str, ImageCodec] = {
             name: codec_from_config(metadata.arrays[layout.data_key(name)].compressor or {})
-            for name, feature in self._features.items()
+            for name, feature in metadata.grid.items()
             if layout.is_encoded(feature)
         }
 
@@ -62,8 +70,11 @@ class DatasetWriter:
         fps: float,
         metadata: Mapping[str, Any] | None = None,
         *,
+        recorded: Literal["steps", "streams"] = "steps",
         image_codec: Literal["jpeg", "png"] = "jpeg",
         jpeg_quality: int = 95,
+        jpeg_subsampling: Subsampling = "444",
+        codecs: Mapping[str, ImageCodec] | None = None,
         durable: bool = True,
     ) -> DatasetWriter:
         """Start a new dataset.
@@ -73,7 +84,11 @@ class DatasetWriter:
             features: what every step holds. Images are uint8 `(H, W, 3)` RGB or `(H, W, 1)`; depth is uint16.
             fps: nominal rate of the steps in Hz; true times are stored with every step.
             metadata: json-ready facts about the whole: robot, cameras, operator station.
-            image_codec: `jpeg` (4:4:4 at `jpeg_quality`) or `png` (lossless). Depth is always png.
+            recorded: `steps` for `append`, or `streams` for `StreamRecorder`: every feature at its own `rate_hz`, and
+                events; `fps` is then the rate of the aligned grid.
+            image_codec: `jpeg` (at `jpeg_quality`, colour stored as `jpeg_subsampling` says) or `png` (lossless).
+                Depth is always png.
+            codecs: of single features, instead.
             durable: whether every commit waits for the disk. Without, a power cut can damage the whole dataset until
                 something flushes the file system: for copies of data that exists elsewhere.
 
@@ -88,18 +103,25 @@ class DatasetWriter:
             raise DatasetError(f"JPEG quality is 1 to 100, found {jpeg_quality}.")
         if not features:
             raise FeatureError("A dataset needs at least one feature, found none.")
-        image = JpegCodec(jpeg_quality) if image_codec == "jpeg" else PngCodec()
-        arrays = {layout.data_key(name): _array_for(name, feature, image) for name, feature in features.items()}
-        arrays[layout.TIMESTAMP] = ArrayInfo.rows((), "<f8")
-        arrays[layout.EPISODE_ENDS] = layout.episode_ends_info()
-        arrays[layout.EPISODES] = layout.episodes_info()
+        if recorded not in ("steps", "streams"):
+            raise DatasetError(f"A dataset is recorded as 'steps' or 'streams', found {recorded!r}.")
+        if jpeg_subsampling not in get_args(Subsampling):
+            raise DatasetError(f"JPEG subsampling is one of {get_args(Subsampling)}, found {jpeg_subsampling!r}.")
+        image = JpegCodec(jpeg_quality, jpeg_subsampling) if image_codec == "jpeg" else PngCodec()
+        own = {name: PngCodec() if feature.kind == "depth" else image for name, feature in features.items()}
+        for name, feature in features.items():
+            _check_feature(name, feature, recorded)
+        compressors = {name: codec.get_config() for name, codec in {**own, **(codecs or {})}.items()}
+        arrays = layout.arrays_for(features, recorded, compressors)
         attributes = {
             "robolearn_format": layout.FORMAT_VERSION,
+            "recorded": recorded,
             "fps": float(fps),
             "features": [feature.to_dict() for feature in features.values()],
             "metadata": dict(metadata or {}),
             "created_at": wall_time(),
             "versions": package_versions(),
+            "records_crc32": 0,
         }
         started = Metadata(attributes, arrays)
         started.to_bytes()  # TypeError now rather than half a dataset
@@ -112,11 +134,11 @@ class DatasetWriter:
             except BaseException:
                 lock.release()
                 raise
-        return cls(path, started, [], lock, durable)
+        return cls(path, started, RecordLog(), lock, durable)
 
     @classmethod
-    def append_to(cls, path: Path) -> DatasetWriter:
-        """Add episodes to an existing dataset.
+    def append_to(cls, path: Path, durable: bool = True) -> DatasetWriter:
+        """Add episodes to an existing dataset; `durable` as for `create`.
 
         Raises DatasetError when it is missing or damaged, or when another process is writing it.
         """
@@ -127,9 +149,8 @@ class DatasetWriter:
             lock = WriterLock(path / layout.LOCK, path)
         try:
             metadata = Metadata.read(path)
-            records = read_episodes(path, metadata.arrays[layout.EPISODES])
-            writer = cls(path, metadata, records, lock)
             with explain_os_errors(f"Opening {path} for writing", "Check its permissions."):
+                writer = cls(path, metadata, RecordLog.read(path, metadata), lock, durable)
                 writer._tidy_up()
         except BaseException:
             lock.release()
@@ -140,12 +161,11 @@ class DatasetWriter:
         """Finish what an interrupted commit left to do, and tell of episodes that were never committed."""
         shutil.rmtree(self.path / layout.STAGING, ignore_errors=True)
         (self.path / layout.STAGING).mkdir()
-        for staged, target in stage_copies(self.path, self._metadata):
-            os.replace(staged, target)
-        committed = [record.get("journal") for record in self._records[-1:]]
+        rename_all(stage_copies(self.path, self._metadata))
+        committed = self._log.last.get("journal") if self._log.last else None
         # by folder name: a removal that was interrupted may have taken the header already
         for journal in (self.path / layout.PENDING).iterdir():
-            if journal.name in committed:
+            if journal.name == committed or journal.name.startswith(REMOVED):
                 shutil.rmtree(journal, ignore_errors=True)
         left = self.leftover_journals
         if left:
@@ -161,6 +181,11 @@ class DatasetWriter:
     @property
     def fps(self) -> float:
         return float(self._metadata.attributes["fps"])
+
+    @property
+    def recorded(self) -> str:
+        """`steps` or `streams`."""
+        return self._metadata.recorded
 
     @property
     def num_episodes(self) -> int:
@@ -180,12 +205,25 @@ class DatasetWriter:
     @property
     def leftover_journals(self) -> list[Path]:
         """Episodes in `pending/` that a crashed or closed writer left behind."""
-        active = self._journal.path if self._journal else None
-        return [path for path in find_journals(self.path / layout.PENDING) if path != active]
+        return [path for path in find_journals(self.path / layout.PENDING) if path != self.active_journal]
+
+    def journal_header(self, started_at: str | None) -> Json:
+        """What a journal says of its episode, for whoever salvages it."""
+        self._require_open()
+        return {
+            "recorded": self.recorded,
+            "fps": self.fps,
+            "codecs": {name: codec.get_config() for name, codec in self._codecs.items()},
+            "episode_index": self.num_episodes,
+            "started_at": started_at,
+            "sim_model": self._sim_model,
+        }
 
     def start_episode(self) -> None:
         """Begin an episode. Raises DatasetError when one is being recorded."""
         self._require_open()
+        if self._metadata.recorded == "streams":
+            raise DatasetError(f"{self.path} is recorded as streams; record into it with StreamRecorder.")
         if self._recording:
             raise DatasetError("An episode is being recorded already; commit or discard it first.")
         self._recording = True
@@ -211,33 +249,31 @@ class DatasetWriter:
                 f"Step {self.num_pending_steps} has timestamp {timestamp_s} s, "
                 f"expected a time later than the previous step's {self._last_timestamp_s} s."
             )
-        plain, frames = self._checked(values)
+        plain, images = self._checked(values)
+        frames = {name: self._codecs[name].encode(image) for name, image in images.items()}
         size = self._checked_sim_state(plain, sim_state)
         with explain_os_errors(
             f"Recording step {self.num_pending_steps}",
             "The steps before it are kept; free space, then go on or commit.",
         ):
             if self._journal is None:
-                header = {"episode_index": self.num_episodes, "started_at": self._started_at}
+                header = self.journal_header(self._started_at)
                 self._journal = Journal(self.path / layout.PENDING, self._features, size, header)
-            self._journal.append(timestamp_s, plain, frames)
+                self.active_journal = self._journal.path
+            self._journal.append(timestamp_s, plain, frames, images)
         self._last_timestamp_s = timestamp_s
 
-    def _checked(self, values: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, bytes]]:
+    def _checked(self, values: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The low-dimensional values and the images of a step."""
         where = f"step {self.num_pending_steps}"
         if values.keys() != self._features.keys():
             for name in values.keys() - self._features.keys():
                 raise FeatureError(f"{where}: " + unknown_name("feature", name, self._features))
             missing = sorted(self._features.keys() - values.keys())
             raise FeatureError(f"{where}: feature {missing[0]!r} is missing; expected {', '.join(self._features)}.")
-        plain, frames = {}, {}
-        for name, feature in self._features.items():
-            value = feature.check(values[name], where)
-            if name in self._codecs:
-                frames[name] = self._codecs[name].encode(value)
-            else:
-                plain[name] = value
-        return plain, frames
+        checked = {name: feature.check(values[name], where) for name, feature in self._features.items()}
+        images = {name: checked.pop(name) for name in self._codecs}
+        return checked, images
 
     def _checked_sim_state(self, plain: dict[str, np.ndarray], sim_state: np.ndarray | None) -> int:
         """Add the simulator state to `plain`; returns its size. All steps of a dataset have one, or none has."""
@@ -270,26 +306,39 @@ class DatasetWriter:
         """
         if not self._recording or self._journal is None:
             raise DatasetError("There is no recorded step to commit; record an episode first, or discard this one.")
-        reserved = sorted(set(layout.RESERVED) & set(metadata))
+        before = self.num_episodes
+        try:
+            return self.commit_source(self._journal, {"started_at": self._started_at, **metadata}, self._sim_model)
+        finally:
+            if self.num_episodes > before:  # also when an interrupt came right after the commit point
+                self._end_episode()
+
+    def commit_source(self, source: Source, facts: Json, sim_model: str | None = None) -> int:
+        """Append an episode from wherever it is; what `commit`, `write_episode` and `StreamRecorder` share.
+
+        Args:
+            facts: the episode's record; see `commit`.
+            sim_model: sha256 of its simulator model.
+
+        Returns its index. Raises DatasetError or FeatureError; the dataset is then as it was.
+        """
+        self._require_open()
+        reserved = sorted(set(layout.RESERVED) & set(facts))
         if reserved:
             raise DatasetError(f"Episode metadata may not set {reserved[0]!r}; the writer fills it in.")
-        journal = self._journal
-        facts = {"started_at": self._started_at, **metadata}
-        if self._sim_model:
-            facts["sim_model"] = self._sim_model
+        if sim_model:
+            facts = {**facts, "sim_model": sim_model}
         try:
             with explain_os_errors("Saving the episode", "It is kept in pending/; free space and save again."):
-                self._metadata = commit_episode(
-                    self.path, self._metadata, self._records, journal, facts, flush=self._durable
+                self._metadata, self._log = commit_episode(
+                    self.path, self._metadata, self._log, source, facts, flush=self.durable
                 )
         except BaseException:
             # an interrupt may come right after the commit point: believe the disk
-            self._metadata = Metadata.read(self.path)
-            self._records = read_episodes(self.path, self._metadata.arrays[layout.EPISODES])
-            if self._records and self._records[-1].get("journal") == journal.id:
-                self._end_episode()
+            found = Metadata.read(self.path)
+            if found.num_episodes > self.num_episodes:
+                self._metadata, self._log = found, RecordLog.read(self.path, found)
             raise
-        self._end_episode()
         return self.num_episodes - 1
 
     def codec(self, name: str) -> ImageCodec:
@@ -301,19 +350,19 @@ class DatasetWriter:
     def write_episode(self, episode: EpisodeData) -> int:
         """Append and commit a whole episode; returns its index.
 
-        Frames must be encoded by `codec(name)`. Raises DatasetError and FeatureError like `append` and `commit`; the
-        dataset is then as it was.
+        Frames are stored as they are given, and must be encoded as `codec(name)` does; each is asked for once, in
+        order. Raises FeatureError and DatasetError naming feature and step of what is wrong; the dataset is then as
+        it was.
         """
-        self.start_episode()
-        try:
-            for step, time_s in enumerate(episode.timestamps):
-                values: dict[str, Any] = {name: column[step] for name, column in episode.values.items()}
-                values |= {name: self.codec(name).decode(images[step]) for name, images in episode.frames.items()}
-                self.append(float(time_s), values, None if episode.sim_states is None else episode.sim_states[step])
-            return self.commit({"started_at": None, **episode.record})
-        except BaseException:
-            self.discard()
-            raise
+        self._require_open()
+        if self._recording:
+            raise DatasetError("An episode is being recorded; commit or discard it first.")
+        model = None
+        if episode.sim_model is not None:
+            with explain_os_errors("Storing the simulator model", "Free space and try again."):
+                model = self._store_sim_model(episode.sim_model, flush=False)  # the commit flushes
+        facts = {"started_at": None, **episode.record}
+        return self.commit_source(WholeEpisode(episode, self._codecs), facts, model)
 
     def discard(self) -> None:
         """Throw away the episode being recorded. Does nothing when there is none."""
@@ -322,7 +371,7 @@ class DatasetWriter:
     def _end_episode(self) -> None:
         if self._journal:
             self._journal.remove()
-        self._journal = None
+        self._journal = self.active_journal = None
         self._recording = False
 
     def set_sim_model(self, xml: str | None, env: Mapping[str, Any]) -> None:
@@ -345,23 +394,27 @@ class DatasetWriter:
                     )
         with explain_os_errors("Storing the simulator model", "Free space and try again."):
             if xml is not None:
-                self._sim_model = hashlib.sha256(xml.encode()).hexdigest()
-                file = self.path / layout.SIM_MODELS / f"{self._sim_model}.xml"
-                if not file.exists():
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    write_atomically(self.path, file, xml.encode())
+                self._sim_model = self._store_sim_model(xml, self.durable)
             if stored is None or not self.num_episodes:
                 attributes = {**self._metadata.attributes, "sim": {"env": dict(env)}}
                 self._metadata = Metadata(attributes, self._metadata.arrays)
-                write_atomically(self.path, self.path / layout.METADATA, self._metadata.to_bytes())
-                for staged, target in stage_copies(self.path, self._metadata):
-                    os.replace(staged, target)
+                write_atomically(self.path, self.path / layout.METADATA, self._metadata.to_bytes(), self.durable)
+                rename_all(stage_copies(self.path, self._metadata))
+
+    def _store_sim_model(self, xml: str, flush: bool) -> str:
+        """Returns the sha256 that names it."""
+        digest = hashlib.sha256(xml.encode()).hexdigest()
+        file = self.path / layout.SIM_MODELS / f"{digest}.xml"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, file, xml.encode(), flush)
+        return digest
 
     def close(self) -> None:
         """Let go of the dataset. An episode with steps that was not committed stays in `pending/`."""
         if self._journal:
             self._journal.close()
-        self._journal = None
+        self._journal = self.active_journal = None
         self._recording = False
         self._lock.release()
 
@@ -383,8 +436,7 @@ def _make(path: Path, started: Metadata) -> None:
     try:
         for key in started.arrays:
             (path / key).mkdir(parents=True)
-        for staged, target in stage_copies(path, started):
-            os.replace(staged, target)
+        rename_all(stage_copies(path, started))
         write_file(path / layout.METADATA, started.to_bytes())
         sync_file_system(path)
     except BaseException:
@@ -392,22 +444,23 @@ def _make(path: Path, started: Metadata) -> None:
         raise
 
 
-def _array_for(name: str, feature: Feature, image: ImageCodec) -> ArrayInfo:
-    """The array of a feature. Raises FeatureError for a name or a kind of image that cannot be stored."""
+def _check_feature(name: str, feature: Feature, recorded: str) -> None:
+    """Raises FeatureError for a name, a kind of image or a rate that cannot be stored."""
     if not name or "/" in name or name.startswith(".") or name == "timestamp":
         raise FeatureError(f"A feature cannot be stored under the name {name!r}; use letters, digits, dots and _.")
+    if recorded == "streams" and not layout.is_event(feature) and not (feature.rate_hz and feature.rate_hz > 0):
+        raise FeatureError(
+            f"Feature {name!r} has rate_hz {feature.rate_hz}; a stream needs its rate, or kind 'event' to have none."
+        )
     if feature.kind == "image":
         if feature.dtype != "uint8" or len(feature.shape) != 3 or feature.shape[2] not in (1, 3):
             raise FeatureError(
                 f"Image feature {name!r} is {feature.dtype} {feature.shape}; expected uint8 (height, width, 3)."
             )
-        return ArrayInfo.frames(feature.shape, feature.dtype, image.get_config())
-    if feature.kind == "depth":
+    elif feature.kind == "depth":
         if feature.dtype != "uint16" or len(feature.shape) not in (2, 3) or feature.shape[2:] not in ((), (1,)):
             raise FeatureError(
                 f"Depth feature {name!r} is {feature.dtype} {feature.shape}; expected uint16 (height, width)."
             )
-        return ArrayInfo.frames(feature.shape, feature.dtype, PngCodec().get_config())
-    if np.dtype(feature.dtype).kind not in "biuf":
+    elif np.dtype(feature.dtype).kind not in "biuf":
         raise FeatureError(f"Feature {name!r} has dtype {feature.dtype}; expected numbers or booleans.")
-    return ArrayInfo.rows(feature.shape, feature.dtype)

@@ -95,8 +95,9 @@ class SimulatedCell:
 
     @property
     def features(self) -> Features:
-        """All observation features of the cell."""
-        return features(Feature.from_dict(f) for f in self.description["features"])
+        """All observation features of the cell, at the rate at which it publishes them."""
+        rate_hz = self.description["rate_hz"]
+        return features(Feature.from_dict({**f, "rate_hz": rate_hz}) for f in self.description["features"])
 
     def record(self, part: str) -> SharedRecord:
         """A shared record of the running cell. Raises DeviceError when the cell is not running or has died."""

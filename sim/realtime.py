@@ -203,7 +203,7 @@ class Records:
         self._undo.close()
 
 
-def describe(env: RealtimeEnv) -> dict[str, Any]:
+def describe(env: RealtimeEnv, rate_hz: float) -> dict[str, Any]:
     """What a driver needs to know, ready for json."""
     names = [n for n in (STATE, JOINTS, OBJECTS) if n in env.observation_features]
     return {
@@ -211,6 +211,7 @@ def describe(env: RealtimeEnv) -> dict[str, Any]:
         "workspace_low_m": list(env.workspace_low_m),
         "workspace_high_m": list(env.workspace_high_m),
         "control_hz": env.control_hz,
+        "rate_hz": rate_hz,
         "max_steps": env.max_steps,
         "command_timeout_s": COMMAND_TIMEOUT_S,
     }
@@ -229,7 +230,7 @@ def run_cell(options: CellOptions) -> None:
     try:
         records.publish(cell, 0)
         records.publish_task(cell, 0)
-        print(json.dumps(describe(env)), flush=True)
+        print(json.dumps(describe(env, options.rate_hz)), flush=True)
         with raised_priority(), no_interruptions():
             _run(cell, records, clock, 1.0 / options.rate_hz)
     finally:

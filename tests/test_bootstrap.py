@@ -41,6 +41,7 @@ class Machine:
         self.command("id", "#!/bin/sh\necho 0\n")
         self.command("apt-get", "#!/bin/sh\necho apt-get $* >>calls\n")
         self.command("Xvfb", "#!/bin/sh\n")
+        self.command("chromium", "#!/bin/sh\n")
 
     def command(self, name: str, script: str) -> None:
         (self.bin / name).write_text(script)

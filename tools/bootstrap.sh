@@ -61,6 +61,7 @@ libXinerama.so.1 libxinerama1
 libXi.so.6 libxi6
 LIBRARIES
 command -v Xvfb >/dev/null || wanted+=(xvfb)  # the viewer's test only
+command -v chromium >/dev/null || wanted+=(chromium)  # the test of `robolearn dataset view` only
 
 if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
     packages="${needed[*]} ${wanted[*]}"

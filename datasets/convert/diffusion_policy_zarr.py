@@ -1,11 +1,13 @@
 """diffusion_policy's replay buffer: a zarr v2 group with `data/<key>` (time first) and `meta/episode_ends`.
 
-It stores no rate, times, units or task. A known set of keys (`LAYOUTS`) brings those along; other keys become
-`action`, `observation.images.<key>` or `observation.<key>`, and `--rename key=feature` decides otherwise.
+It is a folder, or a zip file of one (UMI's `dataset.zarr.zip`), which is read without unpacking. It stores no rate,
+times, units or task. Known sets of keys (`zarr_layouts.py`) bring those along; other keys become `action`,
+`observation.images.<key>` or `observation.<key>`, and `--rename key=feature` decides otherwise.
 """
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,100 +15,66 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.core.feature import Feature, Features, features
+from robolearn.core.errors import ConfigError, DatasetError, MissingDependencyError
+from robolearn.core.feature import Feature, features
 from robolearn.datasets.codecs import register
-from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, SourceDescription
-from robolearn.datasets.convert.source import check_rename, source_provenance, write_episode
-from robolearn.datasets.layout import is_ours
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
+from robolearn.datasets.convert.source import check_rename
+from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.convert.zarr_layouts import Column, Layout, default_column, find_layout
+from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.layout import Json, is_encoded, is_ours
 
 FORMAT = "diffusion_policy_zarr"
-SMALLEST_IMAGE = 16
+NEEDED = (".zgroup", "data/.zgroup", "meta/episode_ends/.zarray")
+BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Column:
-    """One feature and where it comes from: elements `first` to `stop` of the flattened rows of `data/<key>`."""
+class Buffer:
+    """The opened group.
 
-    key: str
-    feature: Feature
-    first: int = 0
-    stop: int | None = None
-
-    def read(self, array: Any, start: int, stop: int) -> np.ndarray:
-        """`(stop - start, *shape)`. Float images hold 0 to 255, as diffusion_policy's do."""
-        rows = np.asarray(array[start:stop]).reshape(stop - start, -1)[:, self.first : self.stop]
-        if self.feature.kind == "image" and rows.dtype.kind == "f":
-            rows = np.clip(np.rint(rows), 0, 255)
-        return rows.reshape(stop - start, *self.feature.shape).astype(self.feature.dtype)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A set of keys whose meaning is known."""
-
-    name: str
-    fps: float
-    task: str
-    columns: tuple[Column, ...]
-
-    def fits(self, arrays: Mapping[str, Any]) -> bool:
-        """Whether the arrays have all its keys with the right number of elements; other keys may be there too."""
-        return all(c.key in arrays and _elements(arrays[c.key], c) == np.prod(c.feature.shape) for c in self.columns)
-
-
-def _elements(array: Any, column: Column) -> int:
-    return len(range(int(np.prod(array.shape[1:], dtype=np.int64)))[column.first : column.stop])
-
-
-POSE = ("agent_x", "agent_y", "block_x", "block_y", "block_angle")
-
-
-def _px(name: str, size: int, **fields: Any) -> Feature:
-    return Feature(name, (size,), unit="px", frame="world", **fields)
-
-
-PUSHT_KEYPOINTS = Layout(
-    "pusht",
-    fps=10.0,
-    task="Push the T-shaped block onto the T-shaped target.",
-    columns=(
-        Column("keypoint", _px("observation.environment_state", 16)),
-        Column("state", _px("observation.state", 2, names=POSE[:2]), stop=2),
-        Column("state", Feature("observation.full_state", (5,), names=POSE, frame="world")),
-        Column("action", _px("action", 2, names=POSE[:2], kind="action")),
-        Column("img", Feature("observation.images.top", (96, 96, 3), "uint8", "image")),
-    ),
-)  # fmt: skip
-LAYOUTS = (PUSHT_KEYPOINTS,)
-
-
-@dataclass(frozen=True)
-class Source:
-    """The opened group."""
+    Attributes:
+        arrays: key -> zarr array of `data/`.
+        episode_ends: `(E,)` int64.
+        store: to close.
+        layout: what the keys mean, if they are a known set.
+        origin: what an export of ours says of the dataset it came from.
+    """
 
     path: Path
     arrays: dict[str, Any]
     episode_ends: np.ndarray
+    store: Any
     layout: Layout | None
+    origin: Origin | None
     notes: tuple[str, ...]
 
     @classmethod
-    def open(cls, path: Path) -> Source:
-        """Raises DatasetError when arrays are missing, damaged or of different lengths."""
+    def open(cls, path: Path) -> Buffer:
+        """Raises DatasetError when arrays are missing, damaged or of different lengths, MissingDependencyError when a
+        compressor is not installed.
+        """
         import zarr
+        from zarr.storage import LocalStore, ZipStore
 
-        register()
+        _register_codecs()
         try:
-            group = zarr.open_group(path, mode="r")
+            store: Any = ZipStore(path, mode="r") if path.is_file() else LocalStore(path, read_only=True)
+            group = zarr.open_group(store, mode="r")
             data: Any = group["data"]
-            arrays = dict(data.arrays())
+            arrays = {key: data[key] for key in sorted(data.array_keys())}
             episode_ends = np.asarray(group["meta/episode_ends"][:], np.int64)  # type: ignore[index]
+            document = group.attrs.get(KEY)
         except Exception as error:  # zarr has no common base of what a damaged store makes it raise
+            if missing := _missing_codec(str(error)):
+                raise MissingDependencyError(f"{path} is compressed with {missing}; {INSTALL_IMAGECODECS}") from error
             raise DatasetError(
                 f"{path} cannot be read as a replay buffer ({_reason(error)}); copy it again."
             ) from error
+        origin = Origin.from_json(document, f"{path}: the attribute {KEY}") if document is not None else None
+        arrays, notes = _readable(arrays)
         if not arrays or not episode_ends.size:
             raise DatasetError(f"{path} holds no data: {len(arrays)} arrays, {episode_ends.size} episodes.")
         for key, array in arrays.items():
@@ -118,90 +86,155 @@ class Source:
         if (np.diff(episode_ends, prepend=0) < 1).any():
             raise DatasetError(f"{path}: meta/episode_ends does not rise; expected cumulative ends of episodes.")
         gaps = {key: array.nchunks - array.nchunks_initialized for key, array in arrays.items()}
-        notes = [f"data/{key}: {gap} chunks are not stored and read as zeros" for key, gap in gaps.items() if gap]
-        layout = next((layout for layout in LAYOUTS if layout.fits(arrays)), None)
-        return cls(path, arrays, episode_ends, layout, tuple(notes))
+        notes += [f"data/{key}: {gap} chunks are not stored and read as zeros" for key, gap in gaps.items() if gap]
+        layout = None if origin else find_layout(arrays)
+        return cls(path, arrays, episode_ends, store, layout, origin, (*notes, *(layout.notes if layout else ())))
 
     def columns(self, rename: Mapping[str, str]) -> list[Column]:
         """What becomes of every key. A renamed key is stored whole under its new name."""
         check_rename(rename, self.arrays)
-        known = [c for c in self.layout.columns if c.key not in rename] if self.layout else []
-        taken = {column.key for column in known}
-        return known + [_default_column(k, a, rename.get(k)) for k, a in self.arrays.items() if k not in taken]
+        if self.origin:
+            described = self.origin.features
+            return [
+                Column((key,), _renamed(described[name], rename.get(key)))
+                for key, name in self.origin.keys.items()
+                if key in self.arrays
+            ]
+        known = [c for c in self.layout.columns if not set(c.keys) & set(rename)] if self.layout else []
+        taken = {key for column in known for key in column.keys}
+        return known + [default_column(k, a, rename.get(k)) for k, a in self.arrays.items() if k not in taken]
 
-    def read(self, column: Column, episode: int) -> np.ndarray:
-        """Raises DatasetError naming the array when a chunk is damaged."""
-        start, stop = int(self.episode_ends[episode - 1]) if episode else 0, int(self.episode_ends[episode])
+    def read(self, column: Column, start: int, stop: int) -> np.ndarray:
+        """Rows of a feature. Raises DatasetError naming the array when a chunk is damaged."""
+        return self._guarded(column.keys[0], start, stop, lambda: column.read(self.arrays, start, stop))
+
+    def times(self, start: int, stop: int, fps: float) -> np.ndarray:
+        """`(stop - start,)` seconds: those that an export of ours brought along, else nominal ones."""
+        if self.origin is None or self.origin.timestamp not in self.arrays:
+            return np.arange(stop - start) / fps
+        key = self.origin.timestamp
+        return self._guarded(key, start, stop, lambda: np.asarray(self.arrays[key][start:stop], np.float64))
+
+    def _guarded(self, key: str, start: int, stop: int, call: Any) -> np.ndarray:
         try:
-            return column.read(self.arrays[column.key], start, stop)
+            return call()
         except Exception as error:  # whatever the array's compressor raises
             raise DatasetError(
-                f"{self.path}: data/{column.key}, steps {start} to {stop - 1}, cannot be read ({_reason(error)}); "
+                f"{self.path}: data/{key}, steps {start} to {stop - 1}, cannot be read ({_reason(error)}); "
                 "copy it again."
             ) from error
+
+
+INSTALL_IMAGECODECS = "install it with: pip install imagecodecs"
+
+
+def _register_codecs() -> None:
+    """Ours, and those of imagecodecs (JPEG 2000, JPEG XL, ...) where it is installed."""
+    try:
+        from imagecodecs.numcodecs import register_codecs
+    except ImportError:
+        pass
+    else:
+        register_codecs(verbose=False)
+    register()
+
+
+def _missing_codec(message: str) -> str | None:
+    """The id of a codec of imagecodecs that numcodecs says it does not know."""
+    words = message.replace("'", " ").replace('"', " ").split()
+    return next((word.strip(".,()") for word in words if word.startswith("imagecodecs_")), None)
+
+
+def _readable(arrays: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Arrays of numbers. Objects are left out before anything of theirs is decoded: they may be pickles."""
+    odd = [key for key, array in arrays.items() if array.dtype.kind not in "biuf"]
+    kept = {key: array for key, array in arrays.items() if key not in odd}
+    return kept, [f"data/{key} ({arrays[key].dtype}) is not carried over: it does not hold numbers" for key in odd]
+
+
+def _renamed(feature: Feature, name: str | None) -> Feature:
+    return Feature(**{**feature.to_dict(), "name": name}) if name else feature
 
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _default_column(key: str, array: Any, name: str | None) -> Column:
-    shape = tuple(array.shape[1:]) or (1,)
-    if len(shape) == 3 and shape[2] == 3 and min(shape[:2]) >= SMALLEST_IMAGE and array.dtype.kind in "uf":
-        return Column(key, Feature(name or f"observation.images.{key}", shape, "uint8", "image"))
-    target = name or (key if key == "action" or key == "coverage" else f"observation.{key}")
-    return Column(key, Feature(target, shape, array.dtype.name, "action" if target == "action" else "state"))
-
-
 def detect(source: Path) -> bool:
-    """Whether `source` is a zarr v2 group with `data` and `meta/episode_ends`, and not one of ours."""
-    needed = (".zgroup", "data/.zgroup", "meta/episode_ends/.zarray")
-    return all((source / name).is_file() for name in needed) and not is_ours(source)
+    """Whether `source` is a zarr v2 group with `data` and `meta/episode_ends`, or a zip of one, and not one of ours."""
+    if source.is_dir():
+        return all((source / name).is_file() for name in NEEDED) and not is_ours(source)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return set(NEEDED) <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def describe(source: Path) -> SourceDescription:
     """See `Converter.describe`; reads array descriptions and episode ends only."""
-    opened = Source.open(source)
-    found: Features = features(column.feature for column in opened.columns({}))
-    known = opened.layout
+    opened = Buffer.open(source)
+    opened.store.close()
+    known = opened.layout or opened.origin
+    task = (opened.layout.task,) if opened.layout and opened.layout.task else ()
+    found = features(column.feature for column in opened.columns({}))
+    steps = int(opened.episode_ends[-1])
     return SourceDescription(
-        FORMAT,
-        len(opened.episode_ends),
-        int(opened.episode_ends[-1]),
-        known.fps if known else None,
-        found,
-        (known.task,) if known else (),
-        opened.notes,
+        FORMAT, len(opened.episode_ends), steps, known.fps if known else None, found, task, opened.notes
     )
 
 
-def convert(source: Path, output: Path, options: ConvertOptions) -> ConvertReport:
-    """See `Converter.convert`. Streams: memory holds one episode.
+def open_source(source: Path, options: ConvertOptions) -> Source:
+    """See `Converter.open_source`. Raises ConfigError when the rate is neither known nor given."""
+    return ZarrSource(Buffer.open(source), options)
 
-    Raises ConfigError when the rate is neither known nor given.
-    """
-    opened = Source.open(source)
-    columns = opened.columns(options.rename)
-    known = opened.layout
-    fps = options.fps or (known.fps if known else None)
-    if fps is None:
-        raise ConfigError(f"{source} does not store the rate of its steps; give it with --fps.")
-    metadata = {"robot": known.name if known else None, "provenance": source_provenance(source, FORMAT, "zarr 2")}
-    total = min(len(opened.episode_ends), options.max_episodes or len(opened.episode_ends))
-    notes = [*opened.notes, f"the source stores no times: step k of an episode gets k / {fps:g} s"]
-    with DatasetWriter.create(
-        output,
-        features(column.feature for column in columns),
-        fps,
-        metadata,
-        image_codec=options.image_codec,
-        jpeg_quality=options.jpeg_quality,
-        durable=False,
-    ) as writer:
-        for episode in range(total):
-            rows = {column.feature.name: opened.read(column, episode) for column in columns}
-            times_s = np.arange(len(next(iter(rows.values())))) / fps
-            task = options.task or (known.task if known else None)
-            write_episode(writer, source, times_s, rows, {"task": task, "source_episode": episode})
-            options.progress(episode + 1, total)
-        return ConvertReport(FORMAT, output, writer.num_episodes, writer.num_steps, tuple(notes))
+
+class ZarrSource(Source):
+    """A replay buffer."""
+
+    def __init__(self, buffer: Buffer, options: ConvertOptions):
+        super().__init__()
+        known = buffer.origin or buffer.layout
+        fps = options.fps or (known.fps if known else None)
+        if fps is None:
+            raise ConfigError(f"{buffer.path} does not store the rate of its steps; give it with --fps.")
+        self.buffer, self.options, self.fps = buffer, options, fps
+        self.columns = buffer.columns(options.rename)
+        self.features = features(column.feature for column in self.columns)
+        self.num_episodes = len(buffer.episode_ends)
+        self.format_version = "zarr 2"
+        self.notes = list(buffer.notes)
+        if buffer.origin:
+            self.masks = buffer.origin.masks
+            self.metadata = {k: v for k, v in buffer.origin.metadata.items() if k != "provenance"}
+            self.metadata["exported_from"] = buffer.origin.metadata.get("provenance")
+        else:
+            self.metadata = {"robot": buffer.layout.name if buffer.layout else None}
+            self.notes.append(f"the source stores no times: step k of an episode gets k / {fps:g} s")
+
+    def close(self) -> None:
+        self.buffer.store.close()
+
+    def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
+        """See `Source.read_episode`."""
+        ends = self.buffer.episode_ends
+        start, stop = int(ends[index - 1]) if index else 0, int(ends[index])
+        values = {}
+        for column in self.columns:
+            if not is_encoded(column.feature):
+                values[column.feature.name] = self.buffer.read(column, start, stop)
+                continue
+            row_bytes = max(1, column.size(self.buffer.arrays) * self.buffer.arrays[column.keys[0]].dtype.itemsize)
+            block = max(1, BLOCK_BYTES // row_bytes)
+            for first in range(start, stop, block):
+                for image in self.buffer.read(column, first, min(first + block, stop)):
+                    spool.add(column.feature.name, image)
+        times = self.buffer.times(start, stop, self.fps)
+        return EpisodeData(times, values, spool.frames(), self._record(index))
+
+    def _record(self, index: int) -> Json:
+        origin, known = self.buffer.origin, self.buffer.layout
+        if origin and index < len(origin.episodes):
+            record = dict(origin.episodes[index])
+            return {**record, "task": self.options.task} if self.options.task else record
+        return {"task": self.options.task or (known.task if known else None), "source_episode": index}

@@ -1,196 +1,194 @@
-"""LeRobot dataset format v3.0: `meta/info.json`, parquet tables of many episodes each, `meta/tasks.parquet`.
+"""LeRobot dataset format v3.0: parquet tables and videos of many episodes each, found through `meta/episodes`.
 
-Low-dimensional features keep their names. The columns that count (episode, frame, index, task) become episode ends and
-records; `timestamp` (float32 seconds, nominal in most datasets) becomes the time of each step. Videos are not decoded.
+Which rows belong to an episode is read from the column `episode_index` itself, so that an incomplete download is
+imported as far as it goes; `meta/episodes` is needed for videos only.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyError
-from robolearn.core.feature import Feature, Features, features
-from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, SourceDescription
-from robolearn.datasets.convert.source import check_rename, source_provenance, write_episode
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.core.errors import DatasetError
+from robolearn.core.feature import features
+from robolearn.datasets.convert.lerobot import Info, LeRobotSource, codebase_version, read_parquet, require_columns
+from robolearn.datasets.convert.protocol import ConvertOptions, SourceDescription
+from robolearn.datasets.convert.source import ranges
 
 FORMAT = "lerobot_v3"
-COUNTERS = ("episode_index", "frame_index", "index", "task_index", "timestamp")
-BATCH_ROWS = 8192
+BATCH_ROWS = 65536
 
 
-@dataclass(frozen=True)
-class Source:
-    """What the small files of `meta/` say."""
+@dataclass
+class Piece:
+    """Rows `start` to `stop` of a parquet file, all of one episode."""
 
-    path: Path
-    info: Mapping[str, Any]
-    columns: Features
-    skipped: tuple[str, ...]
-
-    @classmethod
-    def open(cls, path: Path) -> Source:
-        """Raises DatasetError when `meta/info.json` is missing or damaged."""
-        file = path / "meta" / "info.json"
-        try:
-            info = json.loads(file.read_bytes())
-            columns, skipped = [], []
-            for name, entry in info["features"].items():
-                if entry["dtype"] in ("video", "image", "string"):
-                    skipped.append(f"{name} ({entry['dtype']}) is not carried over")
-                elif name not in COUNTERS:
-                    columns.append(_feature(name, entry))
-            int(info["total_episodes"]), int(info["total_frames"]), float(info["fps"]), str(info["data_path"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, FeatureError) as error:
-            raise DatasetError(f"{file} is missing or damaged ({error!r}); copy the whole dataset again.") from error
-        return cls(path, info, features(columns), tuple(skipped))
-
-    @property
-    def fps(self) -> float:
-        return float(self.info["fps"])
-
-    def data_files(self) -> list[Path]:
-        """Parquet files of the steps, in order. Raises DatasetError when there is none."""
-        files = sorted((self.path / "data").glob("**/*.parquet"))
-        if not files:
-            raise DatasetError(f"{self.path / 'data'} holds no parquet file; copy the whole dataset again.")
-        return files
-
-    def tasks(self) -> dict[int, str]:
-        """Task texts by index; none when the file is absent. Raises DatasetError when it is damaged."""
-        file = self.path / "meta" / "tasks.parquet"
-        if not file.is_file():
-            return {}
-        table = _read(file, lambda parquet: parquet.read_table(file))
-        texts = [name for name in table.column_names if name != "task_index"]
-        if "task_index" not in table.column_names or len(texts) != 1:
-            raise DatasetError(f"{file} has columns {table.column_names}, expected task_index and one of texts.")
-        return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))
-
-
-def _feature(name: str, entry: Mapping[str, Any]) -> Feature:
-    shape = tuple(entry["shape"])
-    labels = entry.get("names")
-    if isinstance(labels, Mapping):
-        labels = next(iter(labels.values()), None)
-    names = tuple(map(str, labels)) if isinstance(labels, list | tuple) and shape == (len(labels),) else None
-    return Feature(name, shape, entry["dtype"], "action" if name == "action" else "state", names)
+    file: Path
+    start: int
+    stop: int
 
 
 def detect(source: Path) -> bool:
     """Whether `source` is a folder whose `meta/info.json` is of version 3."""
-    try:
-        info = json.loads((source / "meta" / "info.json").read_bytes())
-        return str(info["codebase_version"]).startswith("v3")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return codebase_version(source).startswith("v3")
 
 
 def describe(source: Path) -> SourceDescription:
-    """See `Converter.describe`; reads `meta/` only."""
-    opened = Source.open(source)
-    return SourceDescription(
-        FORMAT,
-        int(opened.info["total_episodes"]),
-        int(opened.info["total_frames"]),
-        opened.fps,
-        opened.columns,
-        tuple(opened.tasks().values()),
-        opened.skipped,
-    )
+    """See `Converter.describe`; reads `meta/` and the names of files only."""
+    info = Info.read(source)
+    present = [key for key in info.videos if any((source / "videos" / key).glob("**/*.mp4"))]
+    notes = [f"{key} (video) is not there" for key in info.videos if key not in present]
+    found = features(f for key, f in info.all.items() if key not in info.videos or key in present)
+    counts = int(info.raw["total_episodes"]), int(info.raw["total_frames"])
+    return SourceDescription(FORMAT, *counts, info.fps, found, tuple(read_tasks(source).values()), tuple(notes))
 
 
-def convert(source: Path, output: Path, options: ConvertOptions) -> ConvertReport:
-    """See `Converter.convert`. Streams: memory holds one episode and one batch of rows."""
-    opened = Source.open(source)
-    check_rename(options.rename, opened.columns)
-    files, tasks = opened.data_files(), opened.tasks()
-    names = {key: options.rename.get(key, key) for key in opened.columns}
-    renamed = features(Feature.from_dict({**f.to_dict(), "name": names[key]}) for key, f in opened.columns.items())
-    metadata = {
-        "robot": opened.info.get("robot_type"),
-        "provenance": source_provenance(source, FORMAT, opened.info["codebase_version"]),
-        "lerobot_info": dict(opened.info),
-    }
-    total = min(int(opened.info["total_episodes"]), options.max_episodes or int(opened.info["total_episodes"]))
-    with DatasetWriter.create(output, renamed, opened.fps, metadata, durable=False) as writer:
-        for columns in _episodes(files, opened.columns):
-            if writer.num_episodes == options.max_episodes:
-                break
-            record: dict[str, Any] = {
-                "task": options.task or tasks.get(int(columns["task_index"][0])),
-                "source_episode": int(columns["episode_index"][0]),
-            }
-            if "next.success" in columns:
-                record["success"] = bool(columns["next.success"].any())
-            values = {name: columns[key] for key, name in names.items()}
-            write_episode(writer, source, columns["timestamp"].astype(np.float64), values, record)
-            options.progress(writer.num_episodes, total)
-        notes = list(opened.skipped)
-        if writer.num_episodes < total:
-            notes.append(f"meta/info.json lists {total} episodes, the parquet files hold {writer.num_episodes}")
-        return ConvertReport(FORMAT, output, writer.num_episodes, writer.num_steps, tuple(notes))
+def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
+    """See `Converter.open_source`."""
+    info = Info.read(source)
+    files = sorted((source / "data").glob("**/*.parquet"))
+    if not files:
+        raise DatasetError(f"{source / 'data'} holds no parquet file; copy the whole dataset again.")
+    episodes, notes = _find_episodes(files)
+    lengths, places = _read_episodes_table(info)
+    present = [key for key in info.videos if any((source / "videos" / key).glob("**/*.mp4"))]
+    notes += [
+        f"{key} (video) is not carried over: its files are not there" for key in info.videos if key not in present
+    ]
+    found = {number: sum(piece.stop - piece.start for piece in pieces) for number, pieces in episodes.items()}
+    partial_rows = [number for number, rows in found.items() if rows != lengths.get(number, rows)]
+    whole = [number for number in episodes if number not in partial_rows]
+    without = [n for n in whole if not all(_is_file(places.get((n, key))) for key in present)]
+    total = int(info.raw["total_episodes"])
+    if len(episodes) < total:
+        notes.append(f"meta/info.json lists {total} episodes, the parquet files hold {len(episodes)}")
+    if partial_rows:
+        notes.append(
+            f"of {len(partial_rows)} episodes not all rows are there, they are left out: {ranges(partial_rows)}"
+        )
+    if without:
+        notes.append(f"of {len(without)} episodes the video files are not there, they are left out: {ranges(without)}")
+    kept = [(number, episodes[number]) for number in whole if number not in set(without)]
+    return LeRobotV3Source(info, options, read_tasks(source), present, notes, kept, places)
 
 
-def _episodes(files: list[Path], columns: Features) -> Iterator[dict[str, np.ndarray]]:
-    """The columns of one episode after the other, in file order."""
-    held: list[dict[str, np.ndarray]] = []
-    for rows in (rows for file in files for rows in _batches(file, columns)):
-        numbers = rows["episode_index"]
-        for part in np.split(np.arange(len(numbers)), np.flatnonzero(np.diff(numbers)) + 1):
-            piece = {key: column[part] for key, column in rows.items()}
-            if held and held[-1]["episode_index"][-1] != piece["episode_index"][0]:
-                yield _joined(held)
-                held = []
-            held.append(piece)
-    if held:
-        yield _joined(held)
+def _is_file(place: tuple[Path, float] | None) -> bool:
+    return place is not None and place[0].is_file()
 
 
-def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
+def _find_episodes(files: Sequence[Path]) -> tuple[dict[int, list[Piece]], list[str]]:
+    """Episode number -> its pieces, in the order of the files; damaged files are noted."""
+    episodes: dict[int, list[Piece]] = defaultdict(list)
+    notes: list[str] = []
+    broken: list[DatasetError] = []
+    for file in files:
+        try:
+            numbers = read_parquet(file, partial(_episode_numbers, file))
+        except DatasetError as error:
+            broken.append(error)
+            notes.append(f"{file.name} cannot be read, its episodes are left out")
+            continue
+        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+        for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+            if stop > start:
+                episodes[int(numbers[start])].append(Piece(file, start, stop))
+    if broken and not episodes:
+        raise broken[0]
+    return dict(episodes), notes
 
 
-def _batches(file: Path, columns: Features) -> Iterator[dict[str, np.ndarray]]:
-    wanted = {"episode_index": (), "task_index": (), "timestamp": ()} | {k: f.shape for k, f in columns.items()}
-    parquet = _read(file, lambda parquet: parquet.ParquetFile(file))
-    missing = sorted(wanted.keys() - set(parquet.schema_arrow.names))
-    if missing:
-        raise DatasetError(f"{file} lacks the column {missing[0]!r}, which meta/info.json lists.")
-    batches = parquet.iter_batches(BATCH_ROWS, columns=list(wanted))
-    while (batch := _read(file, lambda _: next(batches, None))) is not None:
-        if batch.num_rows:
-            yield {key: _to_numpy(file, key, batch.column(key), shape) for key, shape in wanted.items()}
+def _episode_numbers(file: Path, parquet: Any) -> np.ndarray:
+    opened = parquet.ParquetFile(file)
+    require_columns(file, opened, ["episode_index"])
+    batches = opened.iter_batches(BATCH_ROWS, columns=["episode_index"])
+    return np.concatenate([np.empty(0, np.int64), *(batch.column(0).to_numpy() for batch in batches)])
 
 
-def _to_numpy(file: Path, key: str, column: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """`(rows, *shape)` of a flat or (nested) list column."""
-    rows, flat = len(column), column
-    while hasattr(flat, "flatten") and hasattr(flat.type, "value_type"):
-        flat = flat.flatten()
-    values = flat.to_numpy(zero_copy_only=False)
-    if flat.null_count or len(values) != rows * int(np.prod(shape, dtype=np.int64)):
-        raise DatasetError(f"{file}: column {key!r} does not hold {rows} values of shape {shape} without gaps.")
-    return values.reshape(rows, *shape)
+def read_tasks(source: Path) -> dict[int, str]:
+    """Task texts by index; none when the file is absent. Raises DatasetError when it is damaged."""
+    file = source / "meta" / "tasks.parquet"
+    if not file.is_file():
+        return {}
+    table = read_parquet(file, lambda parquet: parquet.read_table(file))
+    texts = [name for name in table.column_names if name != "task_index"]
+    if "task_index" not in table.column_names or len(texts) != 1:
+        raise DatasetError(f"{file} has columns {table.column_names}, expected task_index and one of texts.")
+    return dict(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))
 
 
-def _read(file: Path, call: Any) -> Any:
-    """`call(pyarrow.parquet)`, with its errors naming the file."""
-    try:
+Places = dict[tuple[int, str], tuple[Path, float]]
+
+
+def _read_episodes_table(info: Info) -> tuple[dict[int, int], Places]:
+    """`meta/episodes`: (episode number -> rows, (number, video key) -> (file, time in it at which it starts))."""
+    lengths: dict[int, int] = {}
+    places: Places = {}
+    for file in sorted((info.path / "meta" / "episodes").glob("**/*.parquet")):
+        columns = read_parquet(file, partial(_episodes_columns, file))
+        numbers = columns.get("episode_index", [])
+        lengths |= dict(zip(numbers, columns.get("length", [None] * len(numbers)), strict=True))
+        for key in info.videos:
+            fields = [columns.get(f"videos/{key}/{name}") for name in ("chunk_index", "file_index", "from_timestamp")]
+            for number, chunk, part, start in zip(numbers, *fields, strict=True) if all(fields) else ():  # type: ignore[arg-type]
+                if None not in (chunk, part, start):
+                    video = info.file("video_path", video_key=key, chunk_index=chunk, file_index=part)
+                    places[number, key] = video, start
+    return {number: length for number, length in lengths.items() if length is not None}, places
+
+
+def _episodes_columns(file: Path, parquet: Any) -> dict[str, list[Any]]:
+    names = parquet.ParquetFile(file).schema_arrow.names
+    wanted = [name for name in names if name in ("episode_index", "length") or name.startswith("videos/")]
+    return parquet.read_table(file, columns=wanted).to_pydict()
+
+
+class LeRobotV3Source(LeRobotSource):
+    """Many episodes a file."""
+
+    def __init__(
+        self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
+        notes: Sequence[str], episodes: list[tuple[int, list[Piece]]],
+        places: Mapping[tuple[int, str], tuple[Path, float]],
+    ):  # fmt: skip
+        super().__init__(info, options, tasks, videos, notes)
+        self._episodes, self._places = episodes, places
+        self.num_episodes = len(episodes)
+        self._group: tuple[Any, Any] = None, None
+
+    def number(self, index: int) -> int:
+        return self._episodes[index][0]
+
+    def video(self, index: int, key: str) -> tuple[Path, float]:
+        return self._places[self.number(index), key]
+
+    def rows(self, index: int, columns: Sequence[str]) -> Any:
+        return read_parquet(self._episodes[index][1][0].file, lambda parquet: self._rows(parquet, index, columns))
+
+    def _rows(self, parquet: Any, index: int, columns: Sequence[str]) -> Any:
         import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Reading {file.name} needs pyarrow ({error}). Install it with: pip install '.[convert]' -c constraints.txt"
-        ) from error
-    try:
-        return call(parquet)
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise DatasetError(f"{file} is missing or damaged ({reason}); copy the whole dataset again.") from error
+
+        tables = []
+        for piece in self._episodes[index][1]:
+            with parquet.ParquetFile(piece.file) as opened:
+                require_columns(piece.file, opened, columns)
+                start = 0
+                for group in range(opened.num_row_groups):
+                    stop = start + opened.metadata.row_group(group).num_rows
+                    if start < piece.stop and piece.start < stop:
+                        table = self._row_group(opened, piece.file, group, columns)
+                        first, last = max(piece.start, start) - start, min(piece.stop, stop) - start
+                        tables.append(table.slice(first, last - first))
+                    start = stop
+        return pyarrow.concat_tables(tables)
+
+    def _row_group(self, opened: Any, file: Path, group: int, columns: Sequence[str]) -> Any:
+        """A row group; the last one is kept, because episodes share them."""
+        if self._group[0] != (file, group):
+            self._group = (file, group), opened.read_row_group(group, columns=list(columns))
+        return self._group[1]

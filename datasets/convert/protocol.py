@@ -1,20 +1,27 @@
-"""What a converter is: a module with `detect`, `describe` and `convert`, listed by name in `registry.py`.
+"""What reading a foreign format takes: a module with `detect`, `describe` and `open_source`, listed in `registry.py`.
 
-A converter opens the source, maps its keys to features and writes through `DatasetWriter`, one episode at a
-time, so that its memory does not grow with the size of the source. It imports the packages it needs (pyarrow,
-h5py, a simulator) inside its functions: `detect` must be cheap and must work without them.
+A module maps the keys of its format to features and gives one episode after the other as `EpisodeData`. Writing,
+progress, resuming, parallel workers and what happens to damaged episodes are the business of `engine.py`. A module
+imports the packages it needs (pyarrow, h5py, a simulator) inside its functions: `detect` must be cheap and must work
+without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
+from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.layout import Json
 
 ImageCodec = Literal["jpeg", "png"]
+Subsampling = Literal["auto", "444", "420"]
 Progress = Callable[[int, int], None]
 
 
@@ -24,40 +31,53 @@ def no_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """How to convert; a converter ignores what does not apply to its format.
+    """How to convert; a source ignores what does not apply to its format.
 
     Attributes:
         fps: rate of the steps in Hz, for sources that do not store it.
-        rename: source key -> feature name, over the converter's own table.
+        rename: source key -> feature name, over the format's own table.
         image_codec: `jpeg` (lossy) or `png` (lossless).
-        jpeg_quality: 1 to 100.
-        task: task text for sources that have none.
+        jpeg_quality: 1 to 100; None is 90 for images whose colour the source subsampled already (video), else 95.
+        jpeg_subsampling: `444` (full colour resolution), `420` (half), or `auto`: as the source.
+        task: task text in place of the source's.
         cameras: cameras to render, for sources that hold simulator states instead of images.
         image_size: height and width in pixels of rendered images.
-        max_episodes: stop after this many episodes.
+        max_episodes: stop after this many episodes of the source.
+        resume: go on with an unfinished conversion of the same source with the same options, if there is one.
+        workers: processes that read and encode; the result does not depend on it. None is one for each usable core
+            where images are involved, else one. More than one needs an importable main module (`multiprocessing`).
         progress: called after every episode with (episodes done, episodes in all).
     """
 
     fps: float | None = None
     rename: Mapping[str, str] = field(default_factory=dict)
     image_codec: ImageCodec = "jpeg"
-    jpeg_quality: int = 95
+    jpeg_quality: int | None = None
+    jpeg_subsampling: Subsampling = "auto"
     task: str | None = None
     cameras: tuple[str, ...] = ()
     image_size: int = 96
     max_episodes: int | None = None
+    resume: bool = False
+    workers: int | None = 1
     progress: Progress = no_progress
 
 
 @dataclass(frozen=True)
 class ConvertReport:
-    """What was written, and in `notes` one line for each thing that could not be carried over."""
+    """What was written.
+
+    Attributes:
+        notes: one line for each thing that could not be carried over.
+        skipped: one line for each episode that was left out because it is damaged.
+    """
 
     source_format: str
     output: Path
     num_episodes: int
     num_steps: int
     notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,8 +93,49 @@ class SourceDescription:
     notes: tuple[str, ...] = ()
 
 
+class Source(ABC):
+    """An opened foreign dataset, as the engine sees it. A worker process opens one of its own.
+
+    Attributes:
+        features: of the new dataset.
+        fps: nominal rate in Hz.
+        num_episodes: how many `read_episode` can be asked for.
+        format_version: of the source, for provenance.
+        metadata: json-ready facts about the whole: robot, operator, ...
+        notes: one line for each thing that is not carried over.
+        masks: name -> indices (of `read_episode`) of the episodes in it.
+        sim_env: name and options of the simulated environment that episodes with simulator states come from.
+        subsampled: whether all images come from video with half the colour resolution (4:2:0).
+    """
+
+    features: Features
+    fps: float
+    num_episodes: int
+    format_version: str | None = None
+    metadata: Json
+    notes: Sequence[str] = ()
+    masks: Mapping[str, Sequence[int]]
+    sim_env: Json | None = None
+    subsampled: bool = False
+
+    def __init__(self) -> None:
+        self.metadata = {}
+        self.masks = {}
+
+    @abstractmethod
+    def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
+        """Episode `index`; images go to `spool` one by one and come back as `frames=spool.frames()`.
+
+        `record["source_episode"]` is what the source calls the episode. Raises DatasetError naming file and episode
+        when it is damaged.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most sources hold nothing open
+        """Let go of files and simulators."""
+
+
 class Converter(Protocol):
-    """The functions of a converter module."""
+    """The functions of a format's module."""
 
     @staticmethod
     def detect(source: Path) -> bool:
@@ -87,6 +148,12 @@ class Converter(Protocol):
         ...
 
     @staticmethod
-    def convert(source: Path, output: Path, options: ConvertOptions) -> ConvertReport:
-        """Write `output` (a new dataset). Raises DatasetError when the source is damaged or `output` exists."""
+    def open_source(source: Path, options: ConvertOptions) -> Source:
+        """Raises DatasetError when the source is damaged as a whole, ConfigError for options that do not fit it."""
         ...
+
+
+def damaged(where: object, error: object) -> DatasetError:
+    """The error for something that cannot be read, on one line."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DatasetError(f"{where} is missing or damaged ({reason}); copy it again.")

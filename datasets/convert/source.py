@@ -1,17 +1,16 @@
-"""What converters share: provenance of a source and renaming of its keys."""
+"""What sources share: provenance, renaming of keys, texts that change within an episode, ranges in words."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-
-from robolearn.core.errors import ConfigError, DatasetError, FeatureError, unknown_name
+from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.provenance import wall_time
-from robolearn.datasets.writer import DatasetWriter
+
+T = TypeVar("T")
 
 
 def source_provenance(source: Path, source_format: str, format_version: str | None) -> dict[str, Any]:
@@ -47,23 +46,17 @@ def check_rename(rename: Mapping[str, str], keys: Iterable[str]) -> None:
         raise ConfigError(f"--rename gives two keys one name: {', '.join(f'{k}={v}' for k, v in rename.items())}.")
 
 
-def write_episode(
-    writer: DatasetWriter,
-    source: Path,
-    times_s: np.ndarray,
-    columns: Mapping[str, np.ndarray],
-    record: Mapping[str, Any],
-    sim_states: np.ndarray | None = None,
-) -> None:
-    """Append and commit one episode given as columns, feature name -> `(T, *shape)`, at `(T,)` times.
+def changes(values: Sequence[T]) -> list[tuple[int, T]]:
+    """(step, value) for the first step and for every step whose value differs from the one before."""
+    return [(k, value) for k, value in enumerate(values) if k == 0 or value != values[k - 1]]
 
-    Raises DatasetError naming source and episode for what the writer refuses (times that stand still, NaN).
-    """
-    writer.start_episode()
-    try:
-        for step, time_s in enumerate(times_s):
-            values = {name: column[step] for name, column in columns.items()}
-            writer.append(float(time_s), values, None if sim_states is None else sim_states[step])
-    except (DatasetError, FeatureError) as error:
-        raise DatasetError(f"{source}: episode {record.get('source_episode', writer.num_episodes)}, {error}") from error
-    writer.commit({"started_at": None, **record})
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers in words: `0-9, 11, 13-20`."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, part)) for part in parts)

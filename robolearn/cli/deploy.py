@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robolearn.core.config import parse, save_yaml
+from robolearn.core.config import main_stderr, parse, save_yaml
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     save_yaml(options, options.output / "config.yaml")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        results = deploy(config, None if options.json else _show_episode)
+        results = deploy(config, None if options.json else _show_episode, main_stderr)
     finally:
         signal.signal(signal.SIGTERM, before)
     if options.json:

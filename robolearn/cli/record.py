@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 
 import tyro
@@ -12,8 +13,18 @@ import tyro
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
 from robolearn.core.provenance import provenance
-from robolearn.teleop.recording import RecordingSession, RecordSummary, check_dataset_path, open_writer
-from robolearn.teleop.station import Speed, StationConfig, open_station
+from robolearn.teleop.recording import (
+    EpisodeRecorder,
+    RecordingSession,
+    RecordSummary,
+    StepRecorder,
+    check_dataset_path,
+    open_writer,
+)
+from robolearn.teleop.robot_target import RobotTarget
+from robolearn.teleop.station import Speed, Station, StationConfig, open_station
+
+DEFAULT_ENV = "put_on_plate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +33,11 @@ class RecordOptions:
 
     dataset: Path
     """Folder of the dataset, by habit NAME.zarr."""
-    env: str = "put_on_plate"
-    """Simulated scene."""
+    env: str | None = None
+    """Simulated scene, put_on_plate by default: time stands still between steps."""
+    robot: str | None = None
+    """Robot to drive in real time in place of --env, such as sim:put_on_plate; its devices are recorded at their own
+    rates."""
     operator: str = "keyboard"
     """Who drives: keyboard or scripted."""
     num_episodes: int = 50
@@ -53,29 +67,51 @@ def main(argv: list[str]) -> int:
     if options.num_episodes < 1:
         raise ConfigError(f"--num-episodes must be at least 1, found {options.num_episodes}.")
     check_dataset_path(options.dataset, options.resume, _command(argv))
+    if options.robot is not None and options.env is not None:
+        raise ConfigError("Give either --env (a scene in simulated steps) or --robot (in real time), found both.")
+    env_name = options.env if options.env or options.robot else DEFAULT_ENV
     station_config = StationConfig(
-        options.env, options.operator, options.fps, options.camera, options.image_size,
+        env_name, options.operator, options.robot, options.fps, options.camera, options.image_size,
         options.seed, options.speed, options.viewer,
     )  # fmt: skip
-    task = options.task if options.task is not None else options.env.replace("_", " ")
-    with open_station(station_config) as station:
-        env = station.target.env
-        described = {"env": options.env, "operator": station.device.name, "provenance": provenance()}
-        with open_writer(options.dataset, station.target, station.rate_hz, described) as writer:
-            writer.set_sim_model(
-                env.model_xml(),
-                {"name": options.env, "scene_version": env.scene_version, "control_hz": env.control_hz,
-                 "cameras": list(options.camera), "image_size": options.image_size},
-            )  # fmt: skip
-            session = RecordingSession(
-                station.target, station.device, station.clock, station.rate_hz, writer, station.status,
-                station.should_stop, task, options.seed,
-            )  # fmt: skip
-            summary = session.run(options.num_episodes)
+    task = options.task if options.task is not None else (env_name or options.robot or "").replace("_", " ")
+    with open_station(station_config) as station, ExitStack() as stack:
+        recorder = _open_recorder(options, env_name, station, stack)
+        session = RecordingSession(
+            station.target, station.device, station.clock, station.rate_hz, recorder, options.dataset, station.status,
+            station.should_stop, task, options.seed,
+        )  # fmt: skip
+        summary = session.run(options.num_episodes)
     main_stderr(_report(summary, options, argv))
     if options.json:
         print(json.dumps(dataclasses.asdict(summary)))
     return station.stop.exit_status if summary.stopped == "signal" else 0
+
+
+def _open_recorder(options: RecordOptions, env_name: str | None, station: Station, stack: ExitStack) -> EpisodeRecorder:
+    """Open the dataset, for a scene's steps or a robot's streams."""
+    described = {
+        "env": env_name, "robot": options.robot, "operator": station.device.name, "provenance": provenance()
+    }  # fmt: skip
+    target = station.target
+    if isinstance(target, RobotTarget):
+        from robolearn.datasets.recorder import StreamRecorder
+        from robolearn.teleop.streaming import RobotRecorder
+
+        writer = stack.enter_context(open_writer(options.dataset, target, station.rate_hz, described, "streams"))
+        streams = StreamRecorder(writer, station.clock)
+        stack.callback(streams.close)
+        recorder = RobotRecorder(target.robot, streams)
+        stack.callback(recorder.end)
+        return recorder
+    writer = stack.enter_context(open_writer(options.dataset, target, station.rate_hz, described))
+    env = target.env
+    writer.set_sim_model(
+        env.model_xml(),
+        {"name": env_name, "scene_version": env.scene_version, "control_hz": env.control_hz,
+         "cameras": list(options.camera), "image_size": options.image_size},
+    )  # fmt: skip
+    return StepRecorder(writer)
 
 
 def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> str:

@@ -15,8 +15,10 @@ from robolearn.teleop.station import Speed, StationConfig, open_station
 class TeleopOptions:
     """Options of `robolearn teleop`."""
 
-    env: str = "put_on_plate"
-    """Simulated scene."""
+    env: str | None = None
+    """Simulated scene, put_on_plate by default."""
+    robot: str | None = None
+    """Robot to drive in place of --env, such as sim:put_on_plate."""
     operator: str = "keyboard"
     """Who drives: keyboard or scripted."""
     duration_s: float | None = None
@@ -39,8 +41,11 @@ def main(argv: list[str]) -> int:
     options = parse(TeleopOptions, argv, prog="robolearn teleop", description="Drive an arm without recording.")
     if options.duration_s is not None and not options.duration_s > 0:
         raise ConfigError(f"--duration-s must be positive, found {options.duration_s:g}.")
+    if options.robot is not None and options.env is not None:
+        raise ConfigError("Give either --env (a scene) or --robot, found both.")
+    env = options.env if options.env or options.robot else "put_on_plate"
     config = StationConfig(
-        options.env, options.operator, options.fps, seed=options.seed, speed=options.speed, viewer=options.viewer
+        env, options.operator, options.robot, options.fps, seed=options.seed, speed=options.speed, viewer=options.viewer
     )
     with open_station(config) as station:
         summary = drive(station, options.duration_s, options.init_state)

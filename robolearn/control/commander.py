@@ -57,9 +57,7 @@ class Commander:
         self._last_target: Command | None = None
         self._was_stopped = False
 
-    def tick(
-        self, scheduled: Scheduled | None, values: Mapping[str, np.ndarray], now_s: float, step_s: float
-    ) -> State:
+    def tick(self, scheduled: Scheduled | None, values: Mapping[str, np.ndarray], now_s: float, step_s: float) -> State:
         """Command the arm, `step_s` after the last time; `values` is the newest observation."""
         state = self.watchdog.update(scheduled is not None, now_s)
         if state is State.STOPPED:

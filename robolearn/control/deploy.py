@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +67,14 @@ class DeployConfig:
             raise ConfigError(f"--time-limit-s must be positive, found {self.time_limit_s:g}.")
 
 
-def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+def deploy(
+    config: DeployConfig,
+    on_episode: Callable[[dict[str, Any]], None] | None = None,
+    say: Callable[[str], None] = lambda words: None,
+) -> dict[str, Any]:
     """Run the episodes and return (and write) the results.
+
+    `on_episode` is given each finished episode, `say` what a person should know while they wait.
 
     Raises ServerError when no server answers at the start, FeatureError when policy and robot do not match,
     DeviceError when the robot fails. However it ends, Ctrl-C included, the arm is stopped, the robot is
@@ -82,7 +89,7 @@ def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | 
     episodes: list[dict[str, Any]] = []
     results: dict[str, Any] = {}
     with contextlib.ExitStack() as cleanup:
-        client.connect(config.connect_wait_s)
+        client.connect(config.connect_wait_s, _telling(say, config))
         cleanup.callback(client.close)
         spec = _spec_of(client)
         robot.connect()
@@ -115,6 +122,20 @@ def deploy(config: DeployConfig, on_episode: Callable[[dict[str, Any]], None] | 
                     part.write_text(json.dumps(results, indent=1))
                     part.replace(output / RESULTS)
     return results
+
+
+def _telling(say: Callable[[str], None], config: DeployConfig) -> Callable[[float], None]:
+    """A `sleep` that says once what is being waited for."""
+    told = False
+
+    def sleep(pause_s: float) -> None:
+        nonlocal told
+        if not told:
+            say(f"Waiting up to {config.connect_wait_s:g} s for a policy server at {config.server} ...")
+            told = True
+        time.sleep(pause_s)
+
+    return sleep
 
 
 def _spec_of(client: PolicyClient) -> PolicySpec:

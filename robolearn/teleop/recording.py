@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,14 +59,53 @@ class RecordSummary:
     stopped: str | None = None
 
 
-class DatasetRecorder(Recorder):
+class EpisodeRecorder(Recorder, ABC):
+    """Where episodes go: a dataset, step by step, or as streams (`robolearn.teleop.streaming`)."""
+
+    @property
+    @abstractmethod
+    def num_episodes(self) -> int:
+        """Committed episodes."""
+
+    @abstractmethod
+    def start_episode(self) -> None: ...
+
+    @abstractmethod
+    def commit(self, metadata: Mapping[str, Any]) -> int: ...
+
+    @abstractmethod
+    def discard(self) -> None: ...
+
+    @abstractmethod
+    def describe_episode(self, episode: Episode) -> str:
+        """How many samples were expected and came in the episode at hand, in one line for the operator."""
+
+
+class StepRecorder(EpisodeRecorder):
     """Steps of a session go into a dataset's pending episode."""
 
     def __init__(self, writer: DatasetWriter):
         self._writer = writer
 
+    @property
+    def num_episodes(self) -> int:
+        return self._writer.num_episodes
+
+    def start_episode(self) -> None:
+        self._writer.start_episode()
+
     def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
         self._writer.append(time_s, values, sim_state)
+
+    def commit(self, metadata: Mapping[str, Any]) -> int:
+        return self._writer.commit(metadata)
+
+    def discard(self) -> None:
+        self._writer.discard()
+
+    def describe_episode(self, episode: Episode) -> str:
+        expected = episode.steps + episode.skipped_ticks
+        return f"steps {episode.steps}/{expected}, {episode.skipped_ticks} dropped, {episode.late_ticks} late"
 
 
 def recorded_features(target: TeleopTarget) -> Features:
@@ -90,16 +130,27 @@ def check_dataset_path(path: Path, resume: bool, command: str) -> None:
         raise DatasetError(f"There is no dataset {path} to go on with; leave out --resume to start it.")
 
 
-def open_writer(path: Path, target: TeleopTarget, fps: float, metadata: dict[str, Any]) -> DatasetWriter:
-    """The dataset at `path`, new or checked to hold the same features at the same rate.
+def open_writer(
+    path: Path,
+    target: TeleopTarget,
+    fps: float,
+    metadata: dict[str, Any],
+    recorded: Literal["steps", "streams"] = "steps",
+) -> DatasetWriter:
+    """The dataset at `path`, new or checked to hold the same features, at the same rate, recorded in the same way.
 
     Raises DatasetError or FeatureError saying what differs.
     """
     features = recorded_features(target)
     if not path.exists() or not any(path.iterdir()):
-        return DatasetWriter.create(path, features, fps, metadata)
+        return DatasetWriter.create(path, features, fps, metadata, recorded=recorded)
     writer = DatasetWriter.append_to(path)
     try:
+        if writer.recorded != recorded:
+            here = {"steps": "in simulated steps, by --env", "streams": "from a robot in real time, by --robot"}
+            raise DatasetError(
+                f"{path} was recorded {here[writer.recorded]}; found {here[recorded]}; use a new --dataset."
+            )
         _check_same(path, writer.features, features)
         if abs(writer.fps - fps) > 1e-6:
             raise DatasetError(
@@ -156,7 +207,8 @@ class RecordingSession:
 
     Args:
         target, device, clock, rate_hz: as for `TeleopSession`; the device must be connected.
-        writer: an open dataset.
+        recorder: takes the episodes.
+        path: of its dataset.
         status: shows what happens.
         stop: asked once a tick; True ends the session.
         task, seed: stored with each episode.
@@ -168,14 +220,16 @@ class RecordingSession:
         device: InputDevice,
         clock: Clock,
         rate_hz: float,
-        writer: DatasetWriter,
+        recorder: EpisodeRecorder,
+        path: Path,
         status: Status,
         stop: Callable[[], bool] = lambda: False,
         task: str = "",
         seed: int = 0,
     ):
         self._device = device
-        self._writer = writer
+        self._recorder = recorder
+        self._path = path
         self._status = status
         self._stop = stop
         self._task = task
@@ -183,20 +237,20 @@ class RecordingSession:
         self._simulated_time = isinstance(clock, VirtualClock)
         self._heading = ""
         self._announced = False
-        self._session = TeleopSession(target, device, clock, rate_hz, DatasetRecorder(writer), self._tick, stop)
+        self._session = TeleopSession(target, device, clock, rate_hz, recorder, self._tick, stop)
 
     def run(self, num_episodes: int) -> RecordSummary:
         """Record `num_episodes` more. What is committed is safe whatever happens later.
 
         Raises DeviceError when an autonomous operator fails again and again.
         """
-        summary = RecordSummary(str(self._writer.path))
+        summary = RecordSummary(str(self._path))
         started = time.monotonic()
-        state = next_init_state(self._writer.path)
+        state = next_init_state(self._path)
         failures = 0
         while summary.recorded < num_episodes and summary.stopped is None:
             self._heading = f"episode {summary.recorded + 1}/{num_episodes}"
-            self._writer.start_episode()
+            self._recorder.start_episode()
             self._announced = self._device.autonomous
             episode = self._session.run_episode(state)
             state += 1
@@ -205,7 +259,7 @@ class RecordingSession:
                 self._commit(episode, summary)
                 failures = 0
                 continue
-            self._writer.discard()
+            self._recorder.discard()
             if episode.ending is Event.STOP:
                 summary.stopped = "signal" if self._stop() else "operator"
                 if episode.steps:
@@ -218,9 +272,9 @@ class RecordingSession:
             if self._device.autonomous and failures >= MAX_FAILURES_IN_A_ROW:
                 raise DeviceError(
                     f"The {self._device.name} operator failed {failures} times in a row, last from start state "
-                    f"{state - 1}; {self._writer.num_episodes} episodes are saved in {self._writer.path}."
+                    f"{state - 1}; {self._recorder.num_episodes} episodes are saved in {self._path}."
                 )
-        summary.total_episodes = self._writer.num_episodes
+        summary.total_episodes = self._recorder.num_episodes
         summary.wall_s = time.monotonic() - started
         return summary
 
@@ -232,7 +286,8 @@ class RecordingSession:
 
     def _commit(self, episode: Episode, summary: RecordSummary) -> None:
         record = episode_record(episode, self._device, self._task, self._seed, self._simulated_time)
-        self._writer.commit(record)
+        counts = self._recorder.describe_episode(episode)
+        self._recorder.commit(record)
         summary.recorded += 1
         summary.steps += episode.steps
         summary.late_ticks += episode.late_ticks
@@ -243,5 +298,5 @@ class RecordingSession:
         outcome = {True: "success", False: "failure", None: "no verdict"}[episode.succeeded]
         self._status.say(
             f"{self._heading} saved: {episode.steps} steps, {episode.duration_s:.1f} s at {episode.rate_hz:.2f} Hz, "
-            f"{outcome}, {episode.late_ticks} late ticks"
+            f"{outcome}; {counts}"
         )

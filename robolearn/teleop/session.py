@@ -79,6 +79,9 @@ class Recorder:
     def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
         """One aligned step: observation and the action given in it."""
 
+    def pause(self) -> None:
+        """There will be no step for a while."""
+
 
 class TeleopSession:
     """Runs episodes.
@@ -115,8 +118,14 @@ class TeleopSession:
         """Run until the operator saves, discards or stops. The device must be connected.
 
         For a device held by a person, recording begins with the first motion: nobody's hand is ready when the
-        scene has just been reset.
+        scene has just been reset. However it ends, the target is told.
         """
+        try:
+            return self._run_episode(init_state)
+        finally:
+            self._target.end_episode()
+
+    def _run_episode(self, init_state: int) -> Episode:
         target, device, ticker = self._target, self._device, self._ticker
         target.start_episode(init_state)
         device.start_episode(init_state)
@@ -168,9 +177,10 @@ class TeleopSession:
                 return True
         return False
 
-    @staticmethod
-    def _toggle_pause(episode: Episode, stamp_s: float) -> None:
+    def _toggle_pause(self, episode: Episode, stamp_s: float) -> None:
         episode.paused = not episode.paused
+        if episode.paused:
+            self._recorder.pause()
         if episode.steps == 0:  # before the first step there is no time axis to leave a gap in
             return
         if episode.paused:

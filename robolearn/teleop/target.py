@@ -1,4 +1,4 @@
-"""What teleoperation drives: a simulated scene now, a physical robot through the same few methods later."""
+"""What teleoperation drives: a simulated scene that waits between ticks, or a robot (`robot_target`) that does not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ class TeleopTarget(Protocol):
         ...
 
     def sim_state(self) -> np.ndarray | None:
-        """(S,) float64 simulator state behind the newest observation; None for a physical robot."""
+        """(S,) float64 simulator state behind the newest observation; None for a robot."""
+        ...
+
+    def end_episode(self) -> None:
+        """The operator has finished: come to rest and hold."""
         ...
 
 
@@ -103,3 +107,6 @@ class SimTarget:
 
     def sim_state(self) -> np.ndarray | None:
         return self.env.sim_state()
+
+    def end_episode(self) -> None:
+        """Nothing to do: time stands still."""

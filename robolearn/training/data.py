@@ -1,101 +1,76 @@
-"""Batches for training: windows of a dataset, in an order that depends on the seed and the step only."""
+"""Batches for training: the loader's, as torch tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from robolearn.core.errors import DatasetError
+from robolearn.datasets.loader import Batch, CacheMode, FutureGoal, Loader, Source, WindowSpec
 from robolearn.datasets.reader import Dataset
-from robolearn.datasets.sampler import WindowSampler
 from robolearn.policies.base import Policy
-
-
-def finite_array(dataset: Dataset, name: str) -> np.ndarray:
-    """(N, *shape): a feature of all steps. Raises DatasetError that names the first step with NaN or infinity."""
-    array = dataset.array(name)
-    if not np.isfinite(array).all():
-        step = int(np.argwhere(~np.isfinite(array))[0][0])
-        raise DatasetError(
-            f"{dataset.path}: feature {name!r} holds a non-finite number at step {step}; training needs finite data."
-        )
-    return array
 
 
 class WindowBatches:
     """Random batches of the windows a policy trains on.
 
     A window at step t has observations t-W+1..t and actions t-W+1..t+H-1, edge values repeated beyond the
-    episode's ends. Batches of an epoch are a permutation drawn from (seed, epoch), so training can be resumed at
-    any step and sees the same batches.
+    episode's ends; with a goal-conditioned policy also `goal.<feature>`, from later in the episode. Batches of an
+    epoch are a permutation drawn from (seed, epoch), so training can be resumed at any step and sees the same
+    batches. Vectors are float32 `(B, T, *shape)`, images uint8 `(B, T, H, W, C)`, depth int32 `(B, T, H, W)`.
 
     Args:
-        dataset: opened dataset; low-dim features are held in RAM.
+        dataset: one opened dataset, or several with episodes and weights.
         policy: gives features and horizons.
-        episodes: which episodes to use.
-        batch_size: windows in a batch; smaller datasets give smaller batches.
+        episodes: which episodes of the dataset to use.
+        batch_size: windows in a batch, over all processes; smaller datasets give smaller batches.
+        cache, workers, resize, rank, world_size: see `Loader`.
     """
 
     def __init__(
-        self, dataset: Dataset, policy: Policy, episodes: Sequence[int] | np.ndarray, batch_size: int, seed: int
+        self,
+        dataset: Dataset | Sequence[Source],
+        policy: Policy,
+        episodes: Sequence[int] | np.ndarray | None,
+        batch_size: int,
+        seed: int,
+        *,
+        cache: CacheMode = "auto",
+        workers: int = 0,
+        resize: Mapping[str, tuple[int, int]] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ):
         spec = policy.spec
-        self._w, self._g = spec.obs_horizon, policy.goal_horizon
-        self._observations = list(spec.observation_features)
-        action = spec.action_feature.name
-        names = (*self._observations, action)
-        self._arrays = {name: finite_array(dataset, name).astype(np.float32) for name in names}
-        self._lengths = dict.fromkeys(self._observations, self._w)
-        horizon = self._w - 1 + spec.action_horizon
-        self._sampler = WindowSampler(
-            dataset.episode_ends, horizon, self._w - 1, spec.action_horizon - 1, episodes=episodes
-        )
-        if len(self._sampler) == 0:
-            raise DatasetError(f"{dataset.path}: no episode is long enough for one window of {horizon} steps.")
-        self._ends = dataset.episode_ends
-        self.batch_size = min(batch_size, len(self._sampler))
-        self.per_epoch = len(self._sampler) // self.batch_size
-        self._seed = seed
-        self._epoch, self._order = -1, np.zeros(0, dtype=np.int64)
+        observations = tuple(spec.observation_features)
+        windows = WindowSpec.chunks(observations, spec.action_feature.name, spec.obs_horizon, spec.action_horizon)
+        goals = FutureGoal(observations, policy.goal_horizon) if policy.goal_horizon else None
+        sources = [Source(dataset, episodes)] if isinstance(dataset, Dataset) else dataset
+        self.loader = Loader(
+            sources, windows, batch_size, seed, goals=goals, cache=cache, workers=workers, resize=resize, rank=rank,
+            world_size=world_size,
+        )  # fmt: skip
+        self.batch_size, self.per_epoch = self.loader.batch_size, self.loader.per_epoch
 
     def __len__(self) -> int:
-        return len(self._sampler)
+        return len(self.loader)
 
     def at(self, step: int) -> dict[str, Tensor]:
         """The batch of training step `step`."""
-        epoch, position = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._sampler))
-            self._epoch = epoch
-        index = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        return self._gather(index, np.random.default_rng([self._seed, 1, step]))
+        return _tensors(self.loader.at(step))
 
     def all(self) -> Iterator[dict[str, Tensor]]:
         """Every window once, in order."""
-        for start in range(0, len(self._sampler), self.batch_size):
-            index = np.arange(start, min(start + self.batch_size, len(self._sampler)))
-            yield self._gather(index, np.random.default_rng([self._seed, 2, start]))
+        return map(_tensors, self.loader.all())
 
-    def _gather(self, index: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
-        batch: dict[str, Any] = self._sampler.gather(self._arrays, index, self._lengths)
-        if self._g:
-            steps = self._goal_steps(index, rng)
-            for name in self._observations:
-                batch[f"goal.{name}"] = self._arrays[name][steps]
-        return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
+    def close(self) -> None:
+        """End the loader's threads."""
+        self.loader.close()
 
-    def _goal_steps(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(B, G) steps of hindsight goals: G consecutive steps that start uniformly after the window's newest
-        observation and end within its episode; near the end, the episode's last G steps. An episode shorter
-        than G repeats its first step."""
-        newest = self._sampler.steps(index)[:, self._w - 1]
-        episode = np.searchsorted(self._ends, newest, side="right")
-        begin = np.concatenate([[0], self._ends])[episode]
-        last = self._ends[episode] - self._g
-        first = np.minimum(newest + 1, last)
-        start = first + np.floor(rng.random(len(index)) * (last - first + 1)).astype(np.int64)
-        return np.maximum(start[:, None] + np.arange(self._g), begin[:, None])
+
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    # torch can store uint16 but hardly compute with it
+    wide = {name: value.astype(np.int32) if value.dtype == np.uint16 else value for name, value in batch.items()}
+    return {name: torch.from_numpy(value) for name, value in wide.items()}

@@ -21,6 +21,7 @@ from robolearn.core.feature import features
 from robolearn.core.interrupt import StopRequest
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
+from robolearn.datasets.loader import finite_array, select_episodes, steps_of
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.sampler import split_episodes
@@ -28,7 +29,7 @@ from robolearn.policies.base import Policy
 from robolearn.policies.checkpoint import load_provenance, make_policy, save_policy
 from robolearn.policies.spec import PolicySpec
 from robolearn.training.config import TrainConfig, TrainResult
-from robolearn.training.data import WindowBatches, finite_array
+from robolearn.training.data import WindowBatches
 from robolearn.training.ema import Ema
 from robolearn.training.metrics import MetricsWriter, read_metrics
 from robolearn.training.schedule import warmup_cosine
@@ -49,11 +50,12 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, name: str, policy_config: Any, quiet: bool = False):
         self.config, self.name, self.quiet = config, name, quiet
-        self._prepare_output()
+        self._check_output()
         torch.set_num_threads(config.num_threads or usable_cores())
         torch.manual_seed(config.seed)
         self.dataset = Dataset(config.dataset)
-        train, val = split_episodes(self.dataset.num_episodes, config.val_ratio, config.seed)
+        usable = self.dataset.intact_episodes
+        train, val = (usable[part] for part in split_episodes(len(usable), config.val_ratio, config.seed))
         self.policy = _policy_for(self.dataset, name, policy_config)
         try:
             self.policy.to(torch.device(config.device))
@@ -72,6 +74,8 @@ class Trainer:
         if config.resume:
             _check_continues(load_provenance(last), {"dataset_checksum": self.dataset.checksum(), "seed": config.seed})
             self.step = load_training_state(last, self.policy, self.optimizer, self.ema)
+        # only now: a dataset or policy that is refused leaves no empty folder behind
+        (config.output / "checkpoints").mkdir(parents=True, exist_ok=True)
         resolved = configuration.to_dict(dataclasses.replace(config, resume=False))
         configuration.save_yaml(
             {"policy_name": name, **resolved, "policy": configuration.to_dict(policy_config)},
@@ -182,7 +186,7 @@ class Trainer:
                 shutil.rmtree(older, ignore_errors=True)
         return final
 
-    def _prepare_output(self) -> None:
+    def _check_output(self) -> None:
         folder = self.config.output
         if (folder / "checkpoints" / "last").exists() and not self.config.resume:
             raise ConfigError(
@@ -190,7 +194,6 @@ class Trainer:
             )
         if self.config.resume and not (folder / "checkpoints" / "last").exists():
             raise ConfigError(f"Nothing to resume: {folder} holds no checkpoint. Leave --resume out to start.")
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.config.precision == "float32":
@@ -232,7 +235,7 @@ class Trainer:
 
 
 def _policy_for(dataset: Dataset, name: str, policy_config: Any) -> Policy:
-    """The untrained policy with the features it asks for, and statistics of the whole dataset."""
+    """The untrained policy with the features it asks for, and statistics of all that is not in quarantine."""
     available = dataset.features
     wanted = policy_config.observations
     if ACTION not in available:
@@ -242,10 +245,12 @@ def _policy_for(dataset: Dataset, name: str, policy_config: Any) -> Policy:
             raise ConfigError(f"{dataset.path}: " + unknown_name("feature", feature, available))
     if dataset.num_episodes == 0:
         raise DatasetError(f"{dataset.path} holds no episode yet; record some first.")
+    usable = select_episodes(dataset)
+    rows = steps_of(dataset.episode_ends, usable)
     chosen = features([available[f] for f in wanted])
     spec = PolicySpec(chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps)
     used = {**chosen, ACTION: available[ACTION]}
-    vectors = {n: finite_array(dataset, n) for n, f in used.items() if f.kind in ("state", "action")}
+    vectors = {n: finite_array(dataset, n, usable)[rows] for n, f in used.items() if f.kind in ("state", "action")}
     normalizer = Normalizer.fit(vectors, {n: used[n] for n in vectors})
     return make_policy(name, policy_config, spec, normalizer)
 

@@ -22,20 +22,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError, MissingDependencyError
+from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
-from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, SourceDescription
-from robolearn.datasets.convert.source import source_provenance, write_episode
-from robolearn.datasets.writer import DatasetWriter
-
-if TYPE_CHECKING:
-    from robolearn.sim.adapters.robosuite import RobosuiteEnv
+from robolearn.datasets.convert.hdf5 import demo_names, file_of, is_hdf5, model_text, open_hdf5, read_array, read_masks
+from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
+from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.layout import is_encoded
 
 FORMAT = "robosuite_hdf5"
 POSE_SIZE = 9
@@ -52,7 +51,6 @@ TASKS = {
     "TwoArmHandover": "hand the hammer over from one arm to the other",
 }
 _GEOM_ATTRIBUTES = ("type", "size", "pos", "quat", "friction", "density", "mass")
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class DeltaControl:
 
 
 @dataclass(frozen=True)
-class Source:
+class Demos:
     """What the attributes of a `demo.hdf5` say."""
 
     path: Path
@@ -81,25 +79,25 @@ class Source:
     demos: tuple[str, ...]
 
     @classmethod
-    def open(cls, path: Path, file: Any) -> Source:
+    def open(cls, path: Path, file: Any) -> Demos:
         """Raises DatasetError when the groups and attributes are not those of robosuite's demonstrations."""
         try:
             data = file["data"]
             attributes = dict(data.attrs)
-            info = json.loads(attributes.get("env_info") or attributes["env_args"])
-            info = info.get("env_kwargs", info)
+            env_args = json.loads(attributes.get("env_info") or attributes["env_args"])
+            info = env_args.get("env_kwargs", env_args)
             robots = info["robots"]
-            demos = sorted((k for k in data if k.startswith("demo_")), key=lambda k: int(k.removeprefix("demo_")))
+            demos = demo_names(data)
             if not demos:
                 raise KeyError("demo_*")
             return cls(
                 path=path,
-                task=str(attributes["env"]),
+                task=str(attributes["env"] if "env" in attributes else env_args["env_name"]),
                 robots=(robots,) if isinstance(robots, str) else tuple(robots),
                 version=attributes.get("repository_version"),
                 date=attributes.get("date") or attributes.get("readable_timestamp"),
                 control=_delta_control(info.get("controller_configs")),
-                demos=tuple(demos),
+                demos=demos,
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise DatasetError(
@@ -123,16 +121,16 @@ def _delta_control(config: Any) -> DeltaControl | None:
 
 def detect(source: Path) -> bool:
     """Whether `source` is a `demo.hdf5`, or a folder with one, in robosuite's layout."""
-    path = _file_of(source)
+    path = file_of(source)
     try:
-        with open(path, "rb") as stream:
-            if stream.read(len(_HDF5_MAGIC)) != _HDF5_MAGIC:
-                return False
         import h5py
 
+        if not is_hdf5(path):
+            return False
         with h5py.File(path, "r") as file:
             data = file["data"]
-            return "env" in data.attrs and all("states" in demo for demo in data.values())
+            named = "env" in data.attrs or "env_args" in data.attrs
+            return named and all("states" in demo for demo in data.values())
     except (OSError, ImportError, KeyError, TypeError, AttributeError):
         return False
 
@@ -157,87 +155,92 @@ def describe(source: Path) -> SourceDescription:
         return SourceDescription(FORMAT, len(states), steps, fps, found, (_task_text(opened, None),), notes)
 
 
-def convert(source: Path, output: Path, options: ConvertOptions) -> ConvertReport:
-    """See `Converter.convert`. Reads `cameras`, `image_size`, `task`, `max_episodes` and the image codec of `options`.
+def open_source(source: Path, options: ConvertOptions) -> Source:
+    """See `Converter.open_source`. Uses `cameras`, `image_size` and `task` of `options`.
 
-    Raises DatasetError for robots other than the Panda and for states that do not fit the task's model.
+    Raises DatasetError for robots other than the Panda.
     """
-    from robolearn.sim.adapters.robosuite import RobosuiteEnv
+    return DemoSource(source, options)
 
-    with ExitStack() as stack:
-        file, opened = _open(source, stack)
-        if set(opened.robots) != {"Panda"}:
-            raise DatasetError(f"{opened.path} was recorded with {opened.robots[0]}; only Panda arms can be imported.")
-        env = RobosuiteEnv(opened.task, cameras=options.cameras, image_size=options.image_size)
-        stack.callback(env.close)
-        env.reset()
-        raw_size = _array(opened, file, opened.demos[0], "actions").shape[1]
-        described = features(
+
+class DemoSource(Source):
+    """Demonstrations, played back by state in an environment of robosuite 1.5.2."""
+
+    def __init__(self, source: Path, options: ConvertOptions):
+        from robolearn.sim.adapters.robosuite import RobosuiteEnv
+
+        super().__init__()
+        self.options = options
+        with ExitStack() as stack:
+            self.file, opened = _open(source, stack)
+            if set(opened.robots) != {"Panda"}:
+                raise DatasetError(
+                    f"{opened.path} was recorded with {opened.robots[0]}; only Panda arms can be imported."
+                )
+            self.opened = opened
+            self.masks, mask_notes = read_masks(opened.path, self.file, opened.demos)
+            raw_size = _array(opened, self.file, opened.demos[0], "actions").shape[1]
+            env = RobosuiteEnv(opened.task, cameras=options.cameras, image_size=options.image_size)
+            stack.callback(env.close)
+            env.reset()
+            self.env, self._stack = env, stack.pop_all()
+        self.features = features(
             [
                 *env.observation_features.values(),
                 env.action_feature,
                 Feature("action_original", (raw_size,), kind="action", rate_hz=env.control_hz),
             ]
         )
-        metadata = {
-            "robot": "panda",
+        self.fps = env.control_hz
+        self.num_episodes = len(opened.demos)
+        self.format_version = opened.version
+        self.metadata = {"robot": "panda", "operator": "human", "env": env.name}
+        self.notes = [*mask_notes, *_notes(opened, self.file)]
+        self.sim_env = {
+            "name": env.name, "scene_version": env.scene_version, "control_hz": env.control_hz,
+            "cameras": list(options.cameras), "image_size": options.image_size,
+        }  # fmt: skip
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
+        """See `Source.read_episode`. Raises DatasetError for states that do not fit the task's model."""
+        opened, env, demo = self.opened, self.env, self.opened.demos[index]
+        xml = model_text(self.file["data"][demo])
+        states, raw = _array(opened, self.file, demo, "states"), _array(opened, self.file, demo, "actions")
+        if states.shape[1] != env.sim_state().size or len(raw) != len(states):
+            raise DatasetError(
+                f"{opened.path}: {demo} has states {states.shape} and actions {raw.shape}, expected "
+                f"{env.sim_state().size} numbers a state, as robosuite 1.5.2's {opened.task} has, and as many actions."
+            )
+        reset_options = {"init_state": 0, "geoms": _object_geoms(xml, env.object_geoms())}
+        env.reset(options=reset_options)
+        images = [name for name, feature in env.observation_features.items() if is_encoded(feature)]
+        observations, successes = [], []
+        for state in states:
+            observation = dict(env.set_sim_state(state))
+            for name in images:
+                spool.add(name, observation.pop(name))
+            observations.append(observation)
+            successes.append(env.task_info()["success"])
+        values = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
+        measured = values["observation.state"].astype(np.float64)
+        values["action"] = relabel(measured, raw, opened.control, env.base_rotations(), env.arm_vector_sizes[0])
+        values["action_original"] = raw.astype(np.float32)
+        record = {
+            "task": _task_text(opened, self.options.task),
+            "success": True if any(successes) else None if opened.task == "Wipe" else False,
+            "success_step": int(np.argmax(successes)) if any(successes) else None,
             "operator": "human",
-            "env": env.name,
-            "provenance": source_provenance(opened.path, FORMAT, opened.version),
+            "source_episode": demo,
+            "source_robosuite_version": opened.version,
+            "source_date": opened.date,
+            "action_label": "commanded target" if opened.control else f"pose {LEAD_STEPS} steps later",
+            "reset_options": reset_options,
         }
-        writer = DatasetWriter.create(
-            output, described, env.control_hz, metadata,
-            image_codec=options.image_codec, jpeg_quality=options.jpeg_quality, durable=False,
-        )  # fmt: skip
-        stack.enter_context(writer)
-        demos = opened.demos[: options.max_episodes]
-        without_model = 0
-        for number, demo in enumerate(demos, start=1):
-            xml = _text(file["data"][demo].attrs.get("model_file", ""))
-            without_model += not xml
-            writer.set_sim_model(
-                xml or env.model_xml(),
-                {"name": env.name, "scene_version": env.scene_version, "control_hz": env.control_hz,
-                 "cameras": list(options.cameras), "image_size": options.image_size},
-            )  # fmt: skip
-            _import_demo(opened, file, demo, xml, env, writer, options)
-            options.progress(number, len(demos))
-        return ConvertReport(
-            FORMAT, output, writer.num_episodes, writer.num_steps, tuple(_notes(opened, without_model, len(demos)))
-        )
-
-
-def _import_demo(
-    opened: Source, file: Any, demo: str, xml: str, env: RobosuiteEnv, writer: DatasetWriter, options: ConvertOptions
-) -> None:
-    states, raw = _array(opened, file, demo, "states"), _array(opened, file, demo, "actions")
-    if states.shape[1] != env.sim_state().size or len(raw) != len(states):
-        raise DatasetError(
-            f"{opened.path}: {demo} has states {states.shape} and actions {raw.shape}, expected "
-            f"{env.sim_state().size} numbers a state, as robosuite 1.5.2's {opened.task} has, and as many actions."
-        )
-    reset_options = {"init_state": 0, "geoms": _object_geoms(xml, env.object_geoms())}
-    env.reset(options=reset_options)
-    observations, successes = [], []
-    for state in states:
-        observations.append(env.set_sim_state(state))
-        successes.append(env.task_info()["success"])
-    measured = np.stack([o["observation.state"] for o in observations]).astype(np.float64)
-    targets = relabel(measured, raw, opened.control, env.base_rotations(), env.arm_vector_sizes[0])
-    columns = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
-    columns |= {"action": targets, "action_original": raw.astype(np.float32)}
-    record = {
-        "task": _task_text(opened, options.task),
-        "success": True if any(successes) else None if opened.task == "Wipe" else False,
-        "success_step": int(np.argmax(successes)) if any(successes) else None,
-        "operator": "human",
-        "source_episode": demo,
-        "source_robosuite_version": opened.version,
-        "source_date": opened.date,
-        "action_label": "commanded target" if opened.control else f"pose {LEAD_STEPS} steps later",
-        "reset_options": reset_options,
-    }
-    write_episode(writer, opened.path, states[:, 0] - states[0, 0], columns, record, states)
+        times = states[:, 0] - states[0, 0]
+        return EpisodeData(times, values, spool.frames(), record, states, xml or env.model_xml())
 
 
 def relabel(
@@ -284,57 +287,38 @@ def _object_geoms(xml: str, names: frozenset[str]) -> dict[str, dict[str, str]]:
     return {g.attrib["name"]: {k: g.attrib[k] for k in _GEOM_ATTRIBUTES if k in g.attrib} for g in geoms}
 
 
-def _notes(opened: Source, without_model: int, demos: int) -> list[str]:
+def _notes(opened: Demos, file: Any) -> list[str]:
     notes = []
+    without_model = sum(not model_text(file["data"][demo]) for demo in opened.demos)
     if without_model:
         notes.append(
-            f"{without_model} of {demos} demonstrations come without the model they were recorded in; objects have the "
-            "shapes (and doors and dirt the places) of start state 0"
+            f"{without_model} of {len(opened.demos)} demonstrations come without the model they were recorded in; "
+            "objects have the shapes (and doors and dirt the places) of start state 0"
         )
     if opened.control is None:
         notes.append(f"the controller was not OSC_POSE with increments; actions are poses {LEAD_STEPS} steps later")
     if opened.task == "Wipe":
         notes.append("the dirt is not part of the recorded states, so success cannot be judged")
+    others = sorted({key for demo in opened.demos for key in file["data"][demo]} - {"states", "actions"})
+    if others:
+        notes.append(f"not carried over: {', '.join(others)}")
     return notes
 
 
-def _task_text(opened: Source, given: str | None) -> str:
+def _task_text(opened: Demos, given: str | None) -> str:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", opened.task).lower()
     return given or TASKS.get(opened.task, words)
 
 
-def _open(source: Path, stack: ExitStack) -> tuple[Any, Source]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading hdf5 needs h5py. Install it with: pip install '.[convert]' -c constraints.txt"
-        ) from error
-    path = _file_of(source)
-    try:
-        file = stack.enter_context(h5py.File(path, "r"))
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise DatasetError(f"{path} is missing or damaged ({reason}); copy it again.") from error
-    return file, Source.open(path, file)
+def _open(source: Path, stack: ExitStack) -> tuple[Any, Demos]:
+    path = file_of(source)
+    file = stack.enter_context(open_hdf5(path))
+    return file, Demos.open(path, file)
 
 
-def _array(opened: Source, file: Any, demo: str, name: str) -> np.ndarray:
+def _array(opened: Demos, file: Any, demo: str, name: str) -> np.ndarray:
     """(T, N) float64. Raises DatasetError when it is missing, damaged or of another shape."""
-    try:
-        array = np.asarray(file["data"][demo][name][()], dtype=np.float64)
-    except (KeyError, OSError, TypeError, ValueError) as error:
-        raise DatasetError(f"{opened.path}: {name!r} of {demo} is missing or damaged ({error}).") from error
-    if array.ndim != 2 or len(array) < 2:
+    array = read_array(opened.path, file["data"][demo], name)
+    if array.ndim != 2 or len(array) < 2 or array.dtype.kind not in "biuf":
         raise DatasetError(f"{opened.path}: {name!r} of {demo} has shape {array.shape}, expected (steps, numbers).")
-    return array
-
-
-def _text(value: Any) -> str:
-    """A model text; older files hold only the name of an xml file that did not come along."""
-    text = value.decode() if isinstance(value, bytes) else str(value)
-    return text if text.lstrip().startswith("<") else ""
-
-
-def _file_of(source: Path) -> Path:
-    return source / "demo.hdf5" if source.is_dir() else source
+    return array.astype(np.float64)

@@ -74,3 +74,52 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real data in {SHARED_DATA}")
     return SHARED_DATA
+
+
+class RichWorld:
+    """Something of everything that a step can hold, at uneven times, with labels, masks and simulator states."""
+
+    features: Features = features(
+        [
+            Feature("observation.state", (3,), names=("x", "y", "z"), unit="m", frame="base"),
+            Feature("observation.force", (2,), "float64", unit="N"),
+            Feature("observation.keypoints", (4, 2)),
+            Feature("observation.closed", (1,), "bool"),
+            Feature("observation.count", (2,), "int32"),
+            Feature("action", (2,), kind="action"),
+            Feature("next.reward", (1,)),
+            Feature("observation.images.front", (24, 32, 3), "uint8", "image"),
+            Feature("observation.images.grey", (9, 11, 1), "uint8", "image"),
+            Feature("observation.depth.front", (6, 8), "uint16", "depth", unit="mm"),
+        ]
+    )
+    lengths = (5, 1, 4)
+
+    @classmethod
+    def values(cls, rng: np.random.Generator, step: int) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        for name, feature in cls.features.items():
+            kind = np.dtype(feature.dtype).kind
+            if name == "observation.images.front":
+                found[name] = SmallWorld.image(step)
+            elif kind == "f":
+                found[name] = rng.normal(size=feature.shape).astype(feature.dtype)
+            else:
+                high = 2 if kind == "b" else np.iinfo(feature.dtype).max
+                found[name] = rng.integers(0, high, feature.shape).astype(feature.dtype)
+        return found
+
+
+@pytest.fixture
+def rich_dataset(tmp_path: Path) -> Path:
+    """A dataset of `RichWorld`, images stored without loss."""
+    path, rng = tmp_path / "rich.zarr", np.random.default_rng(0)
+    metadata = {"robot": "arm", "operator_station": {"desk": 1}}
+    with DatasetWriter.create(path, RichWorld.features, fps=10, metadata=metadata, image_codec="png") as writer:
+        writer.set_sim_model("<mujoco/>", {"name": "robosuite/Lift", "scene_version": 1, "control_hz": 10.0})
+        for episode, length in enumerate(RichWorld.lengths):
+            writer.start_episode()
+            for step, time_s in enumerate(np.cumsum(rng.uniform(0.05, 0.2, length))):
+                writer.append(float(time_s), RichWorld.values(rng, step), rng.normal(size=5))
+            writer.commit({"task": f"task {episode % 2}", "success": episode == 0, "seed": episode})
+    return path

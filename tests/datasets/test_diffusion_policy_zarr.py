@@ -3,9 +3,10 @@ import pytest
 import zarr
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.datasets.convert import diffusion_policy_zarr
+from robolearn.datasets.convert import diffusion_policy_zarr, zarr_layouts
+from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.datasets.convert.registry import convert_dataset, detect_format
+from robolearn.datasets.convert.registry import detect_format
 from robolearn.datasets.reader import Dataset
 
 ENDS = [4, 9]
@@ -56,7 +57,7 @@ def test_pusht_features_fit_the_environment():
     from robolearn.sim.registry import make_env
 
     env = make_env("pusht", cameras=("top",))
-    ours = features(column.feature for column in diffusion_policy_zarr.PUSHT_KEYPOINTS.columns)
+    ours = features(column.feature for column in zarr_layouts.PUSHT.columns)
     require({"action": env.action_feature}, ours, "the environment", "the dataset")
     require(env.observation_features, ours, "the environment", "the dataset")
 

@@ -6,8 +6,9 @@ import pytest
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert import lerobot_v3
+from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.datasets.convert.registry import convert_dataset, detect_format
+from robolearn.datasets.convert.registry import detect_format
 from robolearn.datasets.reader import Dataset
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -37,6 +38,9 @@ def source(tmp_path):
     (root / "meta" / "info.json").write_text(json.dumps(info))
     tasks = pyarrow.table({"task_index": [0, 1], "task": ["stack the cups", "open the drawer"]})
     parquet.write_table(tasks, root / "meta" / "tasks.parquet")
+    episodes = pyarrow.table({"episode_index": [0, 1, 2], "length": LENGTHS})
+    (root / "meta" / "episodes" / "chunk-000").mkdir(parents=True)
+    parquet.write_table(episodes, root / "meta" / "episodes" / "chunk-000" / "file-000.parquet")
     episode = np.repeat(np.arange(3), LENGTHS)
     frame = np.concatenate([np.arange(n) for n in LENGTHS])
     count = np.arange(sum(LENGTHS), dtype=np.float32)
@@ -63,7 +67,7 @@ def test_values_times_and_tasks_are_carried_over(source, tmp_path):
     report = convert_dataset(source, tmp_path / "out.zarr", options)
     dataset = Dataset(tmp_path / "out.zarr")
     assert (report.num_episodes, report.num_steps, report.output) == (3, 12, tmp_path / "out.zarr")
-    assert report.notes == ("observation.images.top (video) is not carried over",)
+    assert report.notes == ("observation.images.top (video) is not carried over: its files are not there",)
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert dataset.episode_ends.tolist() == [3, 8, 12]
     assert dataset.fps == 30
@@ -95,8 +99,11 @@ def test_options_choose_names_task_and_episodes(source, tmp_path):
 def test_an_incomplete_download_is_carried_over_as_far_as_it_goes(source, tmp_path):
     (source / "data" / "chunk-000" / "file-001.parquet").unlink()
     report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
-    assert report.num_episodes == 2
-    assert report.notes[-1] == "meta/info.json lists 3 episodes, the parquet files hold 2"
+    assert report.num_episodes == 1, "the second file holds the rest of the second episode, too"
+    assert report.notes[-2:] == (
+        "meta/info.json lists 3 episodes, the parquet files hold 2",
+        "of 1 episodes not all rows are there, they are left out: 1",
+    )
 
 
 def truncate(file):
@@ -106,7 +113,6 @@ def truncate(file):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: truncate(root / "data/chunk-000/file-001.parquet"), r"file-001\.parquet is missing or damaged"),
         (lambda root: truncate(root / "meta/tasks.parquet"), r"tasks\.parquet is missing or damaged"),
         (lambda root: shutil.rmtree(root / "data"), "holds no parquet file"),
         (lambda root: (root / "meta/info.json").write_text('{"codebase_version": "v3.0"}'), "missing or damaged"),
@@ -120,29 +126,30 @@ def test_damaged_sources_are_named_and_leave_nothing_behind(source, tmp_path, da
     assert [p.name for p in tmp_path.iterdir()] == ["lerobot"]
 
 
+def test_a_damaged_file_takes_its_episodes_with_it(source, tmp_path):
+    truncate(source / "data/chunk-000/file-001.parquet")
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert "file-001.parquet cannot be read, its episodes are left out" in report.notes
+    assert report.num_episodes == 1, "the second one is whole in neither file"
+
+
 def test_times_that_stand_still_are_located(source, tmp_path):
     file = source / "data" / "chunk-000" / "file-001.parquet"
     table = parquet.read_table(file)
     column = table.column_names.index("timestamp")
     parquet.write_table(table.set_column(column, "timestamp", pyarrow.array(np.zeros(len(table), np.float32))), file)
-    with pytest.raises(DatasetError, match=r"lerobot: episode 1, Step 3 has timestamp 0\.0 s, expected a time later"):
-        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
-
-
-def test_an_interrupted_conversion_leaves_nothing_behind(source, tmp_path):
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(progress=interrupt))
-    assert [p.name for p in tmp_path.iterdir()] == ["lerobot"]
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 1
+    assert len(report.skipped) == 2
+    assert "lerobot: episode 1, " in report.skipped[0]
+    assert "tep 3" in report.skipped[0]
 
 
 def test_unknown_keys_formats_and_taken_outputs_are_refused(source, tmp_path, make_dataset):
     with pytest.raises(ConfigError, match=r"'observation\.stat'.*Did you mean 'observation\.state'"):
         convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(rename={"observation.stat": "x"}))
     with pytest.raises(ConfigError, match="Did you mean 'lerobot_v3'"):
-        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(), "lerobot")
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(), "lerobot_3")
     with pytest.raises(DatasetError, match="exists already"):
         convert_dataset(source, make_dataset(1), ConvertOptions())
     with pytest.raises(DatasetError, match="does not exist"):

@@ -16,7 +16,13 @@ from robolearn.core.interrupt import StopRequest
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
 from robolearn.hardware.input.protocol import Event, Motion
-from robolearn.teleop.recording import FIRST_RECORDED_STATE, RecordingSession, check_dataset_path, open_writer
+from robolearn.teleop.recording import (
+    FIRST_RECORDED_STATE,
+    RecordingSession,
+    StepRecorder,
+    check_dataset_path,
+    open_writer,
+)
 from robolearn.teleop.status import PlainStatus
 from robolearn.teleop.target import SimTarget
 
@@ -56,7 +62,9 @@ def record(path, env, device, number, **options):
     target = SimTarget(env)
     log = io.StringIO()
     with open_writer(path, target, 20.0, {}) as writer:
-        session = RecordingSession(target, device, VirtualClock(), 20.0, writer, PlainStatus(log), **options)
+        session = RecordingSession(
+            target, device, VirtualClock(), 20.0, StepRecorder(writer), path, PlainStatus(log), **options
+        )
         summary = session.run(number)
     return summary, log.getvalue()
 

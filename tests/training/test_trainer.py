@@ -250,3 +250,9 @@ def test_ctrl_c_saves_a_checkpoint_that_can_be_resumed(dataset, tmp_path, number
     assert process.returncode == status and "go on with --resume" in output and "Traceback" not in output
     step = json.loads((tmp_path / "run" / "checkpoints" / "last" / "training_state.json").read_text())["step"]
     assert step > 0
+
+
+def test_a_dataset_that_is_refused_leaves_no_folder(tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        train(run_config(tmp_path / "missing.zarr", tmp_path / "run"), "bc", BcConfig(), quiet=True)
+    assert not (tmp_path / "run").exists()

@@ -1,8 +1,10 @@
-"""`robolearn dataset convert`: make a dataset from one of another format."""
+"""`robolearn dataset convert`: make a dataset from one of another format, or the other way round."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +13,12 @@ import tyro
 
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
-from robolearn.datasets.convert.protocol import ConvertOptions, ImageCodec
+from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
+from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, ImageCodec, Progress, Subsampling
+
+OURS = "robolearn"
+SUMMARY = "Make a dataset from one of another format, or the other way round."
+SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -19,69 +26,128 @@ class ConvertCommand:
     """Options of `robolearn dataset convert`."""
 
     input: Path
-    """Folder or file to read: LeRobot v3, diffusion_policy zarr, robosuite HDF5."""
+    """Folder or file to read."""
     output: Path
-    """Dataset to make, by habit NAME.zarr; must not exist."""
-    format: str = "auto"
-    """Format of the input; found out by default."""
+    """What to make, by habit NAME.zarr; must not exist."""
+    source_format: Annotated[str, tyro.conf.arg(name="from", aliases=["--format"])] = "auto"
+    """Format of the input: lerobot_v3, lerobot_v2, diffusion_policy_zarr, rlds, robomimic_hdf5, robosuite_hdf5; found
+    out by default."""
+    to: str = OURS
+    """Format of the output: robolearn, or lerobot_v3, robomimic_hdf5, diffusion_policy_zarr."""
+    resume: bool = False
+    """Go on with OUTPUT.unfinished, which an interrupted conversion left."""
+    workers: int | None = None
+    """Processes (threads when exporting) that read and encode; by default one for each core where images are
+    involved."""
     rename: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """KEY=FEATURE: name of a feature in the new dataset; give it once for each key."""
+    """KEY=NAME: name of a feature in the output; give it once for each key."""
     fps: float | None = None
     """Rate of the steps in Hz, where the input does not store it."""
     task: str | None = None
     """Task text for all episodes, in place of what the input says."""
     image_codec: ImageCodec = "jpeg"
     """How images are stored: jpeg, or png without loss."""
-    jpeg_quality: int = 95
-    """1 to 100."""
+    jpeg_quality: int | None = None
+    """1 to 100; by default 95, or 90 for video."""
+    jpeg_subsampling: Subsampling = "auto"
+    """Colour resolution: 444 (full), 420 (half), or as the input stores it."""
     camera: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A camera to render from simulator states, where the input holds states; give it once for each camera."""
     image_size: int = 96
     """Height and width in pixels of rendered images."""
     num_episodes: int | None = None
     """Convert the first so many episodes only."""
+    mask: str | None = None
+    """Export the episodes of this mask only."""
+    video: VideoCodec = "av1"
+    """Codec of exported videos; none stores every image by itself, without loss."""
+    crf: int | None = None
+    """Quality of exported videos, lower is better; by default 30 for av1, 23 for h264."""
+    compress: bool = False
+    """Compress images in exported HDF5: smaller, slower to read."""
+    next_obs: bool = True
+    """Store next_obs in exported HDF5."""
     json: bool = False
     """Print a machine-readable report."""
 
-    def options(self) -> ConvertOptions:
-        """Raises ConfigError for values out of range."""
-        pairs = [entry.partition("=") for entry in self.rename]
-        if not all(key and equals and name for key, equals, name in pairs):
+    def __post_init__(self) -> None:
+        if not all(key and equals and name for key, equals, name in self._pairs):
             raise ConfigError(f"--rename takes KEY=FEATURE, found {' '.join(self.rename)}.")
         if self.fps is not None and not self.fps > 0:
             raise ConfigError(f"--fps must be positive, found {self.fps}.")
-        if self.num_episodes is not None and self.num_episodes < 1:
-            raise ConfigError(f"--num-episodes must be at least 1, found {self.num_episodes}.")
+        for option, value in (("num-episodes", self.num_episodes), ("workers", self.workers)):
+            if value is not None and value < 1:
+                raise ConfigError(f"--{option} must be at least 1, found {value}.")
+        if self.jpeg_quality is not None and not 1 <= self.jpeg_quality <= 100:
+            raise ConfigError(f"--jpeg-quality is 1 to 100, found {self.jpeg_quality}.")
+
+    @property
+    def _pairs(self) -> list[tuple[str, str, str]]:
+        return [entry.partition("=") for entry in self.rename]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What `--rename` says."""
+        return {key: name for key, _, name in self._pairs}
+
+    def import_options(self, progress: Progress) -> ConvertOptions:
         return ConvertOptions(
-            self.fps, {key: name for key, _, name in pairs}, self.image_codec, self.jpeg_quality, self.task,
-            self.camera, self.image_size, self.num_episodes,
+            self.fps, self.names, self.image_codec, self.jpeg_quality, self.jpeg_subsampling, self.task, self.camera,
+            self.image_size, self.num_episodes, self.resume, self.workers, progress,
+        )  # fmt: skip
+
+    def export_options(self, progress: Progress) -> ExportOptions:
+        from robolearn.core.process import usable_cores
+
+        return ExportOptions(
+            self.workers or usable_cores(), self.mask, self.names, self.video, self.crf, self.compress, self.next_obs,
+            progress, self.resume,
         )  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
-    """Make a dataset from one of another format."""
-    command = parse(ConvertCommand, argv, "robolearn dataset convert", "Make a dataset from one of another format.")
-    options = command.options()
-    import dataclasses
+    """Make a dataset from one of another format, or one of another format from a dataset."""
+    command = parse(ConvertCommand, argv, "robolearn dataset convert", SUMMARY)
+    report: ConvertReport | ExportReport
+    with _progress_bar(f"Converting {command.input.name}") as progress:
+        if command.to == OURS:
+            from robolearn.datasets.convert.engine import convert_dataset
 
-    from rich.console import Console
-    from rich.progress import Progress
+            options = command.import_options(progress)
+            report = convert_dataset(command.input, command.output, options, command.source_format)
+        else:
+            from robolearn.datasets.convert.export.registry import export_dataset
 
-    from robolearn.datasets.convert.registry import convert_dataset
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        job = bar.add_task(f"Converting {command.input.name}", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(job, completed=done, total=total)
-
-        options = dataclasses.replace(options, progress=progress)
-        report = convert_dataset(command.input, command.output, options, command.format)
+            report = export_dataset(command.input, command.output, command.to, command.export_options(progress))
     for note in report.notes:
         main_stderr(f"note: {note}")
+    for line in _shortened(report.skipped) if isinstance(report, ConvertReport) else ():
+        main_stderr(line)
     if command.json:
         print(json.dumps(to_dict(report)))
     else:
         print(f"Wrote {report.num_episodes} episodes, {report.num_steps} steps to {report.output}.")
     return 0
+
+
+def _shortened(skipped: tuple[str, ...]) -> list[str]:
+    """One line for each episode that was left out, up to a number that still can be read."""
+    more = len(skipped) - SHOWN
+    lines = [f"left out: {reason}" for reason in skipped[:SHOWN]]
+    return [*lines, f"left out: {more} more episodes; --json lists them all"] if more > 0 else lines
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Progress]:
+    """A bar on stderr, where that is a terminal; gives the function that moves it."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        job = bar.add_task(title, total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(job, completed=done, total=total)
+
+        yield progress

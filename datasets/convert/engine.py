@@ -1,0 +1,210 @@
+"""Conversion of any source into a dataset: one order of things, whatever the format.
+
+Episodes are read and encoded by worker processes, committed in the order of the source, and counted in
+`NAME.unfinished` until the dataset is complete; then it gets its name. A damaged episode is left out and named in the
+report. Memory holds the low-dimensional values of the few episodes in flight; their encoded frames are on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.process import usable_cores
+from robolearn.datasets import layout
+from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, Source, no_progress
+from robolearn.datasets.convert.registry import detect_format, load_converter
+from robolearn.datasets.convert.source import source_provenance
+from robolearn.datasets.convert.unfinished import Unfinished, fingerprint
+from robolearn.datasets.convert.workers import ReadJob, read_in_order
+from robolearn.datasets.edits import set_mask
+from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.storage import explain_os_errors
+from robolearn.datasets.writer import DatasetWriter
+
+LOG = logging.getLogger(__name__)
+HOW_NOT_WHAT = ("resume", "workers", "progress")
+
+
+def convert_dataset(
+    source: Path, output: Path, options: ConvertOptions | None = None, source_format: str = "auto"
+) -> ConvertReport:
+    """Convert `source` into a new dataset `output`, which appears when it is complete, and not before.
+
+    What an interrupted conversion has done stays in `OUTPUT.unfinished`, and `options.resume` goes on with it.
+
+    Raises ConfigError for an unknown format and options that do not fit it; DatasetError when `output` exists or is
+    being made by another process, when there is an unfinished conversion and `resume` is not given or the source or
+    the options have changed since, and when no episode of the source can be read.
+    """
+    options = options or ConvertOptions()
+    name = detect_format(source) if source_format == "auto" else source_format
+    module = load_converter(name)
+    if not source.exists():
+        raise DatasetError(f"{source} does not exist; give the folder or file of an existing dataset.")
+    if output.exists():
+        raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
+    remedy = "What is done so far is kept: free space or choose another folder, and go on with --resume."
+    with explain_os_errors(f"Converting to {output}", remedy), contextlib.ExitStack() as stack:
+        opened = stack.enter_context(contextlib.closing(module.open_source(source, options)))
+        unfinished = Unfinished(output)
+        stack.callback(unfinished.release)
+        return _Conversion(source, name, output, options, opened, unfinished).run()
+
+
+class _Conversion:
+    def __init__(
+        self, source: Path, name: str, output: Path, options: ConvertOptions, opened: Source, unfinished: Unfinished
+    ):
+        self.source, self.format, self.output = source, name, output
+        self.options, self.opened, self.unfinished = options, opened, unfinished
+        limit = options.max_episodes or opened.num_episodes
+        self.total = min(opened.num_episodes, limit)
+        self.skipped: dict[int, str] = {}
+
+    def run(self) -> ConvertReport:
+        committed = 0
+        try:
+            if self.total == 0:
+                raise DatasetError(f"{self.source} holds no episode that can be read.{self._first_note()}")
+            with self._writer() as writer:
+                committed = writer.num_episodes
+                for index, outcome in self._outcomes(writer):
+                    self._take(writer, index, outcome)
+                    committed = writer.num_episodes
+                    self.options.progress(index + 1, self.total)
+                report = self._report(writer)
+            self._set_masks()
+            self.unfinished.finish()
+        except BaseException:
+            if committed:
+                LOG.warning(
+                    "%s keeps %d of %d episodes; the same command with --resume goes on from there.",
+                    self.unfinished.path, committed, self.total,
+                )  # fmt: skip
+            elif not self.unfinished.state:
+                self.unfinished.remove()
+            raise
+        return report
+
+    def _first_note(self) -> str:
+        return f" {self.opened.notes[0]}." if self.opened.notes else ""
+
+    def _writer(self) -> DatasetWriter:
+        """A writer of the dataset in the making: a new one, or that of the conversion to go on with."""
+        state = self._state()
+        if self.unfinished.state is not None:
+            self._check_resume(self.unfinished.state, state)
+            writer = DatasetWriter.append_to(self.unfinished.dataset, durable=False)
+            for journal in writer.leftover_journals:
+                shutil.rmtree(journal)
+            self.skipped = self.unfinished.skipped()
+            return writer
+        options, opened = self.options, self.opened
+        subsampling = options.jpeg_subsampling
+        if subsampling == "auto":
+            subsampling = "420" if opened.subsampled else "444"
+        metadata = {
+            **opened.metadata,
+            "provenance": {
+                **source_provenance(self.source, self.format, opened.format_version),
+                "notes": list(opened.notes),
+                "options": state["options"],
+            },
+        }
+        writer = DatasetWriter.create(
+            self.unfinished.dataset, opened.features, opened.fps, metadata,
+            image_codec=options.image_codec,
+            jpeg_quality=options.jpeg_quality or (90 if opened.subsampled else 95),
+            jpeg_subsampling=subsampling,
+            durable=False,
+        )  # fmt: skip
+        try:
+            if opened.sim_env is not None:
+                writer.set_sim_model(None, opened.sim_env)
+            self.unfinished.begin(state)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
+
+    def _state(self) -> layout.Json:
+        values = {f.name: getattr(self.options, f.name) for f in fields(self.options) if f.name not in HOW_NOT_WHAT}
+        return {
+            "format": self.format,
+            "source": str(self.source.resolve()),
+            "fingerprint": fingerprint(self.source),
+            "options": {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()},
+        }
+
+    def _check_resume(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        path = self.unfinished.path
+        if not self.options.resume:
+            raise DatasetError(
+                f"{path} holds an unfinished conversion; go on with it with --resume, or remove it to start again."
+            )
+        differing = [key for key in ("format", "source", "fingerprint") if before.get(key) != now[key]]
+        if differing:
+            what = "content of the source" if differing[0] == "fingerprint" else differing[0]
+            raise DatasetError(f"{path} cannot be gone on with: the {what} has changed; remove it to start again.")
+        old = before.get("options", {})
+        changed = [key for key, value in now["options"].items() if old.get(key) != value]
+        if changed:
+            key = changed[0]
+            raise DatasetError(
+                f"{path} was begun with {key} {old.get(key)!r}, found {now['options'][key]!r}; "
+                "give the same options, or remove it to start again."
+            )
+
+    def _outcomes(self, writer: DatasetWriter) -> Any:
+        done = writer.num_episodes + len(self.skipped)
+        indices = range(done, self.total)
+        codecs = {name: writer.codec(name) for name, f in writer.features.items() if layout.is_encoded(f)}
+        workers = self.options.workers
+        if workers is None:
+            workers = usable_cores() if codecs else 1
+        options = replace(self.options, progress=no_progress)  # a callback stays in its process
+        job = ReadJob(self.format, self.source, options, self.unfinished.frames, codecs)
+        for index, outcome in read_in_order(job, self.opened, indices, workers):
+            yield index, outcome
+            job.spool_file(index).unlink(missing_ok=True)
+
+    def _take(self, writer: DatasetWriter, index: int, outcome: EpisodeData | DatasetError) -> None:
+        """Commit an episode, or note why it is left out."""
+        if isinstance(outcome, DatasetError):
+            self._skip(index, str(outcome))
+            return
+        try:
+            writer.write_episode(outcome)
+        except (DatasetError, FeatureError) as error:
+            if isinstance(error.__cause__, OSError):  # the disk is full: not the fault of the episode
+                raise
+            self._skip(index, f"{self.source}: episode {outcome.record.get('source_episode', index)}, {error}")
+
+    def _skip(self, index: int, reason: str) -> None:
+        self.unfinished.skip(index, reason)
+        self.skipped[index] = reason
+
+    def _report(self, writer: DatasetWriter) -> ConvertReport:
+        if not writer.num_episodes:
+            first = next(iter(self.skipped.values()))
+            if len(self.skipped) > 1:
+                first = f"None of {len(self.skipped)} episodes can be read: {first}"
+            self.unfinished.state = None
+            raise DatasetError(first)
+        skipped = tuple(self.skipped[index] for index in sorted(self.skipped))
+        return ConvertReport(
+            self.format, self.output, writer.num_episodes, writer.num_steps, tuple(self.opened.notes), skipped
+        )
+
+    def _set_masks(self) -> None:
+        kept = [index for index in range(self.total) if index not in self.skipped]
+        place = {index: number for number, index in enumerate(kept)}
+        for name, episodes in self.opened.masks.items():
+            set_mask(self.unfinished.dataset, name, [place[index] for index in episodes if index in place])

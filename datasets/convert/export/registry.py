@@ -1,0 +1,45 @@
+"""Formats that can be written, by name: one file and one line a format."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from robolearn.core.registry import Registry
+from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport
+from robolearn.datasets.convert.export.source import Source
+from robolearn.datasets.convert.export.work import refuse_existing, work_folder
+
+EXPORTERS = Registry(
+    "export format",
+    {
+        "lerobot_v3": "robolearn.datasets.convert.export.lerobot_v3:export",
+        "robomimic_hdf5": "robolearn.datasets.convert.export.robomimic_hdf5:export",
+        "diffusion_policy_zarr": "robolearn.datasets.convert.export.diffusion_policy_zarr:export",
+    },
+    extra="convert",
+)
+
+
+def export_dataset(
+    dataset: Path | str, output: Path, format: str, options: ExportOptions | None = None
+) -> ExportReport:
+    """Write `dataset` in another format. `output` appears when it is complete, and not before.
+
+    Labels are the edited ones; episodes in quarantine are left out. What an interrupted export has done stays in
+    `OUTPUT.unfinished`, and `options.resume` goes on with it.
+
+    Raises ConfigError for an unknown format, mask or name; DatasetError when the dataset is damaged, `output` exists
+    or is being made by another process, or there is an unfinished export and `resume` is not given or the dataset or
+    the options have changed since; FeatureError for what the format cannot hold.
+    """
+    options = options or ExportOptions()
+    exporter = EXPORTERS.resolve(format)
+    output = Path(output)
+    refuse_existing(output)
+    source = Source.open(dataset, options.mask)
+    settings = (format, output.name, sorted(options.rename.items()), options.video, options.crf, options.compress)
+    key = hashlib.sha256(repr((source.fingerprint(), *settings, options.next_obs)).encode()).hexdigest()
+    with work_folder(output, key, options.resume) as work:
+        notes = exporter(source, work, options)
+    return ExportReport(format, output, source.num_episodes, source.num_steps, tuple(notes))

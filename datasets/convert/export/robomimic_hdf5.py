@@ -1,0 +1,154 @@
+"""robomimic's HDF5: `data/demo_<k>/{actions, rewards, dones, states, obs/*, next_obs/*}` and filter keys in `mask/`.
+
+A demonstration is made by itself and copied into the one file at the end. `rewards` and `dones` are the features
+`next.reward` and `next.done` where there are any; else the reward is 1 at the last step of an episode labelled a
+success, and `dones` is 1 at the last step. `timestamps` holds the true times, `states` the simulator's states.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from robolearn.core.errors import FeatureError
+from robolearn.core.feature import Feature
+from robolearn.datasets import layout
+from robolearn.datasets.convert.export.origin import KEY
+from robolearn.datasets.convert.export.protocol import ExportOptions
+from robolearn.datasets.convert.export.source import TIMESTAMP, Source
+from robolearn.datasets.convert.export.work import Part, Work
+from robolearn.datasets.layout import Json, to_json
+
+TIMES = "timestamps"
+FLAT = ("rewards", "dones")
+RESERVED = ("actions", *FLAT, "states", "obs", "next_obs", TIMES)
+FILTER_KEYS = {"training": "train", "val": "valid", "validation": "valid"}
+ROBOSUITE_TYPE, GYM_TYPE = 1, 2
+GZIP_LEVEL = 4
+
+
+def key_of(feature: Feature) -> str:
+    """`observation.images.front` -> `front_image`, `observation.depth.front` -> `front_depth`, ... as robosuite's."""
+    name = feature.name.removeprefix("observation.")
+    if feature.kind == "image":
+        return name.removeprefix("images.") + "_image"
+    if feature.kind == "depth":
+        return name.removeprefix("depth.") + "_depth"
+    return name
+
+
+def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
+    """See `protocol.py`. Raises FeatureError when there is no vector that could be `actions`."""
+    action = _action(source)
+    keys = source.keys(key_of, options.rename, taken=RESERVED)
+    keys[action] = "actions"
+    for name, key in zip(("next.reward", "next.done"), FLAT, strict=True):
+        if name in keys and source.features[name].shape in ((), (1,)):
+            keys[name] = key
+    parts = [
+        Part(work.parts / f"demo_{k}.hdf5", partial(_write_demo, source, k, keys, options))
+        for k in range(source.num_episodes)
+    ]
+    work.produce(parts, options.workers, options.progress)
+    work.clear_result()
+    with h5py.File(work.result, "w") as file:
+        data = file.create_group("data")
+        data.attrs["total"] = source.num_steps
+        data.attrs["env_args"] = json.dumps(_env_args(source), indent=4)
+        data.attrs[KEY] = to_json(source.origin(keys, TIMES, with_episodes=False).to_json()).decode()
+        for k, part in enumerate(parts):
+            with h5py.File(part.path, "r") as demo:
+                demo.copy("demo", data, name=f"demo_{k}")
+        for name, episodes in source.masks.items():
+            demos = np.array([f"demo_{k}" for k in episodes], dtype="S")
+            file[f"mask/{FILTER_KEYS.get(name, name)}"] = demos
+    notes = source.notes(carries_sim=True)
+    if options.next_obs:
+        notes.append("next_obs of an episode's last step repeats obs: what followed was not recorded")
+    if source.dataset.sim_env is None:
+        notes.append("env_args name no simulator: the data trains, robomimic's roll-outs need an environment of yours")
+    return notes
+
+
+def _action(source: Source) -> str:
+    """The feature that becomes `actions`: `action`, or the only one of that kind."""
+    found = [name for name, feature in source.features.items() if feature.kind == "action"]
+    name = "action" if "action" in found else found[0] if len(found) == 1 else None
+    if name is None or len(source.features[name].shape) != 1:
+        listed = ", ".join(f"{n} {source.features[n].shape}" for n in found) or "none"
+        raise FeatureError(f"robomimic needs one vector of actions, called 'action'; found {listed}.")
+    return name
+
+
+def _is_observation(feature: Feature) -> bool:
+    return feature.kind != "action" and not feature.name.startswith("next.")
+
+
+def _write_demo(source: Source, k: int, keys: Mapping[str, str], options: ExportOptions, path: Path) -> None:
+    record, dataset, index = source.records[k], source.dataset, source.episodes[k]
+    length = source.length(k)
+    with h5py.File(path, "w") as file:
+        demo = file.create_group("demo")
+        demo.attrs["num_samples"] = length
+        demo.attrs[KEY] = to_json(record).decode()
+        model, states = dataset.sim_model(index), dataset.sim_states(index)
+        if model is not None:
+            demo.attrs["model_file"] = model
+        demo["states"] = np.empty((length, 0)) if states is None else states
+        demo[TIMES] = source.rows(TIMESTAMP, k)
+        last = np.arange(length) == length - 1
+        demo["rewards"] = (last & (record.get("success") is True)).astype(np.float64)
+        demo["dones"] = last.astype(np.int64)
+        for name, key in keys.items():
+            feature = source.features[name]
+            places = ["obs", "next_obs"][: 1 + options.next_obs] if _is_observation(feature) else []
+            if layout.is_encoded(feature):
+                _write_images(demo, [f"{place}/{key}" for place in places], source, name, k, options.compress)
+                continue
+            values = source.rows(name, k)
+            if key in FLAT:
+                demo[key][:] = values.reshape(length)
+            elif not places:
+                demo[key] = values
+            for place in places:
+                shift = place == "next_obs"
+                demo[f"{place}/{key}"] = np.concatenate([values[shift:], values[length - shift :]])
+
+
+def _write_images(demo: Any, places: list[str], source: Source, name: str, k: int, compress: bool) -> None:
+    """`(T, H, W, C)` under each of `places` (obs, and next_obs one step later), holding one image at a time."""
+    steps, feature = source.slice(k), source.features[name]
+    shape = feature.shape if len(feature.shape) == 3 else (*feature.shape, 1)
+    length = steps.stop - steps.start
+    storage: dict[str, Any] = {"chunks": (1, *shape), "compression": "gzip", "compression_opts": GZIP_LEVEL}
+    arrays = [
+        demo.create_dataset(place, (length, *shape), feature.dtype, **(storage if compress else {})) for place in places
+    ]
+    for step in range(length):
+        image = source.dataset.image(name, steps.start + step).reshape(shape)
+        # compressed here, not by HDF5, which would hold its lock and so the other workers
+        chunk = zlib.compress(image.tobytes(), GZIP_LEVEL) if compress else b""
+        for shift, array in enumerate(arrays):
+            for row in (row for row in range(max(step - shift, 0), step + 1) if min(row + shift, length - 1) == step):
+                if compress:
+                    array.id.write_direct_chunk((row, 0, 0, 0), chunk)
+                else:
+                    array[row] = image
+
+
+def _env_args(source: Source) -> Json:
+    """What robomimic makes its environment from: the scene that was recorded, or the robot's name."""
+    env = source.dataset.sim_env
+    if env is None:
+        robot = source.dataset.attributes.get("metadata", {}).get("robot")
+        return {"env_name": str(robot or "unknown"), "type": GYM_TYPE, "env_kwargs": {"control_freq": source.fps}}
+    suite, _, task = str(env.get("name", "")).rpartition("/")
+    kwargs = {k: v for k, v in env.items() if k not in ("name", "scene_version")} | {"control_freq": source.fps}
+    return {"env_name": task, "type": ROBOSUITE_TYPE if suite == "robosuite" else GYM_TYPE, "env_kwargs": kwargs}

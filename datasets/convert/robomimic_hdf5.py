@@ -1,0 +1,254 @@
+"""robomimic's HDF5: `data/demo_<k>/{actions, obs/*, rewards, dones, states}`, `data.attrs["env_args"]`, `mask/*`.
+
+`obs/agentview_image` becomes `observation.images.agentview`, other observations `observation.<key>`, `rewards` and
+`dones` become `next.reward` and `next.done`, simulator states and models are kept, filter keys become masks. The
+simulator itself is not needed. A depth image in floats stays an array of floats.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.core.feature import Feature, features
+from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.hdf5 import (
+    demo_names,
+    file_of,
+    is_hdf5,
+    model_text,
+    open_hdf5,
+    read_masks,
+)
+from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
+from robolearn.datasets.convert.source import check_rename
+from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.layout import Json, is_encoded
+
+FORMAT = "robomimic_hdf5"
+BLOCK_BYTES = 64 << 20
+TOP = {"actions": "action", "rewards": "next.reward", "dones": "next.done"}
+# stored, but not as features of the steps
+STRUCTURE = ("obs", "next_obs", "states")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The file and what its attributes say.
+
+    Attributes:
+        found: key (`actions`, `obs/agentview_image`, ...) -> feature.
+        origin: what an export of ours says of the dataset it came from.
+    """
+
+    path: Path
+    file: Any
+    env: Json
+    demos: tuple[str, ...]
+    found: Mapping[str, Feature]
+    origin: Origin | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, source: Path) -> Opened:
+        """Raises DatasetError when the file is damaged or not in this layout."""
+        path = file_of(source)
+        file = open_hdf5(path)
+        try:
+            data = file["data"]
+            env = json.loads(data.attrs["env_args"])
+            demos = demo_names(data)
+            if not demos or not isinstance(env, dict):
+                raise KeyError("demo_*")
+            document = data.attrs.get(KEY)
+            origin = None
+            if document is not None:
+                origin = Origin.from_json(json.loads(document), f"{path}: the attribute {KEY}")
+            found, notes = _describe_demo(data[demos[0]], origin)
+        except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+            file.close()
+            raise damaged(path, repr(error)) from error
+        except BaseException:
+            file.close()
+            raise
+        return cls(path, file, env, demos, found, origin, tuple(notes))
+
+    @property
+    def fps(self) -> float | None:
+        """The control rate in Hz, where it is stored."""
+        if self.origin:
+            return self.origin.fps
+        rate = self.env.get("env_kwargs", {}).get("control_freq")
+        return float(rate) if rate else None
+
+
+def _describe_demo(demo: Any, origin: Origin | None) -> tuple[dict[str, Feature], list[str]]:
+    """(Key -> feature, notes on what is not carried over)."""
+    found: dict[str, Feature] = {}
+    notes: list[str] = []
+    if "next_obs" in demo:
+        notes.append("next_obs is not carried over: it is obs one step later")
+    for key, array in _arrays(demo):
+        bare = key.removeprefix("obs/")
+        if origin:
+            if bare in origin.keys:
+                found[key] = origin.features[origin.keys[bare]]
+        elif array.dtype.kind not in "biuf":
+            notes.append(f"{key} ({array.dtype}) is not carried over: it does not hold numbers")
+        else:
+            found[key] = _feature(key, array)
+    return found, notes
+
+
+def _arrays(demo: Any) -> Iterator[tuple[str, Any]]:
+    """Arrays of steps: those of the demonstration itself and those in `obs`."""
+    for key, item in demo.items():
+        if key not in STRUCTURE and hasattr(item, "shape"):
+            yield key, item
+    for key, item in demo.get("obs", {}).items():
+        if hasattr(item, "shape"):
+            yield f"obs/{key}", item
+
+
+def _feature(key: str, array: Any) -> Feature:
+    bare, shape = key.removeprefix("obs/"), tuple(array.shape[1:]) or (1,)
+    if array.dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3):
+        return Feature(f"observation.images.{bare.removesuffix('_image')}", shape, "uint8", "image")
+    name = TOP.get(key, f"observation.{bare}" if key.startswith("obs/") else bare)
+    return Feature(name, shape, array.dtype.name, "action" if name.startswith("action") else "state")
+
+
+def detect(source: Path) -> bool:
+    """Whether `source` is an HDF5 file, or a folder with a `demo.hdf5`, with robomimic's observations."""
+    path = file_of(source)
+    try:
+        import h5py
+
+        if not is_hdf5(path):
+            return False
+        with h5py.File(path, "r") as file:
+            data = file["data"]
+            return "env_args" in data.attrs and "obs" in data[demo_names(data)[0]]
+    except (OSError, ImportError, KeyError, IndexError, TypeError, AttributeError, ValueError):
+        return False
+
+
+def describe(source: Path) -> SourceDescription:
+    """See `Converter.describe`."""
+    opened = Opened.open(source)
+    with opened.file:
+        data = opened.file["data"]
+        steps = sum(len(data[demo]["actions"]) for demo in opened.demos)
+        env = opened.env.get("env_name") or "no simulator"
+        notes = (f"environment: {env}", *opened.notes)
+        found = features(opened.found.values())
+        return SourceDescription(FORMAT, len(opened.demos), steps, opened.fps, found, (), notes)
+
+
+def open_source(source: Path, options: ConvertOptions) -> Source:
+    """See `Converter.open_source`."""
+    if options.cameras:
+        raise ConfigError(
+            f"{source} holds its own images; to render --camera {options.cameras[0]} from its simulator states, "
+            "add --from robosuite_hdf5."
+        )
+    return RobomimicSource(Opened.open(source), options)
+
+
+class RobomimicSource(Source):
+    """Demonstrations with observations."""
+
+    def __init__(self, opened: Opened, options: ConvertOptions):
+        super().__init__()
+        self.opened, self.options = opened, options
+        fps = options.fps or opened.fps
+        if fps is None:
+            raise ConfigError(f"{opened.path} does not store the rate of its steps; give it with --fps.")
+        self.fps = fps
+        check_rename(options.rename, opened.found)
+        self.names = {key: options.rename.get(key, f.name) for key, f in opened.found.items()}
+        self.features = features(
+            Feature(**{**feature.to_dict(), "name": self.names[key]}) for key, feature in opened.found.items()
+        )
+        self.num_episodes = len(opened.demos)
+        masks, notes = read_masks(opened.path, opened.file, opened.demos)
+        self.masks = opened.origin.masks if opened.origin else masks
+        self.notes = [*opened.notes, *notes]
+        name = opened.env.get("env_name")
+        if opened.origin:
+            self.metadata = {k: v for k, v in opened.origin.metadata.items() if k != "provenance"}
+            self.metadata["exported_from"] = opened.origin.metadata.get("provenance")
+            self.sim_env = opened.origin.sim_env
+        else:
+            self.metadata = {"env_args": opened.env, "robot": _robot(opened.env)}
+            self.notes.append(f"the source stores no times: step k of an episode gets k / {fps:g} s")
+            if name:
+                self.sim_env = {"name": f"robomimic/{name}", "scene_version": opened.env.get("env_version"),
+                                "control_hz": fps}  # fmt: skip
+
+    def close(self) -> None:
+        self.opened.file.close()
+
+    def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
+        """See `Source.read_episode`."""
+        opened = self.opened
+        label = opened.demos[index]
+        try:
+            demo = opened.file["data"][label]
+            steps = len(demo["actions"])
+            values = {}
+            for key, feature in opened.found.items():
+                if len(demo[key]) != steps:
+                    raise ValueError(f"{key} has {len(demo[key])} steps, actions {steps}")
+                if is_encoded(feature):
+                    self._spool_images(demo[key], self.names[key], feature, spool)
+                else:
+                    values[self.names[key]] = np.asarray(demo[key][()]).reshape(steps, *feature.shape)
+            states = np.asarray(demo["states"][()], np.float64) if "states" in demo else np.empty((0, 0))
+            if states.size and len(states) != steps:
+                raise ValueError(f"states has {len(states)} steps, actions {steps}")
+            times = np.arange(steps) / self.fps
+            if opened.origin:
+                times = np.asarray(demo[opened.origin.timestamp][()], np.float64)
+            record = self._record(label, demo, values)
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise DatasetError(f"{opened.path}: {label} is damaged ({reason}); copy the file again.") from error
+        return EpisodeData(
+            times, values, spool.frames(), record, states if states.size else None, model_text(demo) or None
+        )
+
+    def _spool_images(self, array: Any, name: str, feature: Feature, spool: FrameSpool) -> None:
+        block = max(1, BLOCK_BYTES // max(1, int(np.prod(array.shape[1:])) * array.dtype.itemsize))
+        for start in range(0, len(array), block):
+            for image in array[start : start + block]:
+                spool.add(name, image.reshape(feature.shape))
+
+    def _record(self, label: str, demo: Any, values: Mapping[str, np.ndarray]) -> Json:
+        stored = demo.attrs.get(KEY)
+        if self.opened.origin and stored is not None:
+            record = json.loads(stored)
+            return {**record, "task": self.options.task} if self.options.task else record
+        record = {"task": self.options.task or _language(self.opened.env, demo), "source_episode": label}
+        rewards = values.get(self.names.get("rewards", ""))
+        # robosuite's sparse reward is its success check; a shaped one says nothing
+        if rewards is not None and np.isin(rewards, (0, 1)).all():
+            record["success"] = bool(rewards.any())
+        return record
+
+
+def _robot(env: Mapping[str, Any]) -> str | None:
+    robots = env.get("env_kwargs", {}).get("robots")
+    return robots if isinstance(robots, str) or robots is None else " ".join(map(str, robots))
+
+
+def _language(env: Mapping[str, Any], demo: Any) -> str | None:
+    text = demo.attrs.get("language") or env.get("env_lang") or env.get("lang")
+    return str(text) if text else None

@@ -1,0 +1,116 @@
+"""Encoded frames of the episode being read, kept in a file: an episode of any length fits into little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+import numpy as np
+
+from robolearn.core.errors import DatasetError
+from robolearn.core.feature import Features
+from robolearn.datasets.codecs import CODECS, ImageCodec
+
+
+class SpooledFrames(Sequence[bytes]):
+    """Encoded frames in a spool file, read when asked for. Can be sent to another process."""
+
+    def __init__(self, file: Path, starts: list[int], stops: list[int]):
+        self._file = file
+        self._starts, self._stops = starts, stops
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        start, stop = self._starts[index], self._stops[index]
+        with open(self._file, "rb", buffering=0) as stream:
+            stream.seek(start)
+            return stream.read(stop - start)
+
+
+class FrameSpool:
+    """Collects the frames of one episode; a context manager.
+
+    Args:
+        file: to make; whoever uses the frames removes it.
+        codecs: image or depth feature -> codec of the new dataset.
+        features: those of the new dataset.
+    """
+
+    def __init__(self, file: Path, codecs: Mapping[str, ImageCodec], features: Features):
+        self._file = file
+        self._codecs = codecs
+        self._shapes = {name: features[name].shape for name in codecs}
+        self._starts: dict[str, list[int]] = {name: [] for name in codecs}
+        self._stops: dict[str, list[int]] = {name: [] for name in codecs}
+        self._stream = open(file, "wb")  # noqa: SIM115 - closed by __exit__
+
+    def add(self, name: str, image: np.ndarray) -> None:
+        """Encode the next frame of a feature. Raises DatasetError when it has another shape than the feature."""
+        self._append(name, self._encoded(name, image))
+
+    def _encoded(self, name: str, image: np.ndarray) -> bytes:
+        self._check(name, image)
+        return self._codecs[name].encode(image)
+
+    def _check(self, name: str, image: np.ndarray) -> None:
+        shape = self._shapes[name]
+        if image.shape != shape and (*image.shape, 1) != shape:
+            raise DatasetError(
+                f"frame {len(self._starts[name])} of {name!r} is {_size(image.shape)}, expected {_size(shape)}."
+            )
+
+    def add_encoded(self, name: str, data: bytes) -> None:
+        """Take the next frame as the source encoded it, JPEG or PNG: as it is where the dataset's codec allows.
+
+        Raises DatasetError when it cannot be decoded or has another shape than the feature.
+        """
+        self._append(name, self._transcoded(name, data))
+
+    def _transcoded(self, name: str, data: bytes) -> bytes:
+        ours = self._codecs[name]
+        codec = next((codec for codec in CODECS.values() if data.startswith(codec.start)), None)
+        if codec is None:
+            raise DatasetError(f"frame {len(self._starts[name])} of {name!r} is neither JPEG nor PNG.")
+        image = codec().decode(data)
+        if not isinstance(ours, codec):
+            return self._encoded(name, image)
+        self._check(name, image)
+        return data
+
+    def repeat(self, name: str) -> None:
+        """The next frame of a feature is the one before."""
+        self._starts[name].append(self._starts[name][-1])
+        self._stops[name].append(self._stops[name][-1])
+
+    def _append(self, name: str, data: bytes) -> None:
+        start = self._stream.tell()
+        self._stream.write(data)
+        self._starts[name].append(start)
+        self._stops[name].append(start + len(data))
+
+    def frames(self) -> dict[str, Sequence[bytes]]:
+        """All frames so far, by feature."""
+        self._stream.flush()
+        return {name: SpooledFrames(self._file, self._starts[name], self._stops[name]) for name in self._codecs}
+
+    def __enter__(self) -> FrameSpool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,141 @@
+"""Episodes of a source, read and encoded in parallel, given in order."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.process import die_with_parent
+from robolearn.datasets.codecs import ImageCodec
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, Source
+from robolearn.datasets.convert.registry import load_converter
+from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.episode import EpisodeData
+
+Outcome = EpisodeData | DatasetError
+
+
+@dataclass(frozen=True)
+class ReadJob:
+    """What a worker needs to know to read episodes.
+
+    Attributes:
+        format: name in the registry.
+        frames: folder for the frames of episodes in flight.
+        codecs: of the new dataset's images.
+    """
+
+    format: str
+    source: Path
+    options: ConvertOptions
+    frames: Path
+    codecs: Mapping[str, ImageCodec]
+
+    def spool_file(self, index: int) -> Path:
+        """Where the frames of an episode are until it is committed."""
+        return self.frames / str(index)
+
+    def open(self) -> Source:
+        """Open the source once more."""
+        module: Converter = load_converter(self.format)
+        return module.open_source(self.source, self.options)
+
+    def read(self, opened: Source, index: int) -> Outcome:
+        """An episode, or what is wrong with it."""
+        try:
+            with FrameSpool(self.spool_file(index), self.codecs, opened.features) as spool:
+                return opened.read_episode(index, spool)
+        except (DatasetError, FeatureError) as error:
+            return DatasetError(str(error))
+
+
+def read_in_order(job: ReadJob, opened: Source, indices: Sequence[int], workers: int) -> Iterator[tuple[int, Outcome]]:
+    """Episodes `indices` in this order, with as many processes.
+
+    At most `workers + 1` episodes are read and not yet taken. Raises DatasetError when a process dies.
+    """
+    if workers == 1 or len(indices) < 2:
+        for index in indices:
+            yield index, job.read(opened, index)
+        return
+    # spawn: a forked copy of a process with threads (encoders, simulators) may hang
+    context = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        idle: list[Connection] = []
+        pool: dict[Connection, multiprocessing.process.BaseProcess] = {}
+        for _ in range(min(workers, len(indices))):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(job, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            stack.callback(_stop, process, ours)
+            pool[ours] = process
+            idle.append(ours)
+        done: dict[int, Outcome] = {}
+        asked = 0
+        for taken, index in enumerate(indices):
+            while index not in done:
+                while idle and asked < len(indices) and asked - taken <= workers:
+                    idle.pop().send(indices[asked])
+                    asked += 1
+                for connection in wait([c for c in pool if c not in idle]):
+                    number, outcome = _receive(connection, pool[connection])  # type: ignore[arg-type,index]
+                    done[number] = outcome
+                    idle.append(connection)  # type: ignore[arg-type]
+            yield index, done.pop(index)
+
+
+def _receive(connection: Connection, process: multiprocessing.process.BaseProcess) -> tuple[int, Outcome]:
+    try:
+        number, outcome = connection.recv()
+    except (EOFError, ConnectionError) as error:
+        process.join()
+        raise DatasetError(
+            f"A worker process ended with status {process.exitcode}; if memory was short, use fewer --workers."
+        ) from error
+    if isinstance(outcome, BaseException) and not isinstance(outcome, DatasetError):
+        raise outcome
+    return number, outcome
+
+
+def _stop(process: multiprocessing.process.BaseProcess, connection: Connection) -> None:
+    """An idle worker ends because its connection does; a busy one is interrupted."""
+    connection.close()
+    process.join(0.5)
+    if process.is_alive():
+        process.terminate()
+        process.join(5.0)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _work(job: ReadJob, connection: Connection) -> None:
+    """Read the episodes that are asked for until the other end closes."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent stops us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an orderly exit: nothing is left behind
+    try:
+        opened = job.open()
+    except Exception as error:
+        with contextlib.suppress(EOFError, OSError):
+            connection.send((connection.recv(), error))
+        return
+    with contextlib.closing(opened):
+        while True:
+            try:
+                index = connection.recv()
+            except (EOFError, OSError):
+                return
+            try:
+                outcome: Outcome | Exception = job.read(opened, index)
+            except Exception as error:
+                outcome = error
+            connection.send((index, outcome))

@@ -1,0 +1,51 @@
+"""What the header of an encoded image says of it, without decoding it."""
+
+from __future__ import annotations
+
+import struct
+
+from robolearn.core.errors import DatasetError
+from robolearn.core.feature import Feature
+from robolearn.datasets.codecs import JPEG_END, JPEG_START, PNG_END, PNG_START, ImageCodec, JpegCodec
+
+PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
+NO_FRAME = (0xC4, 0xC8, 0xCC)  # the markers among C0 to CF that do not start a JPEG frame
+
+
+def image_header(data: bytes) -> tuple[int, int, int, int]:
+    """(height, width, channels, bits a sample) of a JPEG or PNG file. Raises DatasetError for anything else."""
+    try:
+        if data.startswith(PNG_START):
+            width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
+            return height, width, PNG_CHANNELS[colours], bits
+        if data.startswith(JPEG_START):
+            position = len(JPEG_START)
+            while True:
+                mark, marker, size = struct.unpack_from(">BBH", data, position)
+                if mark != 0xFF or size < 2:
+                    break
+                if 0xC0 <= marker <= 0xCF and marker not in NO_FRAME:
+                    bits, height, width, channels = struct.unpack_from(">BHHB", data, position + 4)
+                    return height, width, channels, bits
+                position += 2 + size
+    except (struct.error, KeyError):
+        pass
+    raise DatasetError(f"The {len(data)} bytes of an image have no JPEG or PNG header that can be read.")
+
+
+def check_image(data: bytes, feature: Feature, codec: ImageCodec) -> None:
+    """Check that `data` is a whole file of this codec and its header that of an image of this feature.
+
+    Raises DatasetError saying what was found and what was expected.
+    """
+    start, end = (JPEG_START, JPEG_END) if isinstance(codec, JpegCodec) else (PNG_START, PNG_END)
+    kind = "JPEG" if start == JPEG_START else "PNG"
+    if not data.startswith(start) or not data.endswith(end):
+        raise DatasetError(f"{len(data)} bytes are not a whole {kind} image; encode frames with writer.codec(name).")
+    height, width, channels, bits = image_header(data)
+    expected = (*feature.shape[:2], *(feature.shape[2:] or (1,)), 8 * int(feature.dtype == "uint8") or 16)
+    if (height, width, channels, bits) != expected:
+        raise DatasetError(
+            f"the {kind} image is {height} x {width} with {channels} channels of {bits} bits, "
+            f"expected {expected[0]} x {expected[1]} with {expected[2]} of {expected[3]}."
+        )

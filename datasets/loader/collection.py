@@ -1,0 +1,179 @@
+"""`Collection`: several datasets seen as one, their episodes and steps numbered through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robolearn.core.errors import ConfigError, DatasetError, FeatureError, unknown_name
+from robolearn.core.feature import Features
+from robolearn.datasets import layout
+from robolearn.datasets.codecs import ImageCodec
+from robolearn.datasets.loader.selection import select_episodes, steps_of
+from robolearn.datasets.reader import Dataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset, or a part of one, to draw windows from.
+
+    Attributes:
+        episodes: indices of the episodes to use; None = all but those in quarantine.
+        weight: share of the windows drawn, relative to the other sources; None for all = by their sizes.
+    """
+
+    dataset: Dataset
+    episodes: Sequence[int] | np.ndarray | None = None
+    weight: float | None = None
+
+
+class Collection:
+    """The episodes chosen from one or more datasets.
+
+    Args:
+        sources: at least one.
+        names: features that are going to be read; every dataset must have them alike.
+
+    Attributes:
+        features: those of `names`.
+        episode_ends: `(E,)` of all episodes of all datasets, one dataset after the other.
+        episodes: `(C,)` the chosen ones among them, source after source.
+        episodes_by_source: how many of these are each source's.
+
+    Raises FeatureError for features that are missing or differ, DatasetError for rates that differ or a source without
+    episodes, ConfigError for weights given to some sources only.
+    """
+
+    def __init__(self, sources: Sequence[Source], names: Iterable[str]):
+        if not sources:
+            raise ConfigError("A loader needs at least one dataset, found none.")
+        given = [source.weight for source in sources if source.weight is not None]
+        if given and len(given) != len(sources):
+            raise ConfigError(f"Give weights to all {len(sources)} datasets or to none, found {len(given)} weights.")
+        self.weights = given or None
+        self.datasets = [source.dataset for source in sources]
+        self.features = _common_features(self.datasets, list(names))
+        self._first_step = np.cumsum([0, *(dataset.num_steps for dataset in self.datasets)])
+        self._first_episode = np.cumsum([0, *(dataset.num_episodes for dataset in self.datasets)])
+        self.episode_ends = np.concatenate(
+            [dataset.episode_ends + first for dataset, first in zip(self.datasets, self._first_step, strict=False)]
+        )
+        self._chosen = [_episodes_of(source) for source in sources]
+        self.episodes = np.concatenate(
+            [chosen + first for chosen, first in zip(self._chosen, self._first_episode, strict=False)]
+        )
+        self.episodes_by_source = [len(chosen) for chosen in self._chosen]
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return " + ".join(dataset.name for dataset in self.datasets)
+
+    @property
+    def num_steps(self) -> int:
+        """Of all episodes, chosen or not."""
+        return int(self._first_step[-1])
+
+    def chosen_steps(self) -> np.ndarray:
+        """`(N,)` bool: steps of the chosen episodes."""
+        return steps_of(self.episode_ends, self.episodes)
+
+    def array(self, name: str) -> np.ndarray:
+        """`(N, *shape)` float32: a low-dimensional feature of all steps.
+
+        Raises DatasetError that names the first step of a chosen episode with NaN or infinity.
+        """
+        parts = [
+            finite_array(dataset, name, chosen)
+            for dataset, chosen in zip(self.datasets, self._chosen, strict=True)
+        ]  # fmt: skip
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def encoded(self, name: str, steps: np.ndarray) -> list[bytes]:
+        """Images of a feature at `steps`, which rise, as they are stored."""
+        bounds = np.searchsorted(steps, self._first_step)
+        found: list[bytes] = []
+        for dataset, first, low, high in zip(self.datasets, self._first_step, bounds, bounds[1:], strict=False):
+            if low < high:
+                found += dataset.encoded_many(name, (steps[low:high] - first).tolist())
+        return found
+
+    def codecs(self, name: str) -> list[ImageCodec]:
+        return [dataset.codec(name) for dataset in self.datasets]
+
+    def locate(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which dataset each step is in, and its number there."""
+        source = np.searchsorted(self._first_step, steps, side="right") - 1
+        return source, steps - self._first_step[source]
+
+    def locate_episodes(self, episodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which dataset each episode is in, and its number there."""
+        source = np.searchsorted(self._first_episode, episodes, side="right") - 1
+        return source, episodes - self._first_episode[source]
+
+    def file(self, name: str, step: int) -> str:
+        """Where an image is stored, for messages."""
+        source, local = self.locate(np.array([step]))
+        chunk = ".".join([str(local[0]), *("0" for _ in self.features[name].shape)])
+        return f"{self.datasets[source[0]].name}/{layout.data_key(name)}/{chunk}"
+
+
+def finite_array(dataset: Dataset, name: str, episodes: np.ndarray | None = None) -> np.ndarray:
+    """`(N, *shape)` float32: a low-dimensional feature of all steps.
+
+    Raises DatasetError that names the first step with NaN or infinity, of `episodes` where given.
+    """
+    array = dataset.array(name).astype(np.float32, copy=False)
+    finite = np.isfinite(array)
+    if finite.all():
+        return array
+    bad = ~finite.reshape(len(array), -1).all(axis=1)
+    if episodes is not None:
+        bad &= steps_of(dataset.episode_ends, episodes)
+    if bad.any():
+        raise DatasetError(
+            f"{dataset.name}: feature {name!r} holds a non-finite number at step {bad.argmax()}; "
+            "training needs finite data."
+        )
+    return array
+
+
+def _episodes_of(source: Source) -> np.ndarray:
+    dataset = source.dataset
+    if source.episodes is None:
+        return select_episodes(dataset)
+    chosen = np.asarray(source.episodes, np.int64)
+    if not chosen.size:
+        raise DatasetError(f"{dataset.name}: no episode was chosen; expected at least one.")
+    if chosen.min() < 0 or chosen.max() >= dataset.num_episodes:
+        raise ConfigError(
+            f"{dataset.name} has episodes 0 to {dataset.num_episodes - 1}; found {chosen.min()} to {chosen.max()}."
+        )
+    return chosen
+
+
+def _common_features(datasets: Sequence[Dataset], names: Sequence[str]) -> Features:
+    first, *others = datasets
+    for dataset in datasets:
+        for name in names:
+            if name not in dataset.features:
+                raise FeatureError(f"{dataset.name}: " + unknown_name("feature", name, dataset.features))
+    for other in others:
+        if other.fps != first.fps:
+            raise DatasetError(
+                f"{first.name} has {first.fps:g} steps a second, {other.name} {other.fps:g}; "
+                "bring them to one rate with: robolearn dataset resample"
+            )
+        for name in names:
+            ours, theirs = first.features[name], other.features[name]
+            fields = ["shape", "kind", "names", "unit", "frame"] + ["dtype"] * layout.is_encoded(ours)
+            for field in fields:
+                a, b = getattr(ours, field), getattr(theirs, field)
+                if a != b:
+                    raise FeatureError(
+                        f"Feature {name!r} has {field} {a} in {first.name} but {b} in {other.name}; "
+                        "datasets that are loaded together must agree."
+                    )
+    return {name: first.features[name] for name in names}

@@ -1,0 +1,145 @@
+"""One dataset of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from robolearn.core.errors import ConfigError, DatasetError, FeatureError
+from robolearn.core.feature import Feature, Features
+from robolearn.datasets.layout import Json
+from robolearn.datasets.reader import Dataset
+from robolearn.datasets.tools.make import (
+    Made,
+    Pick,
+    Plan,
+    Progress,
+    make_dataset,
+    no_progress,
+    plain_metadata,
+    quarantine_notes,
+    source_path,
+    state_size,
+)
+
+COMMON = "--common keeps only what is the same in all"
+
+
+def merge(parents: Sequence[Dataset], output: Path, *, common: bool = False, progress: Progress = no_progress) -> Made:
+    """Make `output` of all episodes of `parents`, in the order given; quarantined ones are left out.
+
+    Args:
+        parents: at least two datasets with the same rate, and the same features unless `common`.
+        output: dataset to make; must not exist.
+        common: leave out the features, simulator states and native-rate streams that not all parents have alike.
+        progress: called with (episodes done, episodes in all).
+
+    Raises ConfigError, FeatureError or DatasetError naming the first thing in which the parents differ.
+    """
+    if len(parents) < 2:
+        raise ConfigError(f"merge needs at least two datasets, found {len(parents)}.")
+    paths = [source_path(parent) for parent in parents]
+    twice = [path for path in paths if paths.count(path) > 1]
+    if twice:
+        raise ConfigError(f"{twice[0]} is given twice; its episodes would be counted twice.")
+    first = parents[0]
+    for other in parents[1:]:
+        if other.fps != first.fps:
+            raise DatasetError(
+                f"{other.name} has {other.fps:g} Hz, {first.name} has {first.fps:g} Hz; make them equal first: "
+                f"robolearn dataset resample {other.name} --fps {first.fps:g} --output NEW.zarr"
+            )
+    notes = [*quarantine_notes(parents)]
+    features = _agreed(parents, [parent.features for parent in parents], common, notes)
+    if not features:
+        raise FeatureError(f"{', '.join(parent.name for parent in parents)} have no feature in common.")
+    same_simulator = _have_same_simulator(parents, common, notes)
+    streams = _agreed_streams(parents, common, notes)
+    plan = Plan(
+        "merge",
+        [Pick(parent, episode) for parent in parents for episode in parent.intact_episodes.tolist()],
+        features,
+        first.fps,
+        _agreed_metadata(parents, notes),
+        first.sim_env if same_simulator else None,
+        same_simulator,
+        streams,
+        options={"common": common},
+        notes=tuple(notes),
+    )
+    return make_dataset(output, plan, progress)
+
+
+def _agreed(parents: Sequence[Dataset], declared: Sequence[Features], common: bool, notes: list[str]) -> Features:
+    """The features that all parents declare alike."""
+    agreed = dict(declared[0])
+    for parent, theirs in zip(parents[1:], declared[1:], strict=True):
+        for name in [*declared[0], *(name for name in theirs if name not in declared[0])]:
+            difference = _difference(name, declared[0].get(name), theirs.get(name), parents[0].name, parent.name)
+            if difference is None:
+                continue
+            if not common:
+                raise FeatureError(f"{difference}; {COMMON}.")
+            notes.append(f"{difference}: left out")
+            agreed.pop(name, None)
+    return agreed
+
+
+def _difference(
+    name: str, ours: Feature | None, theirs: Feature | None, our_place: str, their_place: str
+) -> str | None:
+    if ours is None or theirs is None:
+        has, lacks = (our_place, their_place) if theirs is None else (their_place, our_place)
+        return f"{lacks} lacks feature {name!r} of {has}"
+    for field in fields(Feature):
+        mine, other = getattr(ours, field.name), getattr(theirs, field.name)
+        if mine != other:
+            return f"Feature {name!r} has {field.name} {other!r} in {their_place}, {mine!r} in {our_place}"
+    return None
+
+
+def _have_same_simulator(parents: Sequence[Dataset], common: bool, notes: list[str]) -> bool:
+    """Whether the simulator states of all parents mean the same and may stand in one array."""
+    ours = _simulator(parents[0])
+    for parent in parents[1:]:
+        theirs = _simulator(parent)
+        if theirs != ours:
+            difference = f"{parent.name} holds {theirs}, {parents[0].name} holds {ours}"
+            if not common:
+                raise DatasetError(f"{difference}; {COMMON}.")
+            notes.append(f"{difference}: simulator states left out")
+            return False
+    return True
+
+
+def _simulator(parent: Dataset) -> str:
+    env, size = parent.sim_env or {}, state_size(parent)
+    states = f"simulator states of {size} numbers" if size else "no simulator states"
+    return f"{states} of {env.get('name')}, scene version {env.get('scene_version')}" if env else states
+
+
+def _agreed_streams(parents: Sequence[Dataset], common: bool, notes: list[str]) -> Features:
+    """The features recorded at native rate, when all parents have such streams."""
+    with_streams = [bool(parent.streams) for parent in parents]
+    if any(with_streams) and not all(with_streams):
+        lacking, having = parents[with_streams.index(False)].name, parents[with_streams.index(True)].name
+        difference = f"{having} has streams at native rates, {lacking} was recorded step by step"
+        if not common:
+            raise DatasetError(f"{difference}; {COMMON}.")
+        notes.append(f"{difference}: streams left out")
+        return {}
+    return _agreed(parents, [parent.streams for parent in parents], common, notes)
+
+
+def _agreed_metadata(parents: Sequence[Dataset], notes: list[str]) -> Json:
+    """What all parents say alike; what they do not stays in the provenance, under the parent it belongs to."""
+    found = [plain_metadata(parent) for parent in parents]
+    agreed: Json = {}
+    for key in {key: None for metadata in found for key in metadata}:
+        values = [metadata.get(key) for metadata in found]
+        if all(value == values[0] for value in values):
+            agreed[key] = values[0]
+        else:
+            notes.append(f"metadata {key!r} differs between the parents: kept with each in the provenance")
+    return agreed

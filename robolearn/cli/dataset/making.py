@@ -1,0 +1,38 @@
+"""What the verbs that make datasets share: a progress bar, notes on stderr, a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from robolearn.core.config import main_stderr, to_dict
+
+if TYPE_CHECKING:
+    from robolearn.datasets.tools.make import Made
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function (episodes done, episodes in all) that moves a bar on stderr; silent when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        job = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(job, completed=done, total=total)
+
+
+def print_made(made: Sequence[Made], as_json: bool) -> None:
+    """Tell what was made: for people a line each, and notes on stderr; for programs one json document."""
+    if as_json:
+        reports = [to_dict(report) for report in made]
+        print(json.dumps(reports[0] if len(reports) == 1 else reports))
+        return
+    for note in dict.fromkeys(note for report in made for note in report.notes):
+        main_stderr(f"note: {note}")
+    for report in made:
+        print(f"Wrote {report.num_episodes} episodes, {report.num_steps} steps to {report.output}.")

@@ -1,0 +1,301 @@
+"""RLDS without TensorFlow: the wire format by hand-made bytes, then whole datasets, then the real one."""
+
+import json
+import shutil
+import struct
+
+import cv2
+import google_crc32c
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.datasets.convert import rlds
+from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.protocol import ConvertOptions
+from robolearn.datasets.convert.registry import detect_format
+from robolearn.datasets.convert.tfrecord import index_records, parse_example, read_record
+from robolearn.datasets.reader import Dataset
+
+
+def masked(data):
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def framed(payload):
+    length = struct.pack("<Q", len(payload))
+    return length + masked(length) + payload + masked(payload)
+
+
+def varint(value):
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number, content):
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def example(**lists):
+    """A tf.train.Example as TensorFlow serialises it: numbers packed."""
+    entries = b""
+    for key, values in lists.items():
+        if isinstance(values, list):
+            feature = field(1, b"".join(field(1, value) for value in values))
+        elif values.dtype.kind == "f":
+            feature = field(2, field(1, values.astype("<f4").tobytes()))
+        else:
+            feature = field(3, field(1, b"".join(varint(int(v)) for v in values)))
+        entries += field(1, field(1, key.encode()) + field(2, feature))
+    return field(1, entries)
+
+
+def test_the_known_crc_of_a_record_header():
+    # TFRecord header of a record of 144644 bytes, from TensorFlow
+    assert masked(struct.pack("<Q", 144644)) == struct.pack("<I", 2731483020)
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1)), st.lists(st.floats(width=32, allow_nan=False)), st.lists(st.binary())
+)
+def test_examples_are_parsed_as_they_were_written(integers, floats, blobs):
+    found = parse_example(example(i=np.array(integers, np.int64), f=np.array(floats, np.float32), b=blobs))
+    assert found["i"].tolist() == integers
+    assert found["f"].tolist() == np.array(floats, np.float32).tolist()
+    assert list(found["b"]) == blobs
+
+
+def test_numbers_that_are_not_packed_are_read_too():
+    ints = field(3, b"".join(b"\x08" + varint(v) for v in (5, 300)))
+    floats = field(2, b"".join(b"\x0d" + struct.pack("<f", v) for v in (0.5, -2.0)))
+    message = field(1, field(1, field(1, b"i") + field(2, ints)) + field(1, field(1, b"f") + field(2, floats)))
+    found = parse_example(message)
+    assert (found["i"].tolist(), found["f"].tolist()) == ([5, 300], [0.5, -2.0])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_example_or_a_value_error(data):
+    try:
+        parse_example(data)
+    except (ValueError, UnicodeDecodeError):
+        pass
+
+
+def test_records_are_found_and_checked(tmp_path):
+    file = tmp_path / "a.tfrecord"
+    file.write_bytes(framed(b"first") + framed(b"second one"))
+    found, trouble = index_records(file)
+    assert ([read_record(file, *place) for place in found], trouble) == ([b"first", b"second one"], None)
+    content = bytearray(file.read_bytes())
+    content[found[1][0]] ^= 1
+    file.write_bytes(content)
+    assert index_records(file)[0] == found
+    with pytest.raises(DatasetError, match="does not have its checksum"):
+        read_record(file, *found[1])
+
+
+@pytest.mark.parametrize("cut", [3, 11, 16, 20])
+def test_a_file_that_ends_early_is_read_as_far_as_it_goes(tmp_path, cut):
+    file = tmp_path / "a.tfrecord"
+    whole = framed(b"first")
+    file.write_bytes(whole + framed(b"second one")[:cut])
+    found, trouble = index_records(file)
+    assert ([read_record(file, *place) for place in found], trouble) == ([b"first"], "ends in the middle of record 1")
+
+
+def test_a_length_is_believed_only_with_its_checksum(tmp_path):
+    file = tmp_path / "a.tfrecord"
+    content = bytearray(framed(b"first") + framed(b"second"))
+    content[len(framed(b"first")) + 6] = 0x7F  # a length of 2**54
+    file.write_bytes(content)
+    found, trouble = index_records(file)
+    assert len(found) == 1
+    assert trouble == "is damaged at byte 21, in the header of record 1"
+
+
+def jpeg(value, size=32):
+    image = np.random.default_rng(value).integers(0, 256, (size, size, 3)).astype(np.uint8) if value else None
+    return cv2.imencode(".jpg", np.zeros((size, size, 3), np.uint8) if image is None else image)[1].tobytes()
+
+
+def tensor(shape, dtype):
+    dimensions = {"dimensions": [str(n) for n in shape]} if shape else {}
+    return {"pythonClassName": "Tensor", "tensor": {"shape": dimensions, "dtype": dtype, "encoding": "none"}}
+
+
+def image(shape):
+    return {"pythonClassName": "Image", "image": {"shape": {"dimensions": [str(n) for n in shape]}, "dtype": "uint8"}}
+
+
+TEXT = {"pythonClassName": "Text", "text": {}}
+STEPS = {
+    "action": tensor((3,), "float32"),
+    "is_first": tensor((), "bool"),
+    "is_last": tensor((), "bool"),
+    "reward": tensor((), "float32"),
+    "language_instruction": TEXT,
+    "observation": {
+        "featuresDict": {
+            "features": {"state": tensor((2,), "float64"), "top": image((32, 32, 3)), "side": image((-1, -1, 3)),
+                         "unused": image((32, 32, 3))}
+        }
+    },
+}  # fmt: skip
+
+
+def episode(number, length):
+    count = np.arange(length, dtype=np.float32) + 10 * number
+    return example(
+        **{
+            "steps/action": np.repeat(count, 3),
+            "steps/is_first": np.arange(length) == 0,
+            "steps/is_last": np.arange(length) == length - 1,
+            "steps/reward": (np.arange(length) == length - 1).astype(np.float32),
+            "steps/language_instruction": [b"close the drawer"] * length,
+            "steps/observation/state": np.repeat(-count, 2),
+            "steps/observation/top": [jpeg(100 * number + k + 1) for k in range(length)],
+            "steps/observation/side": [jpeg(0 if number == 1 else 7, 24)] * length,
+            "steps/observation/unused": [jpeg(0)] * length,
+            "episode_metadata/operator": [b"anna"],
+            "episode_metadata/trial": np.array([number]),
+        }
+    )
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Episodes of 3, 4 and 5 steps: two in the split train, one in val; the second half of train is not there."""
+    root = tmp_path / "kitchen" / "1.0.0"
+    root.mkdir(parents=True)
+    tree = {
+        "steps": {"sequence": {"feature": {"featuresDict": {"features": STEPS}}}},
+        "episode_metadata": {"featuresDict": {"features": {"operator": TEXT, "trial": tensor((), "int32")}}},
+    }
+    (root / "features.json").write_text(json.dumps({"featuresDict": {"features": tree}}))
+    info = {"name": "kitchen", "version": "1.0.0",
+            "splits": [{"name": "train", "shardLengths": ["2", "2"]}, {"name": "val", "shardLengths": ["1"]}]}  # fmt: skip
+    (root / "dataset_info.json").write_text(json.dumps(info))
+    (root / "kitchen-train.tfrecord-00000-of-00002").write_bytes(framed(episode(0, 3)) + framed(episode(1, 4)))
+    (root / "kitchen-val.tfrecord-00000-of-00001").write_bytes(framed(episode(2, 5)))
+    return root
+
+
+def test_everything_in_an_episode_has_its_place(source, tmp_path):
+    assert detect_format(source) == "rlds"
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert dataset.episode_ends.tolist() == [3, 7, 12]
+    assert dataset.array("action")[:, 0].tolist() == [0, 1, 2, 10, 11, 12, 13, 20, 21, 22, 23, 24]
+    assert dataset.array("observation.state").dtype == np.float64
+    assert dataset.array("observation.state")[3].tolist() == [-10, -10]
+    assert dataset.array("reward")[:, 0].tolist() == [0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+    assert dataset.encoded("observation.images.top", 4) == jpeg(102), "bytes are kept"
+    assert dataset.features["observation.images.side"].shape == (24, 24, 3)
+    assert set(dataset.features) == {
+        "action", "observation.state", "reward", "observation.images.top", "observation.images.side",
+    }  # fmt: skip
+    first, second, third = dataset.episodes
+    assert (first["task"], first["language_instruction"]) == ("close the drawer", "close the drawer")
+    assert second["episode_metadata"] == {"operator": "anna", "trial": 1}
+    assert ("black_cameras" in first, second["black_cameras"]) == (False, ["observation.images.side"])
+    assert [e["source_episode"] for e in (first, second, third)] == ["train/0", "train/1", "val/0"]
+    masks = {name: np.flatnonzero(mask).tolist() for name, mask in dataset.masks.items()}
+    assert masks == {"train": [0, 1], "val": [2]}
+    assert report.notes == (
+        "1 of 2 files of the split 'train' are not there",
+        "steps/observation/unused is not carried over: black or empty in all 3 episodes looked at",
+        "steps/is_first and steps/is_last are not carried over: the bounds of episodes say the same",
+        "the source stores no times: step k of an episode gets k / 10 s",
+    )
+
+
+def test_the_rate_must_be_given(source, tmp_path):
+    with pytest.raises(ConfigError, match="does not store the rate of its steps; give it with --fps"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+
+
+def test_png_keeps_what_the_images_decode_to(source, tmp_path):
+    convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10, image_codec="png", workers=2))
+    decoded = cv2.imdecode(np.frombuffer(jpeg(102), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert (Dataset(tmp_path / "out.zarr").image("observation.images.top", 4) == decoded).all()
+
+
+def test_a_damaged_record_is_left_out_and_named(source, tmp_path):
+    file = source / "kitchen-train.tfrecord-00000-of-00002"
+    content = bytearray(file.read_bytes())
+    content[len(framed(episode(0, 3))) + 500] ^= 0x10
+    file.write_bytes(content)
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.num_episodes == 2
+    assert "kitchen-train.tfrecord-00000-of-00002: the record at byte" in report.skipped[0]
+    masks = {name: np.flatnonzero(mask).tolist() for name, mask in Dataset(tmp_path / "out.zarr").masks.items()}
+    assert masks == {"train": [0], "val": [1]}
+
+
+def test_a_file_that_ends_early_is_noted(source, tmp_path):
+    file = source / "kitchen-train.tfrecord-00000-of-00002"
+    file.write_bytes(file.read_bytes()[:-100])
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.num_episodes == 2
+    assert report.notes[0] == (
+        "kitchen-train.tfrecord-00000-of-00002 ends in the middle of record 1; what comes after is left out"
+    )
+
+
+def test_leaves_of_different_lengths_are_named(source, tmp_path):
+    broken = example(**{**{f"steps/{k}": np.zeros(3, np.float32) for k in ("reward", "is_first", "is_last")},
+                        "steps/action": np.zeros(12, np.float32)})  # fmt: skip
+    (source / "kitchen-val.tfrecord-00000-of-00001").write_bytes(framed(broken))
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert "episode val/0: its leaves have different numbers of steps (action 4" in report.skipped[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: (root / "features.json").write_text('{"featuresDict": {"features": {"steps": 3}}}'), "features.json"),
+        (lambda root: [f.write_bytes(b"") for f in root.glob("*tfrecord*")], "holds no episode"),
+        (lambda root: [f.write_bytes(b"no tfrecord at all, is it") for f in root.glob("*tfrecord*")], "holds no episode"),
+    ],
+)  # fmt: skip
+def test_a_source_without_episodes_is_one_line(source, tmp_path, damage, message):
+    damage(source)
+    with pytest.raises(DatasetError, match=message) as caught:
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10), "rlds")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.zarr.unfinished").exists()
+
+
+def test_the_real_bridge_data(shared_data, tmp_path):
+    source = shared_data / "bridge_rlds"
+    described = rlds.describe(source)
+    assert (described.num_episodes, described.num_steps, described.fps) == (25, 250, 5)
+    assert len(described.tasks) == 4
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert (dataset.num_episodes, dataset.num_steps, report.skipped) == (25, 250, ())
+    assert any("image_3 is not carried over: black" in note for note in report.notes)
+    state = dataset.array("observation.state")
+    assert (state[:, :3].min(axis=0) > [0.2, -0.11, 0.05]).all()
+    assert (state[:, :3].max(axis=0) < [0.37, 0.13, 0.23]).all()
+    assert dataset.array("action").shape == (250, 7)
+    assert {e["task"] for e in dataset.episodes} == set(described.tasks)
+    for name in ("image_0", "image_1", "image_2"):
+        assert dataset.image(f"observation.images.{name}", 100).std() > 20
+
+
+def test_only_the_downloaded_shard_matters(source, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(source, copy)
+    (copy / "dataset_info.json").unlink()
+    (copy / "kitchen-val.tfrecord-00000-of-00001").unlink()
+    report = convert_dataset(copy, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.num_episodes == 2
+    assert report.notes[0] == "1 of 2 files of the split 'train' are not there"

@@ -1,0 +1,160 @@
+"""robomimic's documented HDF5 layout into ours: observations, images, masks, states, models, and what is damaged."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.datasets.convert import robomimic_hdf5
+from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.protocol import ConvertOptions
+from robolearn.datasets.convert.registry import detect_format
+from robolearn.datasets.reader import Dataset
+
+h5py = pytest.importorskip("h5py")
+
+LENGTHS = {"demo_0": 5, "demo_2": 4, "demo_10": 6}
+MODEL = "<mujoco model='lift'/>"
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Three demonstrations as robomimic 0.3 writes them, with image observations and two filter keys."""
+    path = tmp_path / "image.hdf5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["total"] = sum(LENGTHS.values())
+        data.attrs["env_args"] = json.dumps(
+            {"env_name": "Lift", "type": 1, "env_version": "1.4.1",
+             "env_kwargs": {"robots": ["Panda"], "control_freq": 20}}
+        )  # fmt: skip
+        for name, length in LENGTHS.items():
+            demo = data.create_group(name)
+            demo.attrs["num_samples"] = length
+            demo.attrs["model_file"] = MODEL
+            demo["actions"] = rng.uniform(-1, 1, (length, 7))
+            demo["states"] = rng.normal(size=(length, 32))
+            demo["rewards"] = (np.arange(length) == length - 1).astype(float) * (name != "demo_2")
+            demo["dones"] = (np.arange(length) == length - 1).astype(int)
+            for group in ("obs", "next_obs"):
+                demo[f"{group}/robot0_eef_pos"] = rng.normal(size=(length, 3))
+                demo[f"{group}/agentview_image"] = np.full((length, 20, 24, 3), int(name[5:]) * 10, np.uint8)
+        file["mask/train"] = np.array(["demo_0", "demo_10"], dtype="S")
+        file["mask/valid"] = np.array(["demo_2", "demo_99"], dtype="S")
+    return path
+
+
+def test_everything_that_robomimic_stores_has_its_place(source, tmp_path):
+    assert detect_format(source) == "robomimic_hdf5"
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(image_codec="png"))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert [e["source_episode"] for e in dataset.episodes] == ["demo_0", "demo_2", "demo_10"]
+    assert dataset.episode_ends.tolist() == [5, 9, 15]
+    assert dataset.fps == 20
+    assert dataset.timestamps[5:9].tolist() == [0, 0.05, 0.1, 3 / 20]
+    with h5py.File(source) as file:
+        for name, steps in zip(LENGTHS, (slice(0, 5), slice(5, 9), slice(9, 15)), strict=True):
+            demo = file["data"][name]
+            assert (dataset.array("action")[steps] == demo["actions"][:]).all()
+            assert (dataset.array("observation.robot0_eef_pos")[steps] == demo["obs/robot0_eef_pos"][:]).all()
+            assert (dataset.array("next.reward")[steps, 0] == demo["rewards"][:]).all()
+            assert (dataset.array("next.done")[steps, 0] == demo["dones"][:]).all()
+        assert (dataset.sim_states(2) == file["data/demo_10/states"][:]).all()
+    assert dataset.sim_model(1) == MODEL
+    assert (dataset.image("observation.images.agentview", 9) == 100).all()
+    assert [e["success"] for e in dataset.episodes] == [True, False, True]
+    assert dataset.features["action"].kind == "action"
+    assert dataset.sim_env["name"] == "robomimic/Lift"
+    assert dataset.attributes["metadata"]["env_args"]["env_kwargs"]["robots"] == ["Panda"]
+    assert {name: np.flatnonzero(mask).tolist() for name, mask in dataset.masks.items()} == {
+        "train": [0, 2],
+        "valid": [1],
+    }
+    assert report.notes == (
+        "next_obs is not carried over: it is obs one step later",
+        "mask 'valid' names 1 demonstrations that are not in the file",
+        "the source stores no times: step k of an episode gets k / 20 s",
+    )
+
+
+def test_description_without_converting(source):
+    described = robomimic_hdf5.describe(source)
+    assert (described.num_episodes, described.num_steps, described.fps) == (3, 15, 20)
+    assert described.features["observation.images.agentview"].shape == (20, 24, 3)
+    assert described.notes[0] == "environment: Lift"
+
+
+def test_observations_can_be_renamed_and_tasks_given(source, tmp_path):
+    options = ConvertOptions(rename={"obs/robot0_eef_pos": "observation.state"}, task="lift the cube")
+    convert_dataset(source, tmp_path / "out.zarr", options)
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert "observation.state" in dataset.features
+    assert dataset.episodes[0]["task"] == "lift the cube"
+
+
+def test_cameras_are_rendered_by_the_other_converter(source, tmp_path):
+    with pytest.raises(ConfigError, match=r"render --camera frontview from .* add --from robosuite_hdf5"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(cameras=("frontview",)))
+
+
+def test_a_rate_that_is_not_stored_must_be_given(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "real", "type": 3, "env_kwargs": {}})
+    with pytest.raises(ConfigError, match="--fps"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=15)).num_episodes == 3
+
+
+def remove(path, name):
+    with h5py.File(path, "a") as file:
+        del file[name]
+
+
+def replace(path, name, value):
+    remove(path, name)
+    with h5py.File(path, "a") as file:
+        file[name] = value
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: remove(p, "data/demo_2/actions"), "demo_2 is damaged"),
+        (lambda p: remove(p, "data/demo_2/obs/robot0_eef_pos"), "demo_2 is damaged"),
+        (lambda p: replace(p, "data/demo_2/rewards", np.zeros(3)), "demo_2 is damaged .rewards has 3 steps, actions 4"),
+        (lambda p: replace(p, "data/demo_2/states", np.zeros((3, 32))), "demo_2 is damaged .states has 3 steps"),
+        (
+            lambda p: replace(p, "data/demo_2/obs/agentview_image", np.zeros((4, 9, 9, 3), np.uint8)),
+            "demo_2 is damaged",
+        ),
+        (lambda p: replace(p, "data/demo_2/actions", np.full((4, 7), np.nan)), "demo_2.* non-finite"),
+    ],
+)
+def test_a_damaged_demonstration_is_left_out_and_named(source, tmp_path, damage, message):
+    damage(source)
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 2
+    assert np.flatnonzero(Dataset(tmp_path / "out.zarr").mask("train")).tolist() == [0, 1]
+    (line,) = report.skipped
+    assert "\n" not in line
+    assert re.search(message, line)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda p: p.write_bytes(p.read_bytes()[:2000]),
+        lambda p: remove(p, "data"),
+        lambda p: h5py.File(p, "a")["data"].attrs.__setitem__("env_args", "{"),
+    ],
+)
+def test_a_damaged_file_is_one_line(source, tmp_path, damage):
+    damage(source)
+    with pytest.raises(DatasetError) as caught:
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(), "robomimic_hdf5")
+    assert str(source) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["image.hdf5"]
