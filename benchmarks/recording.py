@@ -105,8 +105,9 @@ def ssim(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def disk_mb(path: Path) -> float:
-    """What the files take, hard links counted once."""
-    files = {(s.st_dev, s.st_ino): s.st_blocks * 512 for p in path.rglob("*") if p.is_file() for s in [p.stat()]}
+    """What the dataset takes, hard links counted once; journals that are being deleted are left out."""
+    kept = (p for p in path.rglob("*") if p.relative_to(path).parts[0] != "pending" and p.is_file())
+    files = {(s.st_dev, s.st_ino): s.st_blocks * 512 for p in kept for s in [p.stat()]}
     return sum(files.values()) / 1e6
 
 

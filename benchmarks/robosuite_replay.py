@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 
 from robolearn.core.errors import RobolearnError
+from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.evaluation.figures import Figure, results_file, write_figures
 from robolearn.evaluation.replay import WAYS, EpisodeReplay, replay_dataset, summarise
 from robolearn.evaluation.statistics import wilson_interval
-from robolearn.sim.adapters.robosuite_demos import convert
 
 FOLDERS = ("lift", "lift3", "stack", "nut-assembly", "pick-place", "door", "wipe", "handover")
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -76,7 +76,7 @@ def replay_folder(folder: Path, max_episodes: int | None) -> list[EpisodeReplay]
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         dataset = Path(scratch) / f"{folder.name}.zarr"
-        convert(folder, dataset, ConvertOptions(max_episodes=max_episodes))
+        convert_dataset(folder, dataset, ConvertOptions(max_episodes=max_episodes))
         replays = replay_dataset(dataset)
     counts = ", ".join("{} {successes}/{episodes}".format(way, **c) for way, c in summarise(replays).items())
     print(f"{folder.name}: {counts} ({time.perf_counter() - started:.0f} s)", flush=True)

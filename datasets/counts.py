@@ -89,7 +89,7 @@ class Counter:
             silence_s = end_s - self.last_s
             if self._numbered:
                 if silence_s > max(LATE / rate, SILENCE_S):
-                    expected += int(silence_s * rate)
+                    expected += int(silence_s * rate + 1e-6)
             else:
                 until_s = end_s if silence_s > max(LATE / rate, SILENCE_S) else self.last_s
                 by_rate = round((until_s - self.first_s) * rate) + 1

@@ -1,10 +1,11 @@
-"""What is in a dataset, as a json-ready record and as text."""
+"""What is in a dataset, as a json-ready record and as text. Never reads the data: records and statistics say it all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +18,51 @@ from robolearn.datasets.convert.registry import detect_format, load_converter
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.layout import Json
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.store import as_url
+
+# of a feature with names, but no common unit, so many elements are listed one by one
+LISTED_ELEMENTS = 16
+LISTED_TASKS = 20
+STREAM_COUNTS = ("expected", "received", "dropped", "late", "spooled")
 
 
-def describe(path: Path) -> Json:
-    """Describe our dataset, or one of a format that can be converted (less is known about those).
+def describe(location: str | Path) -> Json:
+    """Describe our dataset, at a path or URL, or a path of a format that can be converted (less is known about those).
 
-    Raises DatasetError when there is nothing at `path`, or nothing that can be read.
+    Raises DatasetError when there is nothing at `location`, or nothing that can be read.
     """
-    empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-    if not empty and not layout.is_ours(path):
+    path = Path(location)
+    foreign = as_url(location) is None and path.exists() and not layout.is_ours(path)
+    if foreign and (path.is_file() or any(path.iterdir())):
         return _describe_source(path, load_converter(detect_format(path)).describe(path))
-    return _describe_dataset(Dataset(path))
+    return _describe_dataset(Dataset(location))
 
 
 def _describe_dataset(dataset: Dataset) -> Json:
-    size = size_on_disk(dataset.path)
-    successes = Counter(record.get("success") for record in dataset.episodes)
+    records = dataset.episodes
+    local = dataset.is_local
+    size = size_on_disk(dataset.path) if local else None
+    successes = [record.get("success") for record in records]
+    yes, no = (sum(success is outcome for success in successes) for outcome in (True, False))
     return {
-        "path": str(dataset.path),
+        "path": dataset.name,
         "format": f"robolearn {dataset.attributes['robolearn_format']}",
+        "recorded": dataset.attributes.get("recorded"),
         "episodes": dataset.num_episodes,
         "steps": dataset.num_steps,
-        "duration_s": sum(record["duration_s"] for record in dataset.episodes),
+        "duration_s": sum(record["duration_s"] for record in records),
         "fps": dataset.fps,
         "features": [_describe_feature(dataset, feature) for feature in dataset.features.values()],
-        "tasks": dict(Counter(str(record["task"]) for record in dataset.episodes if record.get("task"))),
-        "success": {"yes": successes[True], "no": successes[False], "unknown": successes[None]},
+        "streams": [_describe_stream(dataset, name) for name in dataset.streams],
+        "tasks": dict(Counter(str(record["task"]) for record in records if record.get("task"))),
+        "success": {"yes": yes, "no": no, "unknown": len(records) - yes - no},
         "timing": describe_timing(dataset),
-        "late_ticks": sum(int(record.get("late_ticks") or 0) for record in dataset.episodes),
-        "pending": len(find_journals(dataset.path / layout.PENDING)),
+        "late_ticks": sum(int(record.get("late_ticks") or 0) for record in records),
+        "pending": len(find_journals(dataset.path / layout.PENDING)) if local else None,
+        "masks": {name: int(mask.sum()) for name, mask in dataset.masks.items()},
+        "label_edits": sum(edit.labels is not None for edit in dataset.edits),
         "size_bytes": size,
-        "bytes_per_step": size / dataset.num_steps if dataset.num_steps else None,
+        "bytes_per_step": size / dataset.num_steps if size and dataset.num_steps else None,
         "sim_env": dataset.sim_env,
         "metadata": dataset.attributes.get("metadata", {}),
         "created_at": dataset.attributes.get("created_at"),
@@ -57,25 +72,34 @@ def _describe_dataset(dataset: Dataset) -> Json:
 
 def _describe_feature(dataset: Dataset, feature: Feature) -> Json:
     described: Json = feature.to_dict()
-    if not layout.is_encoded(feature) and dataset.num_steps:
-        array = dataset.array(feature.name)
-        described["min"], described["max"] = array.min(axis=0).tolist(), array.max(axis=0).tolist()
+    if not layout.is_encoded(feature) and dataset.intact_episodes.size:
+        found = dataset.statistics(feature.name)
+        for name in ("min", "max", "mean", "std"):
+            described[name] = getattr(found, name).reshape(feature.shape).tolist()
     return described
 
 
+def _describe_stream(dataset: Dataset, name: str) -> Json:
+    stream = dataset.stream(name)
+    duration = sum(record["duration_s"] for record in dataset.episodes)
+    counts = {key: sum(int(episode.get(key) or 0) for episode in stream.counts) for key in STREAM_COUNTS}
+    measured = len(stream) / duration if duration and not layout.is_event(stream.feature) else None
+    return {**stream.feature.to_dict(), "rows": len(stream), "measured_hz": measured, **counts}
+
+
 def describe_timing(dataset: Dataset) -> Json | None:
-    """Time between the steps of each episode against the nominal `1 / fps`, in seconds; None without two steps."""
-    gaps = np.diff(dataset.timestamps)
-    within = np.ones(len(gaps), bool)
-    within[dataset.episode_ends[:-1] - 1] = False
-    gaps = gaps[within]
-    if not gaps.size:
+    """Time between the steps of an episode against the nominal `1 / fps`, in seconds; None without two steps.
+
+    Median and jitter are medians of those of the episodes, `max_s` is the longest gap of all.
+    """
+    timings = [record["timing"] for record in dataset.recorded_episodes if record.get("timing")]
+    if not timings:
         return None
     return {
         "nominal_s": 1 / dataset.fps,
-        "median_s": float(np.median(gaps)),
-        "max_s": float(gaps.max()),
-        "median_jitter_s": float(np.median(np.abs(gaps - 1 / dataset.fps))),
+        "median_s": float(np.median([timing["median_s"] for timing in timings])),
+        "max_s": float(max(timing["max_s"] for timing in timings)),
+        "median_jitter_s": float(np.median([timing["jitter_s"] for timing in timings])),
     }
 
 
@@ -84,10 +108,15 @@ def size_on_disk(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     size = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # somebody may be recording: files come and go
-                size += os.stat(os.path.join(folder, name)).st_size
+    folders = [str(path)]
+    while folders:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # somebody may be recording: files come and go
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        size += entry.stat().st_size
     return size
 
 
@@ -111,41 +140,50 @@ def _describe_source(path: Path, source: SourceDescription) -> Json:
 def to_text(info: Json) -> str:
     """The record of `describe` for people."""
     lines = [f"{info['path']}  ({info['format']})"]
-    facts: list[tuple[str, Any]] = [
-        ("episodes", info["episodes"]),
+    facts: list[tuple[str, str | None]] = [
+        ("episodes", str(info["episodes"])),
         ("steps", _steps(info)),
         ("rate", f"{info['fps']:g} Hz nominal" if info["fps"] else "not stored"),
         ("timing", _timing(info)),
         ("success", _success(info)),
+        ("masks", _masks(info)),
+        ("edits", _edits(info)),
         ("size", _size(info)),
         ("simulator", _environment(info)),
         ("source", _source(info)),
-        (
-            "pending",
-            f"{info['pending']} episode(s) recorded but not saved, in pending/" if info.get("pending") else None,
-        ),
+        ("pending", _pending(info)),
         ("created", info.get("created_at")),
         ("checksum", info.get("checksum")),
     ]
     lines += [f"  {name:<10} {value}" for name, value in facts if value is not None]
-    tasks = info["tasks"]
-    counts = tasks.items() if isinstance(tasks, dict) else ((task, None) for task in tasks)
-    lines += [f"  {'task':<10} {text}" + (f"  ({count} episodes)" if count else "") for text, count in counts]
-    lines += ["", *_table(info["features"])]
+    lines += _tasks(info["tasks"])
+    lines += ["", *_table(("feature", "shape", "dtype", "unit", "range"), _feature_rows(info["features"]))]
+    if info.get("streams"):
+        title = ("stream", "rate", "measured", "rows", "dropped", "late", "spooled")
+        lines += ["", *_table(title, map(_stream_row, info["streams"]))]
     lines += [f"  note: {note}" for note in info.get("notes", [])]
     return "\n".join(lines)
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _steps(info: Json) -> str:
-    duration = info["duration_s"]
-    return f"{info['steps']}" + (f" ({duration / 60:.1f} min)" if duration else "")
+    seconds = info["duration_s"]
+    if not seconds:
+        return str(info["steps"])
+    for unit, length in (("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= 2 * length or length == 1:
+            return f"{info['steps']} ({seconds / length:.1f} {unit})"
+    raise AssertionError
 
 
 def _timing(info: Json) -> str | None:
     timing = info.get("timing")
     if not timing:
         return None
-    late = f", {info['late_ticks']} late ticks" if info["late_ticks"] else ""
+    late = f", {_counted(info['late_ticks'], 'late tick')}" if info["late_ticks"] else ""
     return (
         f"a step takes {timing['median_s'] * 1e3:.2f} ms (median), jitter {timing['median_jitter_s'] * 1e3:.2f} ms "
         f"(median), longest gap {timing['max_s'] * 1e3:.1f} ms{late}"
@@ -159,9 +197,21 @@ def _success(info: Json) -> str | None:
     return ", ".join(f"{count} {label}" for label, count in counts.items() if count)
 
 
-def _size(info: Json) -> str:
-    per_step = f", {info['bytes_per_step']:.0f} bytes a step" if info["bytes_per_step"] else ""
-    return f"{info['size_bytes'] / 1e6:.2f} MB{per_step}"
+def _masks(info: Json) -> str | None:
+    masks = info.get("masks")
+    return ", ".join(f"{name} ({_counted(count, 'episode')})" for name, count in masks.items()) if masks else None
+
+
+def _edits(info: Json) -> str | None:
+    return f"{_counted(info['label_edits'], 'change')} of labels" if info.get("label_edits") else None
+
+
+def _size(info: Json) -> str | None:
+    size = info["size_bytes"]
+    if size is None:
+        return None
+    text = f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.2f} MB"
+    return text + (f", {info['bytes_per_step']:.0f} bytes a step" if info["bytes_per_step"] else "")
 
 
 def _environment(info: Json) -> str | None:
@@ -171,24 +221,58 @@ def _environment(info: Json) -> str | None:
 
 def _source(info: Json) -> str | None:
     origin = info.get("metadata", {}).get("provenance") or {}
-    if "source" not in origin:
-        return None
-    return f"{origin['source']} ({origin.get('format')}, sha256 {str(origin.get('sha256'))[:12]})"
+    if "tool" in origin:
+        parents = (Path(str(parent.get("path"))).name for parent in origin.get("parents", []))
+        return f"made by {origin['tool']} of {', '.join(parents)}"
+    if "source" in origin:
+        return f"{origin['source']} ({origin.get('format')}, sha256 {str(origin.get('sha256'))[:12]})"
+    return None
 
 
-def _table(described: list[Json]) -> list[str]:
-    rows = [("feature", "shape", "dtype", "unit", "range")]
-    for feature in described:
-        rows.append(
-            (
-                feature["name"],
-                "x".join(map(str, feature["shape"])),
-                feature["dtype"],
-                feature.get("unit") or "",
-                f"{np.min(feature['min']):.4g} to {np.max(feature['max']):.4g}" if "min" in feature else "",
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def _pending(info: Json) -> str | None:
+    pending = info.get("pending")
+    return f"{_counted(pending, 'episode')} recorded but not saved, in pending/" if pending else None
+
+
+def _tasks(tasks: dict[str, int] | list[str]) -> list[str]:
+    counts = list(tasks.items()) if isinstance(tasks, dict) else [(task, 0) for task in tasks]
+    lines = [
+        f"  {'task':<10} {text}" + (f"  ({_counted(count, 'episode')})" if count else "")
+        for text, count in counts[:LISTED_TASKS]
+    ]
+    more = len(counts) - LISTED_TASKS
+    return [*lines, f"  {'':<10} and {_counted(more, 'other task')}"] if more > 0 else lines
+
+
+def _feature_rows(features: list[Json]) -> Iterable[tuple[str, ...]]:
+    for feature in features:
+        names = feature.get("names") or ()
+        one_by_one = "min" in feature and not feature.get("unit") and 1 < len(names) <= LISTED_ELEMENTS
+        span = _range(feature["min"], feature["max"]) if "min" in feature and not one_by_one else ""
+        shape = "x".join(map(str, feature["shape"]))
+        yield feature["name"], shape, feature["dtype"], feature.get("unit") or "", span
+        if one_by_one:
+            for name, low, high in zip(names, feature["min"], feature["max"], strict=True):
+                yield f"  {name}", "", "", "", _range(low, high)
+
+
+def _range(low: Any, high: Any) -> str:
+    return f"{np.min(low):.4g} to {np.max(high):.4g}"
+
+
+def _stream_row(stream: Json) -> tuple[str, ...]:
+    nominal, measured = stream.get("rate_hz"), stream["measured_hz"]
+    return (
+        stream["name"],
+        f"{nominal:g} Hz" if nominal else "events",
+        f"{measured:.4g} Hz" if measured else "",
+        *(str(stream[key]) for key in ("rows", "dropped", "late", "spooled")),
+    )
+
+
+def _table(title: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    cells = [title, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(title))]
     return [
-        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     ]

@@ -94,6 +94,11 @@ class StreamRecorder:
         self._started_at: str | None = None
 
     @property
+    def num_episodes(self) -> int:
+        """Committed episodes of the dataset."""
+        return self._writer.num_episodes
+
+    @property
     def recording(self) -> bool:
         """Whether samples are taken now."""
         return self._accepting

@@ -14,16 +14,17 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
-from robolearn.core.provenance import package_versions, wall_time
+from robolearn.core.provenance import wall_time
 from robolearn.datasets import layout
 from robolearn.datasets.codecs import ImageCodec, JpegCodec, PngCodec, codec_from_config
 from robolearn.datasets.commit import Source, commit_episode, rename_all, stage_copies, write_atomically
+from robolearn.datasets.creation import make_dataset
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.journal import REMOVED, Journal, find_journals
 from robolearn.datasets.layout import Json, Metadata
 from robolearn.datasets.placing import WholeEpisode
 from robolearn.datasets.staging import RecordLog
-from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_file_system, write_file
+from robolearn.datasets.storage import WriterLock, explain_os_errors
 
 LOG = logging.getLogger(__name__)
 
@@ -94,46 +95,16 @@ class DatasetWriter:
 
         Raises DatasetError when the path is taken, FeatureError for a feature that cannot be stored.
         """
-        path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise DatasetError(f"{path} exists already; choose another --output, or add to it with --resume.")
-        if not (np.isfinite(fps) and fps > 0):
-            raise DatasetError(f"A dataset needs a positive rate, found fps={fps}.")
+        if image_codec not in ("jpeg", "png"):
+            raise DatasetError(f"Images are stored as 'jpeg' or 'png', found {image_codec!r}.")
         if not 1 <= jpeg_quality <= 100:
             raise DatasetError(f"JPEG quality is 1 to 100, found {jpeg_quality}.")
-        if not features:
-            raise FeatureError("A dataset needs at least one feature, found none.")
-        if recorded not in ("steps", "streams"):
-            raise DatasetError(f"A dataset is recorded as 'steps' or 'streams', found {recorded!r}.")
         if jpeg_subsampling not in get_args(Subsampling):
             raise DatasetError(f"JPEG subsampling is one of {get_args(Subsampling)}, found {jpeg_subsampling!r}.")
         image = JpegCodec(jpeg_quality, jpeg_subsampling) if image_codec == "jpeg" else PngCodec()
         own = {name: PngCodec() if feature.kind == "depth" else image for name, feature in features.items()}
-        for name, feature in features.items():
-            _check_feature(name, feature, recorded)
-        compressors = {name: codec.get_config() for name, codec in {**own, **(codecs or {})}.items()}
-        arrays = layout.arrays_for(features, recorded, compressors)
-        attributes = {
-            "robolearn_format": layout.FORMAT_VERSION,
-            "recorded": recorded,
-            "fps": float(fps),
-            "features": [feature.to_dict() for feature in features.values()],
-            "metadata": dict(metadata or {}),
-            "created_at": wall_time(),
-            "versions": package_versions(),
-            "records_crc32": 0,
-        }
-        started = Metadata(attributes, arrays)
-        started.to_bytes()  # TypeError now rather than half a dataset
-        with explain_os_errors(f"Making {path}", "Choose a folder that can be written."):
-            (path / layout.PENDING).mkdir(parents=True, exist_ok=True)
-            lock = WriterLock(path / layout.LOCK, path)
-            try:
-                (path / layout.STAGING).mkdir()  # fails when another process made the dataset meanwhile
-                _make(path, started)
-            except BaseException:
-                lock.release()
-                raise
+        path = Path(path)
+        started, lock = make_dataset(path, features, fps, recorded, {**own, **(codecs or {})}, metadata or {})
         return cls(path, started, RecordLog(), lock, durable)
 
     @classmethod
@@ -429,38 +400,3 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _make(path: Path, started: Metadata) -> None:
-    """Write an empty dataset into a folder that holds `pending/` only; whatever stops it, no half of one is left."""
-    try:
-        for key in started.arrays:
-            (path / key).mkdir(parents=True)
-        rename_all(stage_copies(path, started))
-        write_file(path / layout.METADATA, started.to_bytes())
-        sync_file_system(path)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-
-
-def _check_feature(name: str, feature: Feature, recorded: str) -> None:
-    """Raises FeatureError for a name, a kind of image or a rate that cannot be stored."""
-    if not name or "/" in name or name.startswith(".") or name == "timestamp":
-        raise FeatureError(f"A feature cannot be stored under the name {name!r}; use letters, digits, dots and _.")
-    if recorded == "streams" and not layout.is_event(feature) and not (feature.rate_hz and feature.rate_hz > 0):
-        raise FeatureError(
-            f"Feature {name!r} has rate_hz {feature.rate_hz}; a stream needs its rate, or kind 'event' to have none."
-        )
-    if feature.kind == "image":
-        if feature.dtype != "uint8" or len(feature.shape) != 3 or feature.shape[2] not in (1, 3):
-            raise FeatureError(
-                f"Image feature {name!r} is {feature.dtype} {feature.shape}; expected uint8 (height, width, 3)."
-            )
-    elif feature.kind == "depth":
-        if feature.dtype != "uint16" or len(feature.shape) not in (2, 3) or feature.shape[2:] not in ((), (1,)):
-            raise FeatureError(
-                f"Depth feature {name!r} is {feature.dtype} {feature.shape}; expected uint16 (height, width)."
-            )
-    elif np.dtype(feature.dtype).kind not in "biuf":
-        raise FeatureError(f"Feature {name!r} has dtype {feature.dtype}; expected numbers or booleans.")

@@ -26,6 +26,10 @@ class Sensor(Protocol):
         """The newest sample; never waits for the next one."""
         ...
 
+    def read_after(self, sequence: int) -> list[Sample]:
+        """The samples after number `sequence` that the driver still has, oldest first: what recording takes."""
+        ...
+
     def disconnect(self) -> None: ...
 
 

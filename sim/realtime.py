@@ -49,6 +49,7 @@ _TASK_FIELDS = {
 }
 
 COMMAND_TIMEOUT_S = 0.2
+_HISTORY = 64  # samples kept for a reader that was held up: a quarter of a second at 250 Hz
 _DECELERATION_M_S2 = 3.0
 _LONGEST_CATCH_UP_S = 0.05
 
@@ -124,8 +125,8 @@ class Cell:
         self.env.set_target(target)
         self._commanded_at_s = None
 
-    def tick(self) -> None:
-        """Advance simulated time to the clock's."""
+    def tick(self) -> bool:
+        """Advance simulated time to the clock's; False when it is there already, so that there is nothing new."""
         if self._commanded_at_s is not None and self.clock.now() - self._commanded_at_s > self.command_timeout_s:
             self.hold()
         behind = int((self.clock.now() - self._origin_s - self.env.time_s) / self.env.timestep_s + 1e-6)
@@ -136,11 +137,12 @@ class Cell:
             self.overruns += 1
             behind = self._longest_catch_up
         if behind < 1:
-            return
+            return False
         before = self.observation[STATE][:3].astype(np.float64)
         self.env.advance(behind)
         self.observation = self.env.observe()
         self._velocity_m_s = (self.observation[STATE][:3] - before) / (behind * self.env.timestep_s)
+        return True
 
     @property
     def sample_time_s(self) -> float:
@@ -179,7 +181,9 @@ class Records:
             self._written = {
                 part: undo.enter_context(
                     contextlib.closing(
-                        SharedRecord.create(f"{name}_{part}", {**{f: field(f) for f in names}, **_STAMP_FIELDS})
+                        SharedRecord.create(
+                            f"{name}_{part}", {**{f: field(f) for f in names}, **_STAMP_FIELDS}, _HISTORY
+                        )
                     )
                 )
                 for part, names in self._vectors.items()
@@ -253,9 +257,9 @@ def _run(cell: Cell, records: Records, clock: Clock, period_s: float) -> None:
         if records.command.sequence != seen and (command := records.command.read()):
             values, seen = command
             cell.command(values)
-        cell.tick()
         tick += 1
-        records.publish(cell, tick)
+        if cell.tick():
+            records.publish(cell, tick)
         if tick % 5 == 0:
             records.publish_task(cell, reset)
 

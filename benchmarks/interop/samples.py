@@ -68,7 +68,7 @@ def _picture(shape: tuple[int, ...], step: int) -> np.ndarray:
 
 def real(name: str, path: Path, episodes: int) -> Path | None:
     """The first episodes of a set in the shared data, converted; None where it is missing."""
-    from robolearn.cli import main
+    from robolearn.cli.main import main
 
     source = SHARED_DATA / name
     if not source.exists():

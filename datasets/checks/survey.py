@@ -6,7 +6,6 @@ frames of an episode are read when a check asks for them, and forgotten with the
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,9 +19,9 @@ from robolearn.datasets import layout
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.frames import FrameRoll, look_at
 from robolearn.datasets.checks.rebuild import rebuild_metadata
-from robolearn.datasets.checks.texts import read_texts
+from robolearn.datasets.checks.texts import parse_record, read_texts
 from robolearn.datasets.codecs import ImageCodec, codec_from_config
-from robolearn.datasets.edits import EDITS, QUARANTINE, masks_of, sound_edits
+from robolearn.datasets.edits import EDITS, QUARANTINE, masks_of, scan_edits
 from robolearn.datasets.layout import ArrayInfo, Json, Metadata
 from robolearn.datasets.store import LocalStore, Store
 
@@ -72,7 +71,7 @@ class Survey:
         survey = cls(store, metadata, images, damage=damage)
         survey._read_records()
         survey._read_steps()
-        edits, damaged = sound_edits(store)
+        edits, damaged = scan_edits(store)
         for line, reason in damaged.items():
             survey._note(METADATA_CHECK, EDITS, f"line {line} cannot be read ({reason}); its edit is lost")
         mask = masks_of(edits, survey.num_episodes).get(QUARANTINE)
@@ -88,25 +87,19 @@ class Survey:
         for file, message in problems:
             self._note(FILES_CHECK, file, message)
         for episode, text in enumerate(self.texts):
-            record = None
-            try:
-                record = json.loads(text) if text is not None else None
-            except (ValueError, RecursionError):
-                pass
-            self.records.append(record if isinstance(record, dict) else None)
+            self.records.append(parse_record(text))
             if text is not None and self.records[-1] is None:
                 file = f"{layout.EPISODES}/{info.chunk_name(episode // info.chunk_rows)}"
                 self.damage.append(
                     Finding(
                         severity="error",
                         check=FILES_CHECK,
-                        message="its record is not json",
+                        message="its record is not the one that was written",
                         file=file,
                         episode=episode,
                     )
                 )
-        whole = all(text is not None for text in self.texts)
-        if whole and not self.records_are_proven:
+        if None not in self.records and not self.records_are_proven:
             message = "the episode records do not have the checksum of those that were written"
             self._note("checksum", layout.EPISODES, message)
 
@@ -161,8 +154,7 @@ class Survey:
 
     def feature_of(self, key: str) -> str | None:
         """The feature that an array belongs to."""
-        parts = key.split("/")
-        name = parts[1] if parts[0] in ("data", "streams", "crc32") else parts[-1] if len(parts) == 3 else None
+        name = key.split("/")[1]
         return name if name in self.features else None
 
     def rows(self, key: str, rows: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.layout import EPISODES, ArrayInfo
+from robolearn.datasets.layout import EPISODES, ArrayInfo, Json, is_sealed
 from robolearn.datasets.store import Store
 
 
@@ -48,3 +49,14 @@ def read_texts(store: Store, info: ArrayInfo) -> tuple[list[bytes | None], list[
             problems.append((file, "the file is missing" if "missing" in str(error) else str(error).rstrip(".")))
         texts += found + [None] * (wanted - len(found))
     return texts, problems
+
+
+def parse_record(text: bytes | None) -> Json | None:
+    """An episode record, or None for bytes that are not what was written."""
+    if text is None or not is_sealed(text):
+        return None
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

@@ -7,6 +7,7 @@ times, units or task. Known sets of keys (`zarr_layouts.py`) bring those along; 
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError, DatasetError, MissingDependencyError
+from robolearn.core.errors import ConfigError, DatasetError, MissingDependencyError, RobolearnError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.codecs import register
 from robolearn.datasets.convert.export.origin import KEY, Origin
@@ -63,10 +64,11 @@ class Buffer:
         try:
             store: Any = ZipStore(path, mode="r") if path.is_file() else LocalStore(path, read_only=True)
             group = zarr.open_group(store, mode="r")
-            data: Any = group["data"]
-            arrays = {key: data[key] for key in sorted(data.array_keys())}
-            episode_ends = np.asarray(group["meta/episode_ends"][:], np.int64)  # type: ignore[index]
+            arrays, notes = _open_arrays(path, group)
+            episode_ends = np.asarray(_safe(path, group["meta/episode_ends"])[:], np.int64)
             document = group.attrs.get(KEY)
+        except RobolearnError:
+            raise
         except Exception as error:  # zarr has no common base of what a damaged store makes it raise
             if missing := _missing_codec(str(error)):
                 raise MissingDependencyError(f"{path} is compressed with {missing}; {INSTALL_IMAGECODECS}") from error
@@ -74,7 +76,6 @@ class Buffer:
                 f"{path} cannot be read as a replay buffer ({_reason(error)}); copy it again."
             ) from error
         origin = Origin.from_json(document, f"{path}: the attribute {KEY}") if document is not None else None
-        arrays, notes = _readable(arrays)
         if not arrays or not episode_ends.size:
             raise DatasetError(f"{path} holds no data: {len(arrays)} arrays, {episode_ends.size} episodes.")
         for key, array in arrays.items():
@@ -145,11 +146,35 @@ def _missing_codec(message: str) -> str | None:
     return next((word.strip(".,()") for word in words if word.startswith("imagecodecs_")), None)
 
 
-def _readable(arrays: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Arrays of numbers. Objects are left out before anything of theirs is decoded: they may be pickles."""
+def _open_arrays(path: Path, group: Any) -> tuple[dict[str, Any], list[str]]:
+    """(Arrays of numbers in `data/`, notes on the others). Raises DatasetError when one cannot be opened."""
+    arrays, notes = {}, []
+    for key in sorted(_members(path)):
+        try:
+            arrays[key] = _safe(path, group[f"data/{key}"])
+        except Exception as error:
+            if "No Zarr data type found" not in str(error):  # objects and records, which hold no numbers
+                raise
+            notes.append(f"data/{key} is not carried over: it does not hold numbers")
     odd = [key for key, array in arrays.items() if array.dtype.kind not in "biuf"]
-    kept = {key: array for key, array in arrays.items() if key not in odd}
-    return kept, [f"data/{key} ({arrays[key].dtype}) is not carried over: it does not hold numbers" for key in odd]
+    notes += [f"data/{key} is not carried over: it does not hold numbers" for key in odd]
+    return {key: array for key, array in arrays.items() if key not in odd}, notes
+
+
+def _members(path: Path) -> list[str]:
+    """Names in `data/`, also of arrays that zarr cannot open."""
+    if path.is_dir():
+        return [folder.name for folder in (path / "data").iterdir() if (folder / ".zarray").is_file()]
+    with zipfile.ZipFile(path) as archive:
+        return [n.split("/")[1] for n in archive.namelist() if re.fullmatch(r"data/[^/]+/\.zarray", n)]
+
+
+def _safe(path: Path, array: Any) -> Any:
+    """The array, unless reading it would run code that the file brings along."""
+    codecs = [*(array.metadata.filters or ()), array.metadata.compressor]
+    if any(getattr(codec, "codec_id", None) == "pickle" for codec in codecs):
+        raise DatasetError(f"{path}: {array.path} is stored as pickles, which can run any code; it is not read.")
+    return array
 
 
 def _renamed(feature: Feature, name: str | None) -> Feature:

@@ -189,7 +189,7 @@ class LeRobotSource(Source):
         low = [key for key in info.columns if key in self.names]
         embedded = [key for key in info.embedded if key in self.names]
         clock = info.origin.timestamp if info.origin else "timestamp"
-        has_task = "task_index" in info.raw["features"]
+        has_task = bool(self.tasks)
         wanted = ["timestamp", clock, *low, *embedded, *info.texts, *(["task_index"] if has_task else [])]
         table = self.rows(index, list(dict.fromkeys(wanted)))
         nominal = to_numpy(where, "timestamp", table["timestamp"], ()).astype(np.float64)
@@ -236,12 +236,12 @@ class LeRobotSource(Source):
 
     def _read_video(self, where: str, key: str, index: int, times_s: np.ndarray, spool: FrameSpool) -> None:
         file, start_s = self.video(index, key)
-        if file not in self._videos:
-            self._videos.clear()  # episodes follow each other in a file
-            self._videos[file] = Video(file)
-        video, name = self._videos[file], self.names[key]
-        alone = start_s == 0.0 and video.num_frames == len(times_s)
+        name = self.names[key]
         try:
+            if file not in self._videos:
+                self._videos = {file: Video(file)}  # episodes follow each other in a file
+            video = self._videos[file]
+            alone = start_s == 0.0 and video.num_frames == len(times_s)
             wanted = video.frames_at(start_s + times_s, 0.5 / self.fps, by_number=alone)
             for repeats, image in video.decode(wanted):
                 spool.add(name, image)

@@ -108,7 +108,7 @@ class Opened:
                 notes.append(f"{shard.name} {trouble}; what comes after is left out")
         notes += _missing_shards(path, info)
         if not records:
-            raise DatasetError(f"{path} holds no episode{': ' + notes[-1] if notes else ''}.")
+            raise DatasetError(f"{path} holds no episode{': ' + notes[0] if notes else ''}.")
         name = str(info.get("name") or _shards(path)[0].name.split("-")[0])
         opened = cls(path, name, info.get("version"), steps, facts, records, notes)
         opened._complete()
@@ -144,7 +144,10 @@ class Opened:
             pending = [leaf for leaf in images if leaf.key not in seen]
             if not pending:
                 break
-            lists = self.read(int(index))
+            try:
+                lists = self.read(int(index))
+            except DatasetError:  # it is left out later, and named
+                continue
             for leaf in pending:
                 image = first_image(lists.get(f"steps/{leaf.key}"))
                 if image is not None and image.any():
@@ -253,8 +256,12 @@ def describe(source: Path) -> SourceDescription:
     tasks: dict[str, None] = {}
     steps = 0
     for index in range(len(opened.records)):
-        lists = opened.read(index)
-        steps += opened.number_of_steps(index, lists)
+        try:
+            lists = opened.read(index)
+            steps += opened.number_of_steps(index, lists)
+        except DatasetError as error:
+            opened.notes.append(str(error))
+            continue
         task = _task(opened.steps, _texts(opened.steps, lists, "steps/"))
         if task:
             tasks[task] = None

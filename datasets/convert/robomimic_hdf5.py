@@ -104,6 +104,9 @@ def _describe_demo(demo: Any, origin: Origin | None) -> tuple[dict[str, Feature]
             notes.append(f"{key} ({array.dtype}) is not carried over: it does not hold numbers")
         else:
             found[key] = _feature(key, array)
+    if origin:  # HDF5 lists by name
+        places = {name: place for place, name in enumerate(origin.features)}
+        found = dict(sorted(found.items(), key=lambda item: places[item[1].name]))
     return found, notes
 
 

@@ -199,7 +199,7 @@ def _codec_notes(plan: Plan, parents: Sequence[Dataset], codecs: dict[str, Image
 
 
 def _carried(pick: Pick, plan: Plan, codecs: dict[str, ImageCodec]) -> EpisodeData:
-    """The episode as the new dataset shall hold it. What has a stream is left out of the grid, which follows from it."""
+    """The episode as the new dataset shall hold it. The grid of what has a stream follows from the stream."""
     parent = pick.parent
     data = parent.read_episode(pick.episode)
     streams = {name: rows for name, rows in data.streams.items() if name in plan.streams}

@@ -105,9 +105,8 @@ def _resizer(feature: Feature, codec: ImageCodec, height: int, width: int) -> Ca
         if feature.shape[:2] == (height, width):
             return data
         image = codec.decode(data).reshape(feature.shape)
-        return codec.encode(
-            cv2.resize(image, (width, height), interpolation=method).reshape(height, width, *image.shape[2:])
-        )
+        resized = cv2.resize(image, (width, height), interpolation=method)
+        return codec.encode(resized.reshape(height, width, *image.shape[2:]))
 
     return one
 

@@ -41,17 +41,19 @@ def split(
             raise ConfigError(f"A part cannot be named {name!r}; use letters, digits, dots, - and _.")
         if not len(episodes):
             raise ConfigError(f"{parent.name}: no episode is left for part {name!r}; it has {_usable(parent)}.")
-    total, done = sum(map(len, parts.values())), 0
-    made = []
+    total = sum(map(len, parts.values()))
+    made: list[Made] = []
     with new_folder(output_dir) as unfinished:
         unfinished.mkdir(parents=True)
         for name, episodes in parts.items():
+            before = sum(report.num_episodes for report in made)
+
+            def told(done: int, _: int, before: int = before) -> None:
+                progress(before + done, total)
+
             plan = Plan.like(parent, episodes, "split", {"part": name, **options})
-            report = write_dataset(
-                unfinished / f"{name}.zarr", plan, lambda n, _, before=done: progress(before + n, total)
-            )
+            report = write_dataset(unfinished / f"{name}.zarr", plan, told)
             made.append(replace(report, output=Path(output_dir) / f"{name}.zarr"))
-            done += len(episodes)
     return made
 
 

@@ -49,7 +49,13 @@ class SimulatedArm:
         found = self.cell.record("state").read()
         if found is None:
             raise DeviceError("The simulated arm has not published its state yet.")
-        record, sequence = found
+        return self._sample(*found)
+
+    def read_after(self, sequence: int) -> list[Sample]:
+        return [self._sample(*found) for found in self.cell.record("state").read_after(sequence)]
+
+    @staticmethod
+    def _sample(record: dict[str, np.ndarray], sequence: int) -> Sample:
         values = {name: record[name] for name in _NAMES if name in record}
         return Sample(values, float(record["sim_time_s"]), float(record["time_s"]), sequence)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from robolearn.core.device import Sample
 from robolearn.core.errors import DeviceError
 from robolearn.core.feature import Features
@@ -27,7 +29,13 @@ class SimulatedObjectTracker:
         found = self.cell.record("objects").read()
         if found is None:
             raise DeviceError("The object tracker has not published anything yet.")
-        record, sequence = found
+        return self._sample(*found)
+
+    def read_after(self, sequence: int) -> list[Sample]:
+        return [self._sample(*found) for found in self.cell.record("objects").read_after(sequence)]
+
+    @staticmethod
+    def _sample(record: dict[str, np.ndarray], sequence: int) -> Sample:
         return Sample({_NAME: record[_NAME]}, float(record["sim_time_s"]), float(record["time_s"]), sequence)
 
     def disconnect(self) -> None:

@@ -1,12 +1,13 @@
-"""A record in shared memory with one writer and many readers: the newest sample of a device, without locks.
+"""Records in shared memory with one writer and many readers: the newest samples of a device, without locks.
 
-The writer bumps a counter to odd, writes, bumps it to even (a sequence lock); a reader copies and retries
-when the counter was odd or has moved. Neither ever waits for the other, so a 1 kHz producer and a 100 Hz
-control loop cannot block each other. The segment starts with a json header that names its fields, so the
-reading side needs no code of the writing side.
+The segment is a ring of the last `history` records. The writer marks a place as being written, writes, stores the
+record's number there, and then in the header as that of the newest; a reader copies a place and tries again when its
+number was another before or after. Neither ever waits for the other, so a 1 kHz producer and a 100 Hz control loop
+cannot block each other, and a reader that was held up for a while still gets what came meanwhile. The segment starts
+with a json header that names its fields, so the reading side needs no code of the writing side.
 
 x86-64 keeps stores in order, which this relies on; on other processors a torn read is possible in principle,
-so the header also carries a checksum of each record.
+so each record also carries a checksum.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ import numpy as np
 from robolearn.core.errors import DeviceError
 
 _HEADER_BYTES = 4096
-_COUNTER = slice(0, 8)
-_CHECKSUM = slice(8, 16)
+_NEWEST = slice(0, 8)
+_HISTORY = slice(8, 16)
 _LAYOUT_LENGTH = slice(16, 24)
 _LAYOUT_START = 24
+# before each record in its place: number (0 while it is being written) and checksum
+_PLACE_HEADER = np.dtype([("number", "<u8"), ("crc", "<u8")])
 
 _attach_lock = threading.Lock()
 
@@ -71,6 +74,7 @@ class SharedRecord:
 
     Create with `SharedRecord.create(name, {"position": ((3,), "float64"), ...})` in the writing process and
     open with `SharedRecord.open(name)` anywhere else. The creator removes the segment on `close`, or when it ends.
+    Records are numbered from 1.
     """
 
     def __init__(self, segment: SharedMemory, dtype: np.dtype, owner: bool):
@@ -79,24 +83,29 @@ class SharedRecord:
         self._owner_pid = os.getpid() if owner else None
         self._dtype = dtype
         buffer = _buffer(segment)
-        self._counter = np.frombuffer(buffer, dtype=np.uint64, count=1, offset=_COUNTER.start)
-        self._checksum = np.frombuffer(buffer, dtype=np.uint64, count=1, offset=_CHECKSUM.start)
-        self._record = np.frombuffer(buffer, dtype=np.uint8, count=dtype.itemsize, offset=_HEADER_BYTES)
+        self._newest = np.frombuffer(buffer, np.uint64, count=1, offset=_NEWEST.start)
+        self.history = int.from_bytes(buffer[_HISTORY], "little")
+        place = np.dtype([("header", _PLACE_HEADER), ("bytes", "u1", (dtype.itemsize,))])
+        places = np.frombuffer(buffer, place, count=self.history, offset=_HEADER_BYTES)
+        self._numbers, self._crcs, self._bytes = places["header"]["number"], places["header"]["crc"], places["bytes"]
 
     @classmethod
-    def create(cls, name: str, fields: Mapping[str, tuple[tuple[int, ...], str]]) -> SharedRecord:
+    def create(cls, name: str, fields: Mapping[str, tuple[tuple[int, ...], str]], history: int = 1) -> SharedRecord:
         """Make a segment called `name`, replacing a stale one left by a killed process."""
+        if history < 1:
+            raise DeviceError(f"Record {name!r} must keep at least 1 record, found a history of {history}.")
         dtype = np.dtype([(field, kind, shape) for field, (shape, kind) in fields.items()])
         layout = json.dumps({field: [list(shape), kind] for field, (shape, kind) in fields.items()}).encode()
         if _LAYOUT_START + len(layout) > _HEADER_BYTES:
             raise DeviceError(f"Record {name!r} has too many fields: {len(layout)} bytes of layout.")
-        size = _HEADER_BYTES + dtype.itemsize
+        size = _HEADER_BYTES + history * (_PLACE_HEADER.itemsize + dtype.itemsize)
         try:
             segment = SharedMemory(name=name, create=True, size=size)
         except FileExistsError:
             cls.remove(name)
             segment = SharedMemory(name=name, create=True, size=size)
         buffer = _buffer(segment)
+        buffer[_HISTORY] = history.to_bytes(8, "little")
         buffer[_LAYOUT_START : _LAYOUT_START + len(layout)] = layout
         # last, because it tells readers that the segment is ready
         buffer[_LAYOUT_LENGTH] = len(layout).to_bytes(8, "little")
@@ -134,8 +143,8 @@ class SharedRecord:
 
     @property
     def sequence(self) -> int:
-        """How many records have been written."""
-        return int(self._counter[0]) // 2
+        """Number of the newest record, which is how many have been written."""
+        return int(self._newest[0])
 
     def write(self, **values: object) -> None:
         """Publish a complete record. Raises DeviceError unless exactly the record's fields are given."""
@@ -146,32 +155,53 @@ class SharedRecord:
         for field in fields:
             record[field] = values[field]
         raw = record.tobytes()
-        self._counter[0] += np.uint64(1)
-        self._record[:] = np.frombuffer(raw, dtype=np.uint8)
-        self._checksum[0] = zlib.crc32(raw)
-        self._counter[0] += np.uint64(1)
+        number = self.sequence + 1
+        place = number % self.history
+        self._numbers[place] = 0
+        self._bytes[place] = np.frombuffer(raw, dtype=np.uint8)
+        self._crcs[place] = zlib.crc32(raw)
+        self._numbers[place] = number
+        self._newest[0] = number
 
     def read(self, timeout_s: float = 0.1) -> tuple[dict[str, np.ndarray], int] | None:
-        """Return (fields, sequence) of the newest complete record, or None when nothing was written yet."""
+        """Return (fields, number) of the newest complete record, or None when nothing was written yet."""
         deadline = time.monotonic() + timeout_s
         while True:
-            before = int(self._counter[0])
-            if before == 0:
+            number = self.sequence
+            if number == 0:
                 return None
-            raw = self._record.tobytes()
-            checksum = int(self._checksum[0])
-            if before % 2 == 0 and before == int(self._counter[0]) and checksum == zlib.crc32(raw):
-                record = np.frombuffer(raw, dtype=self._dtype)[0]
-                return {field: np.array(record[field]) for field in self._dtype.names or ()}, before // 2
+            if (fields := self._read(number)) is not None:
+                return fields, number
             if time.monotonic() > deadline:
                 raise DeviceError("A shared record stayed half written: its writer died while writing.")
+
+    def read_after(self, number: int) -> list[tuple[dict[str, np.ndarray], int]]:
+        """(fields, number) of the records after `number` that are still there, oldest first."""
+        newest = self.sequence
+        found = []
+        for wanted in range(max(number, newest - self.history) + 1, newest + 1):
+            if (fields := self._read(wanted)) is not None:  # None: overwritten since we looked
+                found.append((fields, wanted))
+        return found
+
+    def _read(self, number: int) -> dict[str, np.ndarray] | None:
+        """Record `number`, or None when its place holds another, or no whole one."""
+        place = number % self.history
+        if int(self._numbers[place]) != number:
+            return None
+        raw = self._bytes[place].tobytes()
+        crc = int(self._crcs[place])
+        if int(self._numbers[place]) != number or crc != zlib.crc32(raw):
+            return None
+        record = np.frombuffer(raw, dtype=self._dtype)[0]
+        return {field: np.array(record[field]) for field in self._dtype.names or ()}
 
     def close(self) -> None:
         """Detach; the creator also removes the segment. Safe to call twice."""
         if self._segment is None:
             return
         # numpy views keep the buffer alive; drop them before closing
-        del self._counter, self._checksum, self._record
+        del self._newest, self._numbers, self._crcs, self._bytes
         self._segment.close()
         if self._owner_pid == os.getpid():
             try:
@@ -182,5 +212,5 @@ class SharedRecord:
 
     def __del__(self) -> None:
         # in this order, else the views outlive the mapping and Python complains at exit
-        if hasattr(self, "_record"):
+        if hasattr(self, "_bytes"):
             self.close()

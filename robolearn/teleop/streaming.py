@@ -10,15 +10,15 @@ import numpy as np
 
 from robolearn.core.clock import MonotonicClock, Ticker
 from robolearn.core.device import Sample
-from robolearn.core.errors import ConfigError, RobolearnError
+from robolearn.core.errors import RobolearnError
 from robolearn.core.feature import Features
 from robolearn.datasets.recorder import StreamRecorder
 from robolearn.hardware.robot import Robot
 from robolearn.teleop.recording import EpisodeRecorder
 from robolearn.teleop.session import Episode
 
-# a device is asked this often per sample that it produces, so that waking up late costs no sample
-_POLLS_PER_SAMPLE = 2.5
+# how often devices are asked for what came since; they keep samples for longer than this
+_POLL_RATE_HZ = 100.0
 
 
 class Device(Protocol):
@@ -27,7 +27,7 @@ class Device(Protocol):
     @property
     def observation_features(self) -> Features: ...
 
-    def read(self) -> Sample: ...
+    def read_after(self, sequence: int) -> list[Sample]: ...
 
 
 class RobotRecorder(EpisodeRecorder):
@@ -51,10 +51,12 @@ class RobotRecorder(EpisodeRecorder):
         return self._recorder.num_episodes
 
     def start_episode(self) -> None:
-        self._recorder.start_episode()
+        """Nothing yet: time counts from the first step, as the operator's hand is not ready before."""
 
     def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
         """Record the action that was given now; the devices' samples come by themselves."""
+        if not self._recorder.recording:
+            self._recorder.start_episode()
         for pump in self._pumps:
             pump.check()
             pump.open()
@@ -89,10 +91,7 @@ class _Pump:
         self._device = device
         self._recorder = recorder
         self._names = tuple(device.observation_features)
-        rates = [feature.rate_hz for feature in device.observation_features.values() if feature.rate_hz]
-        if not rates:
-            raise ConfigError(f"The device of {self._names[0]!r} declares no rate; recording needs one.")
-        self._ticker = Ticker(MonotonicClock(spin_s=0.0), max(rates) * _POLLS_PER_SAMPLE)
+        self._ticker = Ticker(MonotonicClock(spin_s=0.0), _POLL_RATE_HZ)
         self._opened_s = np.inf
         self._ending = False
         self._error: RobolearnError | None = None
@@ -106,7 +105,7 @@ class _Pump:
             self._opened_s = self._ticker.clock.now()
 
     def close(self) -> None:
-        """Record nothing more; a sample that is being handed over is waited for."""
+        """Record nothing more; samples that are being handed over are waited for."""
         with self._lock:
             self._opened_s = np.inf
 
@@ -120,17 +119,15 @@ class _Pump:
         self._thread.join()
 
     def _run(self) -> None:
-        newest = -1
+        newest = 0
         try:
             while not self._ending:
                 self._ticker.wait()
-                sample = self._device.read()
-                if sample.sequence == newest:
-                    continue
-                newest = sample.sequence
                 with self._lock:
-                    if sample.host_time_s >= self._opened_s:
-                        self._hand_over(sample)
+                    for sample in self._device.read_after(newest):
+                        newest = sample.sequence
+                        if sample.host_time_s >= self._opened_s:
+                            self._hand_over(sample)
         except RobolearnError as error:
             self._error = error
 

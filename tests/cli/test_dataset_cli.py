@@ -45,7 +45,7 @@ def test_info_describes_a_dataset(dataset, capsys):
     assert info["size_bytes"] == files
     assert main(["dataset", "info", str(dataset)]) == 0
     text = capsys.readouterr().out
-    for part in ("30 (0.0 min)", "2 yes, 1 no", "lift  (3 episodes)", "0 to 9", "1 episode(s) recorded but not saved"):
+    for part in ("30 (1.4 s)", "2 yes, 1 no", "lift  (3 episodes)", "0 to 9", "1 episode recorded but not saved"):
         assert part in text
 
 
@@ -97,9 +97,9 @@ def test_mistakes_get_one_line(arguments, message, capsys):
 
 
 def test_a_damaged_dataset_is_one_line(dataset, capsys):
-    (dataset / "data/action/0.0").unlink()
+    (dataset / "statistics/action/0.0.0").unlink()
     assert main(["dataset", "info", str(dataset)]) == 2
-    assert "data/action/0.0 is missing" in capsys.readouterr().err
+    assert "statistics/action/0.0.0 is missing" in capsys.readouterr().err
 
 
 def test_help_needs_no_heavy_package():

@@ -302,3 +302,26 @@ def test_a_person_sees_the_scene_while_pictures_are_recorded(tmp_path, display):
     status, _, err = session.finish()
     assert status == 0, err
     assert Dataset(path).image("observation.images.front", 0).std() > 10
+
+
+def test_a_robot_is_recorded_in_real_time_at_the_rates_of_its_devices(tmp_path, capfd):
+    path = tmp_path / "robot.zarr"
+    argv = ["record", "--robot", "sim:put_on_plate", "--dataset", str(path), "--operator", "scripted"]
+    assert main([*argv, "--num-episodes", "1"]) == 0
+    assert re.search(r"observation\.state (\d+)/\1, 0 dropped", capfd.readouterr().err)
+    dataset = Dataset(path)
+    record = dataset.episodes[0]
+    assert record["success"]
+    assert (record["clock"], dataset.attributes["recorded"]) == ("host monotonic", "streams")
+    state = dataset.stream("observation.state")
+    assert len(state.timestamp) / record["duration_s"] == pytest.approx(250, rel=0.1)
+    assert dataset.num_steps / record["duration_s"] == pytest.approx(20, rel=0.1)
+    assert np.array_equal(dataset.array("observation.state"), state.values[state.at_step])
+    assert main(["record", "--dataset", str(path), "--operator", "scripted", "--resume", "--num-episodes", "1"]) == 2
+    assert "was recorded from a robot in real time, by --robot" in capfd.readouterr().err
+
+
+def test_a_scene_and_a_robot_at_once_are_refused(tmp_path, capfd):
+    argv = ["record", "--dataset", str(tmp_path / "d.zarr"), "--env", "put_on_plate", "--robot", "sim:put_on_plate"]
+    assert main(argv) == 2
+    assert "either --env" in capfd.readouterr().err

@@ -38,6 +38,27 @@ def test_the_newest_record_is_read_with_its_number(name):
     writer.close()
 
 
+def test_what_came_since_the_last_look_is_read_as_far_as_it_is_kept(name):
+    writer = SharedRecord.create(name, FIELDS, history=4)
+    reader = SharedRecord.open(name)
+    assert reader.read_after(0) == []
+    for i in range(1, 4):
+        writer.write(position=[i, i, i], mode=i)
+    assert [(int(values["mode"]), number) for values, number in reader.read_after(1)] == [(2, 2), (3, 3)]
+    for i in range(4, 11):
+        writer.write(position=[i, i, i], mode=i)
+    assert [number for _, number in reader.read_after(3)] == [7, 8, 9, 10]
+    assert reader.read_after(10) == []
+    assert reader.read()[1] == 10
+    reader.close()
+    writer.close()
+
+
+def test_a_record_without_a_place_is_refused(name):
+    with pytest.raises(DeviceError, match="at least 1 record, found a history of 0"):
+        SharedRecord.create(name, FIELDS, history=0)
+
+
 def test_a_record_nobody_writes_is_named(name):
     with pytest.raises(DeviceError, match=f"No shared record '{name}'"):
         SharedRecord.open(name)

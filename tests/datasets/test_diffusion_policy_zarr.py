@@ -1,8 +1,13 @@
+import json
+import re
+import sys
+import zipfile
+
 import numpy as np
 import pytest
 import zarr
 
-from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.core.errors import ConfigError, DatasetError, MissingDependencyError
 from robolearn.datasets.convert import diffusion_policy_zarr, zarr_layouts
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
@@ -69,6 +74,109 @@ def test_float_images_become_uint8(tmp_path):
     assert (Dataset(tmp_path / "out.zarr").image("observation.images.top", 3) == arrays["img"][3]).all()
 
 
+def zipped(folder, path, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder).as_posix())
+    return path
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_file_is_read_without_unpacking(tmp_path, compression):
+    folder = make_source(tmp_path / "pusht.zarr", **pusht_arrays())
+    packed = zipped(folder, tmp_path / "pusht.zarr.zip", compression)
+    assert detect_format(packed) == "diffusion_policy_zarr"
+    before = set(tmp_path.iterdir())
+    convert_dataset(packed, tmp_path / "zip.zarr", ConvertOptions(workers=2))
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "zip.zarr"}
+    convert_dataset(folder, tmp_path / "folder.zarr", ConvertOptions())
+    assert Dataset(tmp_path / "zip.zarr").checksum() == Dataset(tmp_path / "folder.zarr").checksum()
+
+
+def test_a_truncated_zip_is_not_recognised_and_one_line(tmp_path):
+    packed = zipped(make_source(tmp_path / "a.zarr", **pusht_arrays()), tmp_path / "a.zarr.zip")
+    packed.write_bytes(packed.read_bytes()[:-1000])
+    with pytest.raises(DatasetError, match="is not in a format that can be read"):
+        convert_dataset(packed, tmp_path / "out.zarr", ConvertOptions())
+    with pytest.raises(DatasetError, match="cannot be read as a replay buffer") as caught:
+        convert_dataset(packed, tmp_path / "out.zarr", ConvertOptions(), "diffusion_policy_zarr")
+    assert "\n" not in str(caught.value)
+
+
+def umi_arrays(robots=1, steps=9):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for k in range(robots):
+        arrays |= {
+            f"robot{k}_eef_pos": rng.normal(size=(steps, 3)).astype(np.float32),
+            f"robot{k}_eef_rot_axis_angle": rng.normal(size=(steps, 3)).astype(np.float32),
+            f"robot{k}_gripper_width": rng.uniform(0, 0.08, (steps, 1)).astype(np.float32),
+            f"robot{k}_demo_start_pose": rng.normal(size=(steps, 6)),
+            f"robot{k}_demo_end_pose": rng.normal(size=(steps, 6)),
+            f"camera{k}_rgb": rng.integers(0, 256, (steps, 32, 32, 3)).astype(np.uint8),
+        }
+    return arrays
+
+
+@pytest.mark.parametrize("robots", [1, 2])
+def test_the_keys_of_umi_are_known(tmp_path, robots):
+    arrays = umi_arrays(robots)
+    source = zipped(make_source(tmp_path / "umi.zarr", **arrays), tmp_path / "dataset.zarr.zip")
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(task="arrange the cups"))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert dataset.fps == 60
+    parts = [
+        arrays[f"robot{k}_{name}"] for k in range(robots) for name in ("eef_pos", "eef_rot_axis_angle", "gripper_width")
+    ]
+    assert (dataset.array("observation.state") == np.concatenate(parts, axis=1)).all()
+    assert (dataset.array("action") == dataset.array("observation.state")).all()
+    assert dataset.features["action"].names[:7] == tuple(
+        f"robot0_{n}" for n in ("x", "y", "z", "rx", "ry", "rz", "width")
+    )
+    assert dataset.features[f"observation.images.camera{robots - 1}"].kind == "image"
+    assert dataset.array("observation.robot0_demo_start_pose").shape == (9, 6)
+    assert any("UMI stores no commands" in note for note in report.notes)
+
+
+def test_images_of_umi_need_imagecodecs(tmp_path, monkeypatch):
+    """JPEG XL, as UMI's own datasets: decoded where imagecodecs is installed, else one line that names it."""
+    source = make_source(tmp_path / "umi.zarr", **umi_arrays())
+    array = source / "data/camera0_rgb/.zarray"
+    described = json.loads(array.read_text())
+    array.write_text(json.dumps(described | {"compressor": {"id": "imagecodecs_jpegxl", "level": 99}}))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    monkeypatch.setitem(sys.modules, "imagecodecs.numcodecs", None)
+    with pytest.raises(MissingDependencyError, match="compressed with imagecodecs_jpegxl; .* pip install imagecodecs"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+
+
+def test_arrays_of_objects_are_never_decoded(tmp_path):
+    """They may be pickles, which run code when they are read."""
+    source = make_source(tmp_path / "a.zarr", action=np.ones((9, 2), np.float32))
+    folder = source / "data" / "notes"
+    folder.mkdir()
+    described = {"zarr_format": 2, "shape": [9], "chunks": [9], "dtype": "|O", "compressor": None, "fill_value": None,
+                 "filters": [{"id": "pickle", "protocol": 5}], "order": "C"}  # fmt: skip
+    (folder / ".zarray").write_text(json.dumps(described))
+    (folder / "0").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert "action" in Dataset(tmp_path / "out.zarr").features
+    assert any("data/notes" in note for note in report.notes)
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("place", ["filters", "compressor"])
+def test_numbers_stored_as_pickles_are_refused(tmp_path, place):
+    source = make_source(tmp_path / "a.zarr", action=np.ones((9, 2), np.float32))
+    array = source / "data/action/.zarray"
+    pickle = {"id": "pickle", "protocol": 5}
+    described = json.loads(array.read_text()) | {place: [pickle] if place == "filters" else pickle}
+    array.write_text(json.dumps(described))
+    with pytest.raises(DatasetError, match="data/action is stored as pickles|holds no data"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+
+
 def test_other_keys_get_sensible_names_that_can_be_changed(tmp_path):
     arrays = {
         "action": np.zeros((9, 7), np.float64),
@@ -123,8 +231,10 @@ def test_values_that_cannot_be_stored_are_located(tmp_path):
     action = np.ones((9, 2), np.float32)
     action[6, 1] = np.nan
     source = make_source(tmp_path / "a.zarr", action=action)
-    with pytest.raises(DatasetError, match=r"a\.zarr: episode 1, step 2: feature 'action' holds a non-finite value"):
-        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.num_episodes == 1
+    assert "a.zarr: episode 1, " in report.skipped[0]
+    assert re.search("step 2.* 'action' holds a non-finite value", report.skipped[0])
 
 
 def test_our_own_datasets_are_not_taken_for_replay_buffers(make_dataset):

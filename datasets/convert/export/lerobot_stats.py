@@ -6,8 +6,6 @@ put together from the episodes as LeRobot does: quantiles are the mean of the ep
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
@@ -21,15 +19,18 @@ def of_rows(rows: np.ndarray) -> Stats:
     """Statistics of `(T, ..., D)`, or of `(T,)` as `(T, 1)`: arrays of shape (D,)."""
     flat = rows.reshape(-1, rows.shape[-1] if rows.ndim > 1 else 1)
     numbers = flat.astype(np.float64)
-    quantiles = np.quantile(numbers, list(QUANTILES.values()), axis=0)
-    return {
-        "min": flat.min(axis=0),
-        "max": flat.max(axis=0),
-        "mean": numbers.mean(axis=0),
-        "std": numbers.std(axis=0),
-        "count": np.array([len(rows)]),
-        **dict(zip(QUANTILES, quantiles, strict=True)),
-    }
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {
+            "mean": numbers.mean(axis=0),
+            "std": numbers.std(axis=0),
+            **dict(zip(QUANTILES, np.quantile(numbers, list(QUANTILES.values()), axis=0), strict=True)),
+        }
+    return {"min": flat.min(axis=0), "max": flat.max(axis=0), "count": np.array([len(rows)]), **_finite(found)}
+
+
+def _finite(stats: Stats) -> Stats:
+    """The largest number instead of infinity, which json does not have: squares of 1e200 overflow."""
+    return {name: np.nan_to_num(values) for name, values in stats.items()}
 
 
 def sampled_steps(length: int) -> np.ndarray:
@@ -92,18 +93,12 @@ class Aggregate:
             return
         old, total = self._stats, self._count + count
         share = count / total
-        gap = stats["mean"] - old["mean"]
-        variance = (1 - share) * old["std"] ** 2 + share * stats["std"] ** 2 + share * (1 - share) * gap**2
-        merged = {name: old[name] + share * (stats[name] - old[name]) for name in ("mean", *QUANTILES)}
+        with np.errstate(over="ignore", invalid="ignore"):
+            gap = stats["mean"] - old["mean"]
+            variance = (1 - share) * old["std"] ** 2 + share * stats["std"] ** 2 + share * (1 - share) * gap**2
+            merged = {name: old[name] + share * (stats[name] - old[name]) for name in ("mean", *QUANTILES)}
         extremes = {"min": np.minimum(old["min"], stats["min"]), "max": np.maximum(old["max"], stats["max"])}
-        self._count, self._stats = total, {**merged, **extremes, "std": np.sqrt(variance)}
+        self._count, self._stats = total, {**_finite({**merged, "std": np.sqrt(variance)}), **extremes}
 
     def result(self) -> Stats:
         return {**self._stats, "count": np.array([self._count])}
-
-
-def flattened(stats: dict[str, Stats]) -> Iterator[tuple[str, Sequence[object]]]:
-    """Columns of the table of episodes: `stats/<feature>/<name>` and a nested list."""
-    for feature, found in stats.items():
-        for name, values in found.items():
-            yield f"stats/{feature}/{name}", values.tolist()

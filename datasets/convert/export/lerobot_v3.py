@@ -213,7 +213,7 @@ class Export:
 
     def write_meta(self) -> None:
         meta, source = self.work.result / "meta", self.source
-        robot = source.dataset.attributes.get("metadata", {}).get("robot")
+        robot = source.metadata.get("robot")
         info = {
             "codebase_version": VERSION,
             "robot_type": robot if isinstance(robot, str) else None,

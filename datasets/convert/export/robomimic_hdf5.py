@@ -72,7 +72,7 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
     notes = source.notes(carries_sim=True)
     if options.next_obs:
         notes.append("next_obs of an episode's last step repeats obs: what followed was not recorded")
-    if source.dataset.sim_env is None:
+    if source.dataset.sim_env is None and not _has_env_args(source):
         notes.append("env_args name no simulator: the data trains, robomimic's roll-outs need an environment of yours")
     return notes
 
@@ -96,6 +96,7 @@ def _write_demo(source: Source, k: int, keys: Mapping[str, str], options: Export
     length = source.length(k)
     with h5py.File(path, "w") as file:
         demo = file.create_group("demo")
+        demo.create_group("obs")
         demo.attrs["num_samples"] = length
         demo.attrs[KEY] = to_json(record).decode()
         model, states = dataset.sim_model(index), dataset.sim_states(index)
@@ -144,11 +145,18 @@ def _write_images(demo: Any, places: list[str], source: Source, name: str, k: in
 
 
 def _env_args(source: Source) -> Json:
-    """What robomimic makes its environment from: the scene that was recorded, or the robot's name."""
+    """What robomimic makes its environment from: what was imported, else the scene that was recorded, else a name."""
     env = source.dataset.sim_env
+    if _has_env_args(source):
+        return dict(source.metadata["env_args"])
     if env is None:
-        robot = source.dataset.attributes.get("metadata", {}).get("robot")
-        return {"env_name": str(robot or "unknown"), "type": GYM_TYPE, "env_kwargs": {"control_freq": source.fps}}
+        name = str(source.metadata.get("robot") or "unknown")
+        return {"env_name": name, "type": GYM_TYPE, "env_kwargs": {"control_freq": source.fps}}
     suite, _, task = str(env.get("name", "")).rpartition("/")
     kwargs = {k: v for k, v in env.items() if k not in ("name", "scene_version")} | {"control_freq": source.fps}
     return {"env_name": task, "type": ROBOSUITE_TYPE if suite == "robosuite" else GYM_TYPE, "env_kwargs": kwargs}
+
+
+def _has_env_args(source: Source) -> bool:
+    found = source.metadata.get("env_args")
+    return isinstance(found, dict) and {"env_name", "type", "env_kwargs"} <= found.keys()

@@ -17,7 +17,6 @@ from robolearn.datasets.convert.export.origin import Origin
 from robolearn.datasets.layout import Json
 from robolearn.datasets.reader import Dataset
 
-QUARANTINE = "quarantine"
 TIMESTAMP = "timestamp"
 
 
@@ -40,16 +39,14 @@ class Source:
         Raises ConfigError for an unknown mask, DatasetError when nothing is left.
         """
         dataset = Dataset(path)
-        chosen = np.ones(dataset.num_episodes, bool)
+        episodes = dataset.intact_episodes
         if mask is not None:
             if mask not in dataset.masks:
                 raise ConfigError(f"{path}: " + unknown_name("mask", mask, dataset.masks))
-            chosen = dataset.mask(mask).copy()
-        if QUARANTINE in dataset.masks:
-            chosen &= ~dataset.mask(QUARANTINE)
-        if not chosen.any():
+            episodes = episodes[dataset.mask(mask)[episodes]]
+        if not len(episodes):
             raise DatasetError(f"{path} has no episode to export: {dataset.num_episodes} recorded, none chosen.")
-        return cls(dataset, tuple(int(i) for i in np.flatnonzero(chosen)))
+        return cls(dataset, tuple(episodes.tolist()))
 
     @property
     def features(self) -> Features:
@@ -59,6 +56,11 @@ class Source:
     @property
     def fps(self) -> float:
         return self.dataset.fps
+
+    @property
+    def metadata(self) -> Json:
+        """Facts about the whole dataset."""
+        return dict(self.dataset.attributes.get("metadata", {}))
 
     @property
     def num_episodes(self) -> int:
@@ -145,7 +147,7 @@ class Source:
             self.features,
             {key: name for name, key in keys.items()},
             timestamp,
-            dict(self.dataset.attributes.get("metadata", {})),
+            self.metadata,
             self.dataset.sim_env,
             self.masks,
             list(self.episodes),
@@ -156,7 +158,7 @@ class Source:
         """sha256 of all that an export depends on, data (by its checksums), labels and masks."""
         content = {
             "data": self.dataset.checksum(),
-            "metadata": self.dataset.attributes.get("metadata", {}),
+            "metadata": self.metadata,
             "episodes": self.episodes,
             "records": self.records,
             "masks": self.masks,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
 
@@ -15,8 +14,8 @@ from robolearn.core.config import parse
 class InfoOptions:
     """Options of `robolearn dataset info`."""
 
-    path: tyro.conf.Positional[Path]
-    """A dataset, or a folder or file of a format that can be converted."""
+    path: tyro.conf.Positional[str]
+    """A dataset (a path or URL), or a folder or file of a format that can be converted."""
     json: bool = False
     """Print a machine-readable description."""
 

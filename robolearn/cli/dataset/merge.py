@@ -31,9 +31,8 @@ def main(argv: list[str]) -> int:
     from robolearn.datasets.reader import Dataset
     from robolearn.datasets.tools.merge import merge
 
+    parents = [Dataset(path) for path in options.paths]
     with progress_bar("Merging") as progress:
-        made = merge(
-            [Dataset(path) for path in options.paths], options.output, common=options.common, progress=progress
-        )
+        made = merge(parents, options.output, common=options.common, progress=progress)
     print_made([made], options.json)
     return 0

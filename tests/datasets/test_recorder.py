@@ -1,0 +1,545 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from robolearn.core.clock import VirtualClock
+from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.feature import Feature, features
+from robolearn.datasets import recorder as recorder_module
+from robolearn.datasets.codecs import JpegCodec
+from robolearn.datasets.layout import Metadata
+from robolearn.datasets.reader import Dataset
+from robolearn.datasets.recorder import StreamRecorder
+from robolearn.datasets.salvage import read_journal
+from robolearn.datasets.staging import RecordLog
+from robolearn.datasets.writer import DatasetWriter
+
+CAMERA = "observation.images.front"
+STREAMS = features(
+    [
+        Feature("observation.state", (2,), rate_hz=100),
+        Feature("action", (1,), kind="action", rate_hz=10),
+        Feature(CAMERA, (24, 32, 3), "uint8", "image", rate_hz=20),
+        Feature("button", (1,), "int64", "event"),
+    ]
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "streams.zarr"
+
+
+def create(path, **options):
+    return DatasetWriter.create(path, STREAMS, 10, recorded="streams", durable=False, **options)
+
+
+def feed(recorder, clock, world, seconds=1.0, dead_camera_after=None):
+    """Samples of all devices at their rates, in the order of time, on a clock that is moved along."""
+    start = clock.now()
+    samples = [(k / 100, "observation.state", k) for k in range(round(100 * seconds))]
+    samples += [(k / 10 + 0.001, "action", k) for k in range(round(10 * seconds))]
+    last = seconds if dead_camera_after is None else dead_camera_after
+    samples += [(k / 20 + 0.002, CAMERA, k) for k in range(round(20 * last))]
+    samples += [(0.5, "button", 1)]
+    for time_s, name, k in sorted(samples):
+        clock.sleep_until(start + time_s)
+        value = world.image(k) if name == CAMERA else np.full(STREAMS[name].shape, k)
+        assert recorder.add(name, value, start + time_s, 100 + time_s, k if name != "button" else None)
+
+
+def read_rows(path, key, dtype=None):
+    """An array without the reader: chunks joined."""
+    info = Metadata.read(path).arrays[key]
+    chunks = [(path / key / info.chunk_name(k)).read_bytes() for k in range(-(-info.length // info.chunk_rows))]
+    return np.frombuffer(b"".join(chunks), info.dtype).reshape(-1, *info.row_shape)[: info.length]
+
+
+def record_of(path):
+    return RecordLog.read(path, Metadata.read(path)).last
+
+
+def test_every_stream_is_kept_at_its_own_rate_and_the_grid_follows(path, world):
+    clock = VirtualClock(1000.0)
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        for _ in range(2):
+            recorder.start_episode()
+            feed(recorder, clock, world)
+            recorder.commit({"task": "count"})
+            clock.advance(5.0)
+    dataset = Dataset(path)
+    assert dataset.num_episodes == 2
+    assert set(dataset.features) == set(STREAMS) - {"button"}
+    stamps = read_rows(path, "streams/observation.state/timestamp")
+    assert np.allclose(stamps, np.tile(np.arange(100) / 100, 2), atol=1e-9)
+    assert np.allclose(read_rows(path, "streams/observation.state/device_time")[:100], 100 + stamps[:100])
+    assert read_rows(path, f"streams/{CAMERA}/sequence").tolist() == [*range(20)] * 2
+    assert read_rows(path, "streams/button/value").tolist() == [[1], [1]]
+    assert read_rows(path, "streams/button/episode_ends").tolist() == [1, 2]
+    # ticks at 0.002 + k / 10, until the last sample at 0.99: 10 of them
+    steps = np.arange(10)
+    assert np.allclose(dataset.timestamps, np.tile(0.002 + steps / 10, 2))
+    assert dataset.array("observation.state")[:, 0].tolist() == (10 * steps).tolist() * 2
+    assert dataset.array("action")[:, 0].tolist() == steps.tolist() * 2
+    at_step = read_rows(path, f"streams/{CAMERA}/at_step")
+    assert at_step.tolist() == (2 * steps).tolist() + (20 + 2 * steps).tolist()
+    for step in (0, 7, 12):
+        row = int(at_step[step])
+        assert np.abs(dataset.image(CAMERA, step).astype(int) - world.image(row % 20)).max() < 12
+        grid, stream = (path / key / "{}.0.0.0" for key in (f"data/{CAMERA}", f"streams/{CAMERA}/value"))
+        assert os.path.samefile(str(grid).format(step), str(stream).format(row))
+    for episode in range(2):
+        dataset.verify_episode(episode)
+    counts = record_of(path)["streams"]
+    assert counts[CAMERA] == {
+        "expected": 20, "received": 20, "dropped": 0, "late": 0, "spooled": 0,
+        "device_clock_steps": 0, "rate_hz": 20.0, "repeats": 0,
+    }  # fmt: skip
+
+
+def test_a_camera_that_dies_is_repeated_marked_and_counted(path, world):
+    clock = VirtualClock()
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        feed(recorder, clock, world, dead_camera_after=0.5)
+        assert recorder.counts()[CAMERA].dropped == 10
+        recorder.commit({})
+    assert read_rows(path, f"streams/{CAMERA}/at_step").tolist() == [0, 2, 4, 6, 8, 9, 9, 9, 9, 9]
+    assert record_of(path)["streams"][CAMERA]["repeats"] == 4
+    Dataset(path).verify_episode(0)
+
+
+def test_samples_of_many_threads_all_arrive_in_order(path):
+    signals = features([Feature(f"s{k}", (3,), "int64", rate_hz=1000) for k in range(6)])
+    with DatasetWriter.create(path, signals, 10, recorded="streams", durable=False) as writer:
+        recorder = StreamRecorder(writer)
+        recorder.start_episode()
+        start = time.monotonic()
+
+        def device(name):
+            for k in range(2000):
+                recorder.add(name, [k, k, k], start + (k + 1) * 1e-6, sequence=k)
+
+        threads = [threading.Thread(target=device, args=(name,)) for name in signals]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        recorder.commit({})
+    for name in signals:
+        assert (read_rows(path, f"streams/{name}/value")[:, 2] == np.arange(2000)).all()
+
+
+class SlowCodec(JpegCodec):
+    """Encodes nothing until it is allowed to."""
+
+    def __init__(self):
+        super().__init__()
+        self.allowed = threading.Event()
+
+    def encode(self, image):
+        self.allowed.wait()
+        return super().encode(image)
+
+
+def test_frames_that_encoders_cannot_keep_up_with_are_spooled_and_none_is_lost(path, world):
+    clock, told, slow = VirtualClock(), [], SlowCodec()
+    with create(path) as writer:
+        writer._codecs[CAMERA] = slow
+        recorder = StreamRecorder(writer, clock, queue_bytes=5 * 24 * 32 * 3, tell=told.append)
+        recorder.start_episode()
+        feed(recorder, clock, world, seconds=1.0)
+        folder = writer.active_journal / CAMERA
+        while len(list(folder.glob("*.raw"))) < 15 or not recorder.counts()[CAMERA].spooled == 15:
+            time.sleep(0.005)
+        assert len(told) == 1 and CAMERA in told[0] and "nothing is lost" in told[0]
+        slow.allowed.set()
+        recorder.commit({})
+        recorder.close()
+    found = record_of(path)["streams"][CAMERA]
+    assert (found["received"], found["dropped"], found["spooled"]) == (20, 0, 15)
+    for row in range(20):
+        data = (path / "streams" / CAMERA / "value" / f"{row}.0.0.0").read_bytes()
+        assert data == JpegCodec().encode(world.image(row))
+    Dataset(path).verify_episode(0)
+
+
+def test_spooled_frames_are_salvaged_after_a_crash(path, world):
+    clock, slow = VirtualClock(), SlowCodec()
+    with create(path) as writer:
+        writer._codecs[CAMERA] = slow
+        recorder = StreamRecorder(writer, clock, encoders=0, queue_bytes=1, tell=lambda line: None)
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        journal = writer.active_journal
+        while len(list((journal / CAMERA).glob("*.raw"))) < 19:
+            time.sleep(0.005)
+        # the first frame waits for an encoder that never comes, and its row with those behind it
+        recorder._pool._take(recorder._pool._waiting)
+        recorder._streams[CAMERA].frames.popleft()
+        recorder.close()
+        salvaged = read_journal(journal)
+        frames = salvaged.data.streams[CAMERA].frames
+        assert [frames[k] for k in range(19)] == [JpegCodec().encode(world.image(k)) for k in range(1, 20)]
+        assert salvaged.data.streams[CAMERA].counts["spooled"] == 19
+
+
+def test_too_much_for_encoders_and_disk_is_refused_by_name(path, world, monkeypatch):
+    clock = VirtualClock()
+    blocked = threading.Event()
+    monkeypatch.setattr("robolearn.datasets.encoders.write_raw", lambda *args: blocked.wait())
+    with create(path) as writer:
+        recorder = StreamRecorder(writer, clock, encoders=0, queue_bytes=24 * 32 * 3)
+        recorder.start_episode()
+        for k in range(6):
+            clock.advance(0.1)
+            recorder.add(CAMERA, world.image(k))
+            if k == 4:
+                break
+        clock.advance(0.1)
+        with pytest.raises(DatasetError, match=rf"'{CAMERA}': a frame is lost: .* wait for the disk"):
+            recorder.add(CAMERA, world.image(9))
+        blocked.set()
+        recorder.discard()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "times", "message"),
+    [
+        ("observation.state", [1.0, np.nan], {}, r"'observation\.state' holds a non-finite value"),
+        ("observation.state", [1.0], {}, r"'observation\.state' has shape \(1,\), expected \(2,\)"),
+        ("action", ["x"], {}, "'action' has dtype"),
+        (CAMERA, np.zeros((24, 32, 3)), {}, r"front' has dtype float64, expected uint8"),
+        (CAMERA, np.zeros((24, 31, 3), np.uint8), {}, r"front' has shape"),
+        ("acton", [1.0], {}, "Did you mean 'action'"),
+        ("action", [1.0], {"host_time_s": 10.5}, r"'action': a sample at 0\.5.* does not come after"),
+        ("action", [1.0], {"host_time_s": 1.8e9}, r"'action'.* in the future; expected a host_time_s of the recorder"),
+        ("action", [1.0], {"host_time_s": np.nan}, r"'action': host_time_s is nan"),
+        ("action", [1.0], {"device_time_s": np.inf}, r"'action': device_time_s is inf"),
+    ],
+)
+def test_a_bad_sample_is_refused_with_its_streams_name_and_the_episode_goes_on(path, world, name, value, times, message):
+    clock = VirtualClock(10.0)
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        clock.advance(0.1)
+        with pytest.raises(FeatureError, match=message):
+            recorder.add(name, value, **times)
+        assert recorder.add("observation.state", [1, 2])
+        recorder.commit({})
+    assert record_of(path)["streams"]["observation.state"]["received"] == 101
+    assert record_of(path)["streams"]["action"]["received"] == 10
+
+
+def test_samples_outside_an_episode_are_not_recorded(path, world):
+    clock = VirtualClock(50.0)
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        assert recorder.add("action", [1.0]) is False
+        recorder.start_episode()
+        assert recorder.add("action", [1.0], host_time_s=49.99) is False
+        feed(recorder, clock, world)
+        recorder.commit({})
+        assert recorder.add("action", [1.0]) is False
+        recorder.start_episode()
+        recorder.discard()
+    assert record_of(path)["streams"]["action"]["received"] == 10
+    assert [p.name for p in (path / "pending").iterdir() if p.name[0] != "."] == []
+
+
+def test_a_device_clock_that_steps_is_stored_as_it_is_and_counted(path, world):
+    clock = VirtualClock()
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        for device_time_s in (7.0, 8.0, 2.0, 3.0):
+            clock.advance(0.01)
+            recorder.add("button", [2], device_time_s=device_time_s)
+        recorder.commit({})
+    assert read_rows(path, "streams/button/device_time").tolist() == [100.5, 7.0, 8.0, 2.0, 3.0]
+    assert record_of(path)["streams"]["button"]["device_clock_steps"] == 2
+
+
+def test_a_wall_clock_that_steps_changes_nothing(tmp_path):
+    """In a process of its own, whose wall clock jumps by an hour back and forth at every reading."""
+    path = tmp_path / "stepping.zarr"
+    code = textwrap.dedent(f"""
+        import time
+        real, jumps = time.time, [0]
+        def stepping():
+            jumps[0] += 1
+            return real() + (3600 if jumps[0] % 2 else -3600)
+        time.time = stepping
+        from pathlib import Path
+        from robolearn.core.feature import Feature, features
+        from robolearn.datasets.recorder import StreamRecorder
+        from robolearn.datasets.writer import DatasetWriter
+        signals = features([Feature("state", (1,), "int64", rate_hz=500)])
+        with DatasetWriter.create(Path({str(path)!r}), signals, 50, recorded="streams") as writer:
+            recorder = StreamRecorder(writer)
+            for episode in range(2):
+                recorder.start_episode()
+                for k in range(200):
+                    time.sleep(0.002)
+                    time.time()
+                    recorder.add("state", [k])
+                recorder.commit({{}})
+    """)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    stamps = read_rows(path, "streams/state/timestamp").reshape(2, 200)
+    assert (np.diff(stamps, axis=1) >= 0.002).all()
+    assert (stamps[:, -1] < 30).all()
+    assert (read_rows(path, "streams/state/value").reshape(2, 200) == np.arange(200)).all()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_recording_goes_on_when_there_is_space(small_disk, world, path):
+    rng, clock = np.random.default_rng(0), VirtualClock()
+    noise = [rng.integers(0, 256, (24, 32, 3), np.uint8) for _ in range(20)]
+    filler = small_disk / "filler"
+    with create(small_disk / "full.zarr") as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        filler.write_bytes(bytes(free - 40_000))
+        taken = []
+        with pytest.raises(DatasetError, match=r"Recording failed: No space left on device.*is kept; free space"):
+            for k in range(5000):
+                clock.advance(0.05)
+                taken.append(recorder.add(CAMERA, noise[k % 20]))
+                time.sleep(0.001)
+        with pytest.raises(DatasetError, match=r"No space left on device.*free space and save again"):
+            recorder.commit({})
+        filler.unlink()
+        recorder.commit({"task": "went on"})
+        recorder.start_episode()
+        feed(recorder, clock, world, seconds=0.5)
+        recorder.commit({})
+    dataset = Dataset(small_disk / "full.zarr")
+    assert dataset.num_episodes == 2
+    for episode in range(2):
+        dataset.verify_episode(episode)
+    assert dataset.episodes[0]["streams"][CAMERA]["received"] == 20 + len(taken)
+
+
+def test_recording_goes_on_after_a_full_disk_within_the_episode(small_disk, world):
+    clock, filler = VirtualClock(), small_disk / "filler"
+    with create(small_disk / "full.zarr") as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        time.sleep(0.1)
+        filler.write_bytes(bytes(free - 20_000))
+        taken = 0
+        with pytest.raises(DatasetError, match="No space left on device"):
+            for k in range(5000):
+                clock.advance(0.01)
+                taken += recorder.add("observation.state", [k, k])
+                if k % 100 == 0:
+                    time.sleep(0.02)
+        filler.unlink()
+        while True:  # the rows that waited are written meanwhile
+            try:
+                clock.advance(0.01)
+                recorder.add("observation.state", [0, 0])
+                break
+            except DatasetError:
+                time.sleep(0.01)
+        recorder.commit({})
+    assert record_of(small_disk / "full.zarr")["streams"]["observation.state"]["received"] == 100 + taken + 1
+    Dataset(small_disk / "full.zarr").verify_episode(0)
+
+
+def test_a_commit_that_is_refused_can_be_repeated_and_nothing_comes_in_between(path, world):
+    clock = VirtualClock()
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        with pytest.raises(DatasetError, match="'observation.state' brought no sample"):
+            recorder.commit({})
+        recorder.discard()
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        with pytest.raises(DatasetError, match="may not set 'streams'"):
+            recorder.commit({"streams": {}})
+        with pytest.raises(DatasetError, match="cannot be stored as json"):
+            recorder.commit({"note": object()})
+        assert recorder.add("action", [1.0]) is False
+        with pytest.raises(DatasetError, match="is being recorded already"):
+            recorder.start_episode()
+        assert recorder.commit({}) == 0
+        with pytest.raises(DatasetError, match="no episode to commit"):
+            recorder.commit({})
+
+
+def test_streams_and_steps_are_not_mixed(path, make_dataset):
+    with pytest.raises(FeatureError, match="'action' has rate_hz None; a stream needs its rate"):
+        DatasetWriter.create(path, features([Feature("action", (1,))]), 10, recorded="streams")
+    with create(path) as writer, pytest.raises(DatasetError, match="record into it with StreamRecorder"):
+        writer.start_episode()
+    with DatasetWriter.append_to(make_dataset(1)) as writer, pytest.raises(DatasetError, match="step by step"):
+        StreamRecorder(writer)
+
+
+def test_a_second_recorder_is_refused_with_the_pid_of_the_first(path, world):
+    code = f"from robolearn.datasets.writer import DatasetWriter; DatasetWriter.append_to({str(path)!r})"
+    clock = VirtualClock()
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert f"is being written by process {os.getpid()}" in other.stderr
+        feed(recorder, clock, world)
+        assert recorder.commit({}) == 0
+
+
+def test_a_closed_recorder_leaves_an_episode_that_can_be_salvaged_whole(path, world):
+    clock = VirtualClock()
+    with create(path) as writer:
+        recorder = StreamRecorder(writer, clock)
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        recorder._pool.finish()
+        recorder.close()
+    with DatasetWriter.append_to(path) as writer:
+        (left,) = writer.leftover_journals
+        salvaged = read_journal(left)
+        assert salvaged.losses == []
+        assert writer.write_episode(salvaged.data) == 0
+        recorder = StreamRecorder(writer, clock)
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        recorder.commit({})
+    dataset = Dataset(path)
+    first, second = dataset.episodes
+    # positions of rows differ between episodes, histograms sample other frames; everything recorded is the same
+    skipped = ("at_step", "episode_ends", "meta/histograms")
+    for key, crc in first["checksums"].items():
+        if not any(part in key for part in skipped) and "timestamp" not in key and "device_time" not in key:
+            assert crc == second["checksums"][key], key
+    assert first["streams"] == second["streams"]
+
+
+@pytest.mark.parametrize("damage", ["row", "frame", "half a row", "no frame"])
+def test_salvage_leaves_out_what_is_damaged_and_says_so(path, world, damage):
+    clock = VirtualClock()
+    with create(path) as writer:
+        recorder = StreamRecorder(writer, clock)
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        recorder._pool.finish()
+        journal = writer.active_journal
+        recorder.close()
+    rows = journal / "observation.state.bin"
+    if damage == "row":
+        data = bytearray(rows.read_bytes())
+        data[5 * (len(data) // 100) + 30] ^= 1
+        rows.write_bytes(data)
+    elif damage == "half a row":
+        os.truncate(rows, rows.stat().st_size - 7)
+    elif damage == "frame":
+        (journal / CAMERA / "3").write_bytes(b"\xff\xd8 nothing \xff\xd9")
+    else:
+        (journal / CAMERA / "19").unlink()
+    salvaged = read_journal(journal)
+    (loss,) = salvaged.losses
+    lengths = {name: len(stream.timestamp) for name, stream in salvaged.data.streams.items()}
+    state, camera, place = {
+        "row": (99, 20, "rows 5 "),
+        "half a row": (99, 20, "beginning of a row"),
+        "frame": (100, 19, "rows 3 "),
+        "no frame": (100, 19, "rows 19 "),
+    }[damage]
+    assert (lengths["observation.state"], lengths[CAMERA]) == (state, camera)
+    assert place in loss
+    with DatasetWriter.append_to(path) as writer:
+        writer.write_episode(salvaged.data)
+    Dataset(path).verify_episode(0)
+
+
+class Crash(BaseException):
+    """Stands for a process that ends at this very point."""
+
+
+def crash_at_call(monkeypatch, call):
+    """Make the `call`-th change of the file system from now on raise Crash instead. Returns the counter."""
+    count = [0]
+
+    def guarded(original, counts=lambda *args: True):
+        def wrapper(*args, **kwargs):
+            if counts(*args) and threading.current_thread() is threading.main_thread():
+                count[0] += 1
+                if count[0] == call:
+                    raise Crash
+            return original(*args, **kwargs)
+
+        return wrapper
+
+    for name in ("link", "replace", "unlink", "fsync"):
+        monkeypatch.setattr(os, name, guarded(getattr(os, name)))
+    monkeypatch.setattr(os, "open", guarded(os.open, lambda path, flags, *rest: flags & os.O_CREAT))
+    return count
+
+
+def commit_with_crash(path, world, monkeypatch, call):
+    """One committed episode of half a second, and one of a second whose commit ends at the `call`-th change."""
+    clock = VirtualClock()
+    writer = create(path)
+    recorder = StreamRecorder(writer, clock)
+    recorder.start_episode()
+    feed(recorder, clock, world, seconds=0.5)
+    recorder.commit({})
+    recorder.start_episode()
+    feed(recorder, clock, world)
+    journal = writer.active_journal
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder_module.StreamRecorder, "_end_episode", lambda self, remove: None)
+        patch.setattr(writer, "durable", True)
+        count = crash_at_call(patch, call)
+        try:
+            recorder.commit({})
+        except Crash:
+            pass
+    recorder._pool.stop()
+    writer._lock.release()  # the kernel does this when a process dies
+    return journal, count[0]
+
+
+def test_a_crash_anywhere_in_the_commit_of_streams_leaves_all_or_nothing(tmp_path, world, monkeypatch):
+    _, calls = commit_with_crash(tmp_path / "whole.zarr", world, monkeypatch, -1)
+    outcomes = []
+    for call in sorted({*range(1, calls + 1, 4), *range(calls - 12, calls + 1)}):
+        path = tmp_path / f"{call}.zarr"
+        journal, _ = commit_with_crash(path, world, monkeypatch, call)
+        dataset = Dataset(path)
+        outcomes.append(dataset.num_episodes)
+        for episode in range(dataset.num_episodes):
+            dataset.verify_episode(episode)
+        with DatasetWriter.append_to(path) as writer:
+            assert (journal in writer.leftover_journals) == (dataset.num_episodes == 1)
+            if journal.exists():
+                salvaged = read_journal(journal)
+                assert salvaged.losses == []
+                writer.write_episode(salvaged.data)
+        dataset = Dataset(path)
+        assert [len(dataset.timestamps[dataset.episode_slice(k)]) for k in range(2)] == [5, 10]
+        dataset.verify_episode(1)
+        length = json.loads((path / "streams/action/value/.zarray").read_bytes())["shape"][0]
+        assert length == 15
+    assert outcomes == sorted(outcomes) and set(outcomes) == {1, 2}

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from robolearn.datasets.counts import Counter
+
+
+def counted(times, rate_hz, numbers=None, device=None, end_s=None):
+    counter = Counter(rate_hz)
+    for k, time_s in enumerate(times):
+        counter.add(time_s, None if numbers is None else numbers[k], None if device is None else device[k])
+    return counter.counts(times[-1] if end_s is None else end_s)
+
+
+def test_skipped_numbers_are_dropped_samples():
+    numbers = [7, 8, 9, 12, 13]
+    counts = counted([0.00, 0.10, 0.20, 0.50, 0.60], 10, numbers)
+    assert (counts.expected, counts.received, counts.dropped, counts.late) == (7, 5, 2, 0)
+
+
+def test_a_long_gap_without_a_skipped_number_is_a_late_sample():
+    counts = counted([0.0, 0.1, 0.26, 0.3, 0.4], 10, range(5))
+    assert (counts.expected, counts.dropped, counts.late) == (5, 0, 1)
+
+
+def test_without_numbers_the_rate_says_what_was_expected():
+    times = [k / 10 for k in range(20) if k not in (7, 8, 9)]
+    counts = counted(times, 10)
+    assert (counts.expected, counts.received, counts.dropped, counts.late) == (20, 17, 3, 1)
+
+
+@pytest.mark.parametrize("rate_hz", [29.99, 30.01])
+def test_a_device_that_is_a_little_off_its_nominal_rate_drops_nothing(rate_hz):
+    counts = counted(np.arange(9000) / rate_hz, 30)
+    assert (counts.dropped, counts.late) == (0, 0)
+    assert counts.rate_hz == pytest.approx(rate_hz)
+
+
+@pytest.mark.parametrize("numbers", [None, range(10)])
+def test_a_device_that_falls_silent_is_missed_until_the_end(numbers):
+    counts = counted([k / 10 for k in range(10)], 10, numbers, end_s=1.9)
+    assert (counts.expected, counts.received, counts.dropped) == (20, 10, 10)
+
+
+@pytest.mark.parametrize("numbers", [None, range(10)])
+def test_latency_at_the_end_is_no_loss(numbers):
+    assert counted([k / 30 for k in range(10)], 30, numbers, end_s=0.4).dropped == 0
+
+
+def test_a_restarted_device_is_judged_by_time():
+    """Numbers 5 6 7, half a second of nothing at 10 Hz, then 0 1: four samples are missing."""
+    counts = counted([0.0, 0.1, 0.2, 0.7, 0.8], 10, [5, 6, 7, 0, 1])
+    assert (counts.expected, counts.received, counts.dropped) == (9, 5, 4)
+
+
+def test_steps_of_the_device_clock_are_counted():
+    assert counted([0.0, 0.1, 0.2, 0.3], 10, device=[5.0, 5.1, 3.0, 3.1]).device_clock_steps == 1
+
+
+def test_events_are_expected_when_they_come():
+    counts = counted([0.0, 3.0, 3.1], None)
+    assert (counts.expected, counts.received, counts.dropped, counts.late) == (3, 3, 0, 0)
+    assert counted([0.0, 3.0], None, [1, 4]).dropped == 2
