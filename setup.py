@@ -44,13 +44,19 @@ EXTRAS = {
     "train": TRAIN,
     "sim": SIM,
     "realsense": ["pyrealsense2>=2.55"],  # first with wheels for Python 3.12; brings librealsense with it
+    "remote": [
+        "fsspec>=2023.10",  # datasets at URLs; its cat_ranges then takes whole files
+        "aiohttp>=3.9",  # fsspec's http; s3fs, gcsfs and the like are for the user to choose
+    ],
     "convert": [
         "pyarrow>=15,<26",  # 26 refuses numpy 1 at import without declaring it, and [sim] holds numpy below 2
         "av>=12",
         "h5py>=3.10",
+        "google-crc32c>=1.5",  # checksums of tfrecord; zarr brings it, too
     ],
 }
 EXTRAS["all"] = sorted({requirement for group in EXTRAS.values() for requirement in group})
+EXTRAS["umi"] = ["imagecodecs>=2023.9.18"]  # JPEG XL and JPEG 2000 of UMI's and diffusion_policy's image buffers
 EXTRAS["dev"] = [
     "pytest>=8",
     "hypothesis>=6.100",

@@ -22,6 +22,9 @@ import numpy as np
 
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.info import describe, to_text
+from robolearn.datasets.reader import Dataset
+from robolearn.datasets.sampler import WindowSampler
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.evaluation.figures import Figure, results_file, write_figures
 
@@ -36,42 +39,6 @@ FEATURES = features(
         Feature("action", (7,), kind="action"),
     ]
 )
-
-# run by name in a new process: the path is sys.argv[2]
-_MEASURE = """
-import json, re, sys, time
-from pathlib import Path
-import numpy as np
-from robolearn.datasets.info import describe, to_text
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.sampler import WindowSampler
-def memory_kb(kind):
-    return int(re.search(kind + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-what, path = sys.argv[1], sys.argv[2]
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-before = memory_kb("VmRSS")
-start = time.perf_counter()
-if what == "open":
-    dataset = Dataset(path)
-elif what == "info":
-    to_text(describe(path))
-else:
-    dataset = Dataset(path)
-    records = dataset.episodes
-    text = to_text(describe(path))
-    sampler = WindowSampler(dataset.episode_ends, {window}, 1, {window} - 2)
-taken = time.perf_counter() - start
-found = {{"taken_s": taken, "grown_mb": (memory_kb("VmHWM") - before) / 1024}}
-if what == "index":
-    arrays = {{name: dataset.array(name) for name in dataset.features}}
-    found["load_s"] = time.perf_counter() - start - taken
-    order = np.random.default_rng(0).integers(0, len(sampler), (200, {batch}))
-    start = time.perf_counter()
-    for index in order:
-        sampler.gather(arrays, index)
-    found["windows_per_s"] = order.size / (time.perf_counter() - start)
-print(json.dumps(found))
-""".format(window=WINDOW, batch=BATCH)
 
 
 def write(path: Path, episodes: int) -> float:
@@ -90,10 +57,40 @@ def write(path: Path, episodes: int) -> float:
     return time.perf_counter() - start
 
 
+def memory_kb(kind: str) -> int:
+    """`VmRSS`, or `VmHWM` for the peak, of this process."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith(kind)))
+
+
+def measure_here(what: str, path: str) -> dict[str, float]:
+    """One measurement; `taken_s` is without imports."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, start = memory_kb("VmRSS"), time.perf_counter()
+    if what == "info":
+        to_text(describe(path))
+        return {"taken_s": time.perf_counter() - start}
+    dataset = Dataset(path)
+    if what == "open":
+        return {"taken_s": time.perf_counter() - start}
+    kept = dataset.episodes, describe(path)
+    sampler = WindowSampler(dataset.episode_ends, WINDOW, 1, WINDOW - 2)
+    grown_mb = (memory_kb("VmHWM") - before) / 1024
+    del kept
+    start = time.perf_counter()
+    arrays = {name: dataset.array(name) for name in dataset.features}
+    load_s, start = time.perf_counter() - start, time.perf_counter()
+    order = np.random.default_rng(0).integers(0, len(sampler), (200, BATCH))
+    for index in order:
+        sampler.gather(arrays, index)
+    return {"grown_mb": grown_mb, "load_s": load_s, "windows_per_s": order.size / (time.perf_counter() - start)}
+
+
 def measure(what: str, path: Path) -> dict[str, float]:
     """One measurement in a new process; `process_s` is its whole life, imports included."""
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", _MEASURE, what, str(path)], capture_output=True, text=True, check=True)
+    command = [sys.executable, __file__, "--measure", what, "--keep", str(path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return {**json.loads(done.stdout), "process_s": time.perf_counter() - start}
 
 
@@ -101,7 +98,11 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100,000 steps in 200 episodes")
     parser.add_argument("--keep", type=Path, help="make the dataset here and keep it, or use the one that is here")
+    parser.add_argument("--measure", choices=("open", "info", "index"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    if options.measure:
+        print(json.dumps(measure_here(options.measure, str(options.keep))))
+        return 0
     episodes = 200 if options.quick else 20_000
     folder = Path(tempfile.mkdtemp(prefix="robolearn-scale-"))
     path = options.keep or folder / "scale.zarr"
@@ -123,20 +124,17 @@ def main(argv: list[str]) -> int:
     def typical(what: str, key: str) -> float:
         return statistics.median(run[key] for run in found[what])
 
+    process = {what: f"whole process with imports {typical(what, 'process_s'):.2f} s" for what in ("open", "info")}
+    beside = (
+        f"growth of the peak by open, episode records, info and window sampler; writing took {write_s:.0f} s; "
+        f"loading all arrays and comparing checksums {typical('index', 'load_s'):.1f} s; "
+        f"then {typical('index', 'windows_per_s'):,.0f} random windows/s of {WINDOW} steps, one thread"
+    )
     figures = [
-        figure(
-            "scale.open_s", "open", "taken_s", "s", f"whole process with imports {typical('open', 'process_s'):.2f} s"
-        ),
-        figure(
-            "scale.info_s", "info", "taken_s", "s", f"whole process with imports {typical('info', 'process_s'):.2f} s"
-        ),
-        figure(
-            "scale.index_rss_mb", "index", "grown_mb", "MB",
-            "growth of the peak by open, episode records, info and window sampler; "
-            f"writing took {write_s:.0f} s; loading all arrays, checksums compared, {typical('index', 'load_s'):.1f} s; "
-            f"then {typical('index', 'windows_per_s'):,.0f} random windows/s of {WINDOW} steps, one thread",
-        ),
-    ]  # fmt: skip
+        figure("scale.open_s", "open", "taken_s", "s", process["open"]),
+        figure("scale.info_s", "info", "taken_s", "s", process["info"]),
+        figure("scale.index_rss_mb", "index", "grown_mb", "MB", beside),
+    ]
     for item in figures:
         print(f"{item.id} = {item.value:.3g} {item.unit}  ({item.notes})")
     write_figures(results_file("scale", options.quick), figures)

@@ -14,12 +14,14 @@ not later than the tick itself. Nothing is interpolated. Worked example, 10 tick
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from robolearn.core.errors import DatasetError
+
+Pause = tuple[float, float]  # start and length, seconds
 
 _TOLERANCE = 1e-6  # of a tick: decides whether a sample on the border counts, whatever the rounding
 
@@ -42,10 +44,12 @@ def nearest_earlier(stamps: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.searchsorted(stamps, times, side="right").astype(np.int64) - 1
 
 
-def align(streams: Mapping[str, np.ndarray], fps: float) -> Grid:
+def align(streams: Mapping[str, np.ndarray], fps: float, pauses: Iterable[Pause] = ()) -> Grid:
     """The grid that all of `streams` (name -> rising `(M,)` seconds) share, at `fps` ticks a second.
 
-    Raises DatasetError naming a stream without a sample.
+    Ticks that fall into one of `pauses` (start and length in seconds) are left out.
+
+    Raises DatasetError naming a stream without a sample, and when no tick is left.
     """
     for name, stamps in streams.items():
         if not len(stamps):
@@ -54,5 +58,9 @@ def align(streams: Mapping[str, np.ndarray], fps: float) -> Grid:
     last = max(float(stamps[-1]) for stamps in streams.values())
     ticks = np.arange(int(np.floor((last - first) * fps + _TOLERANCE)) + 1)
     times = first + ticks / fps
+    for start, length in pauses:
+        times = times[(times < start) | (times >= start + length)]
+    if not len(times):
+        raise DatasetError("All streams bring samples only while recording is paused; there is no step to save.")
     slack = _TOLERANCE / fps
     return Grid(times, {name: nearest_earlier(stamps, times + slack) for name, stamps in streams.items()})

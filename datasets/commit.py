@@ -1,8 +1,8 @@
 """How a recorded episode becomes part of a dataset, so that a crash at any moment leaves all of it or nothing.
 
-    1. write      frames past the visible end; everything else under temporary names in `pending/.staging`
+    1. write      what is past the visible end; chunks that visible rows share under temporary names in `.staging`
        flush      the file system
-    2. rename     the chunk files into place: they repeat the visible rows and add invisible ones
+    2. rename     those chunks into place: they repeat the visible rows and add invisible ones
        flush      the file system
     3. rename     `.zmetadata`: the commit point, which makes all arrays longer at once
        flush      the folder

@@ -56,6 +56,8 @@ class Counter:
         self._late = 0
         self._device_s = -float("inf")
         self._device_clock_steps = 0
+        self._paused_s = 0.0
+        self._pause_since_last_s = 0.0
 
     def add(self, time_s: float, number: int | None, device_time_s: float | None) -> None:
         """A sample came at `time_s`, with the device's number and time where it has them.
@@ -67,7 +69,9 @@ class Counter:
         if not self.received:
             self.first_s = time_s
         else:
-            if number is not None and self._numbered and number > self._number:
+            if self._pause_since_last_s:
+                gap = 0.0
+            elif number is not None and self._numbered and number > self._number:
                 steps = number - self._number
             elif number is not None and self._rate_hz:
                 steps = max(1, round(gap * self._rate_hz))
@@ -81,21 +85,28 @@ class Counter:
             self._device_s = device_time_s
         self.received += 1
         self.last_s = time_s
+        self._paused_s += self._pause_since_last_s
+        self._pause_since_last_s = 0.0
+
+    def pause(self, length_s: float) -> None:
+        """Nobody listened for so long: what was missed then is not counted, nor is the gap to the next sample."""
+        if self.received:
+            self._pause_since_last_s += length_s
 
     def counts(self, end_s: float) -> StreamCounts:
         """Of what came until `end_s`, the time of the last sample of any stream."""
         rate, expected = self._rate_hz, self._expected
         if rate and self.received:
-            silence_s = end_s - self.last_s
+            silence_s = end_s - self.last_s - self._pause_since_last_s
             if self._numbered:
                 if silence_s > max(LATE / rate, SILENCE_S):
                     expected += int(silence_s * rate + 1e-6)
             else:
-                until_s = end_s if silence_s > max(LATE / rate, SILENCE_S) else self.last_s
-                by_rate = round((until_s - self.first_s) * rate) + 1
+                silence_s = silence_s if silence_s > max(LATE / rate, SILENCE_S) else 0.0
+                by_rate = round((self.last_s - self.first_s - self._paused_s + silence_s) * rate) + 1
                 missing = by_rate - self.received
                 expected = by_rate if missing > TOLERANCE * by_rate else self.received
-        duration_s = self.last_s - self.first_s
+        duration_s = self.last_s - self.first_s - self._paused_s
         return StreamCounts(
             expected,
             self.received,

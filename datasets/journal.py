@@ -124,7 +124,7 @@ class Journal:
             if name not in self._encoded:
                 content.columns[key] = column
                 continue
-            files = (self.frame_file(name, step) for step in range(self.num_steps))
+            files = (f"{self.path}/{name}/{step}" for step in range(self.num_steps))
             link_frames(root / key, metadata.arrays[key], files)
             content.frames[key] = self.num_steps
             content.columns[layout.crc_key(name)] = column

@@ -102,7 +102,7 @@ class ArrayInfo:
 
     def chunk_name(self, chunk: int) -> str:
         """File name of chunk number `chunk` along time: all other axes are in one piece."""
-        return ".".join([str(chunk), *("0" for _ in self.row_shape)])
+        return f"{chunk}{'.0' * (len(self.shape) - 1)}"
 
     def with_length(self, length: int) -> ArrayInfo:
         return ArrayInfo((length, *self.row_shape), self.chunk_rows, self.dtype, self.compressor, self.filters)

@@ -105,7 +105,7 @@ def stream_content(root: Path, metadata: Metadata, times: np.ndarray, streams: M
             columns[layout.histogram_key(name)] = _one(streams[name].histogram, feature)
             info = metadata.arrays[layout.stream_key(name, "value")]
             folder = root / layout.stream_key(name, "value")
-            files = (folder / info.chunk_name(first + row) for row in rows.at_step.tolist())
+            files = (f"{folder}/{info.chunk_name(first + row)}" for row in rows.at_step.tolist())
             link_frames(root / key, metadata.arrays[key], files)
             content.frames[key] = len(rows.at_step)
         elif rows.values is not None:

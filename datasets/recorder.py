@@ -29,6 +29,7 @@ from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature
 from robolearn.core.provenance import wall_time
 from robolearn.datasets import layout
+from robolearn.datasets.alignment import Pause
 from robolearn.datasets.counts import Counter, StreamCounts
 from robolearn.datasets.encoders import EncoderPool, Frame
 from robolearn.datasets.storage import explain_os_errors, sync_file_system
@@ -91,6 +92,9 @@ class StreamRecorder:
         self._accepting = False
         self._failure: OSError | None = None
         self._start_s = 0.0
+        self._resumed_s = 0.0
+        self._paused_s: float | None = None
+        self._pauses: list[Pause] = []
         self._started_at: str | None = None
 
     @property
@@ -126,6 +130,30 @@ class StreamRecorder:
         for thread in self._threads:
             thread.start()
         self._start_s = self._clock.now()
+        self._resumed_s, self._paused_s, self._pauses = 0.0, None, []
+        self._accepting = True
+
+    def pause(self) -> None:
+        """Record nothing until `resume`. Does nothing when no episode is being recorded, or when it is paused."""
+        if self._accepting:
+            self._stop_accepting()
+            self._paused_s = self._clock.now() - self._start_s
+
+    def resume(self) -> None:
+        """Go on after `pause`, else do nothing. The pause is no gap to `counts`, and the grid has no steps in it.
+
+        Raises DatasetError when it cannot be noted on disk; recording is still paused then.
+        """
+        if self._paused_s is None or self._journal is None:
+            return
+        now_s = self._clock.now() - self._start_s
+        pause = (self._paused_s, now_s - self._paused_s)
+        with explain_os_errors("Going on with the episode", FREE_SPACE):
+            self._journal.append_pause(pause)
+        self._pauses.append(pause)
+        for stream in self._streams.values():
+            stream.counter.pause(pause[1])
+        self._resumed_s, self._paused_s = now_s, None
         self._accepting = True
 
     def add(
@@ -145,7 +173,7 @@ class StreamRecorder:
             device_time_s: when it was taken, on the device's clock, which may step.
             sequence: the device's own number of the sample, by which missing ones are counted.
 
-        Returns whether it was recorded: it is not between episodes, or if it was taken before the episode began.
+        Returns whether it was recorded: it is not between episodes and in pauses, by the time it was taken.
         Raises FeatureError naming the stream for a value, a time or a number that is wrong, and DatasetError when the
         disk does not take what has come. What came before is kept either way, and the next sample is welcome.
         """
@@ -166,7 +194,7 @@ class StreamRecorder:
             now_s = self._clock.now()
             time_s = (now_s if host_time_s is None else _finite(name, "host_time_s", host_time_s)) - self._start_s
             counter = stream.counter
-            if time_s < 0:
+            if time_s < self._resumed_s:
                 return False
             if counter.received and time_s <= counter.last_s:
                 raise FeatureError(
@@ -205,14 +233,16 @@ class StreamRecorder:
         if journal is None or pool is None:
             raise DatasetError("There is no episode to commit; record one first.")
         self._stop_accepting()
+        self._paused_s = None
         with explain_os_errors("Saving the episode", "It is kept in pending/; free space and save again."):
             pool.finish()
             self._end_threads()
             self._drain()
         before = writer.num_episodes
         try:
-            source = RecordedStreams(journal, self.counts(), pool.histograms)
-            return writer.commit_source(source, {"started_at": self._started_at, **metadata})
+            source = RecordedStreams(journal, self.counts(), pool.histograms, self._pauses)
+            pauses = {"pauses": [list(pause) for pause in self._pauses]} if self._pauses else {}
+            return writer.commit_source(source, {"started_at": self._started_at, **pauses, **metadata})
         finally:
             if writer.num_episodes > before:  # also when an interrupt came right after the commit point
                 self._end_episode(remove=True)
@@ -267,10 +297,12 @@ class StreamRecorder:
         if remove:
             self._journal.remove()
         else:
-            with explain_os_errors("Closing the episode", "What was written before is kept in pending/."):
+            try:
                 self._drain()
+            except OSError as error:
+                LOG.warning("The newest samples of the episode in %s are lost: %s.", self._journal.path, error.strerror)
             self._journal.close()
-        self._journal = self._writer.active_journal = None
+        self._journal = self._writer.active_journal = self._paused_s = None
 
     def _spooled(self, name: str) -> None:
         self._streams[name].counter.spooled += 1

@@ -18,13 +18,21 @@ import numpy as np
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets import layout
-from robolearn.datasets.alignment import align
+from robolearn.datasets.alignment import Pause, align
 from robolearn.datasets.codecs import ImageCodec, codec_from_config
 from robolearn.datasets.counts import Counter
 from robolearn.datasets.episode import EpisodeData, StreamRows
 from robolearn.datasets.journal import HEADER, STEPS, right_rows, row_dtype
 from robolearn.datasets.layout import Json, is_encoded, is_event
-from robolearn.datasets.stream_journal import NUMBERED, SPOOLED, read_raw, stream_row_dtype, stream_rows
+from robolearn.datasets.stream_journal import (
+    NUMBERED,
+    PAUSE_ROW,
+    PAUSES,
+    SPOOLED,
+    read_raw,
+    stream_row_dtype,
+    stream_rows,
+)
 
 MAX_STATE = 10**7  # numbers in a simulator state; more is a damaged header
 
@@ -72,7 +80,7 @@ def read_journal(path: Path) -> Salvaged:
         data, losses = _read_streams(path, header, features, codecs)
     else:
         data, losses = _read_steps(path, header, features)
-    data.record = {"started_at": header.get("started_at")}
+    data.record["started_at"] = header.get("started_at")
     return Salvaged(data, header, losses)
 
 
@@ -149,6 +157,7 @@ def _read_streams(
     path: Path, header: Json, features: Features, codecs: dict[str, ImageCodec]
 ) -> tuple[EpisodeData, list[str]]:
     losses: list[str] = []
+    pauses = _pauses(path, losses)
     streams: dict[str, StreamRows] = {}
     counters: dict[str, Counter] = {}
     for name, feature in features.items():
@@ -169,14 +178,23 @@ def _read_streams(
         streams[name] = stream_rows(feature, rows)
         if is_encoded(feature):
             streams[name].frames = JournalFrames(loads)
-        counters[name] = _recount(feature, rows)
+        counters[name] = _recount(feature, rows, pauses)
     periodic = {name: streams[name].timestamp for name, feature in features.items() if not is_event(feature)}
-    grid = align(periodic, float(header["fps"]))
+    grid = align(periodic, float(header["fps"]), pauses)
     end_s = max(float(stamps[-1]) for stamps in periodic.values())
     for name, rows_of in streams.items():
         rows_of.at_step = grid.at_step.get(name)
         rows_of.counts = counters[name].counts(end_s).to_record()
-    return EpisodeData(grid.times, {}, streams=streams), losses
+    record: Json = {"pauses": [list(pause) for pause in pauses]} if pauses else {}
+    return EpisodeData(grid.times, {}, record=record, streams=streams), losses
+
+
+def _pauses(path: Path, losses: list[str]) -> list[Pause]:
+    if not (path / PAUSES).exists():
+        return []
+    rows = _rows_of(path / PAUSES, PAUSE_ROW, losses)
+    rows = rows[right_rows(rows)]
+    return list(zip(rows["start"].tolist(), rows["length"].tolist(), strict=True))
 
 
 def _spooled_or_encoded(
@@ -192,10 +210,13 @@ def _spooled_or_encoded(
     return lambda: codec.encode(read_raw(raw, feature))
 
 
-def _recount(feature: Feature, rows: np.ndarray) -> Counter:
+def _recount(feature: Feature, rows: np.ndarray, pauses: Iterable[Pause]) -> Counter:
     counter = Counter(None if is_event(feature) else feature.rate_hz)
+    ahead = list(pauses)
     columns = (rows[part].tolist() for part in ("timestamp", "sequence", "device_time", "flags"))
     for time_s, number, device_s, flags in zip(*columns, strict=True):
+        while ahead and time_s >= sum(ahead[0]):
+            counter.pause(ahead.pop(0)[1])
         counter.add(time_s, number if flags & NUMBERED else None, None if np.isnan(device_s) else device_s)
         counter.spooled += bool(flags & SPOOLED)
     return counter

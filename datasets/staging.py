@@ -1,8 +1,8 @@
 """Preparing the files that an appended episode needs, without touching anything that is visible.
 
-Rows go to whole chunk files under temporary names in `pending/.staging`: the first of them repeats the rows that its
-chunk has already, so that renaming it into place changes nothing visible. Frames go straight to their own files, which
-are past the end of their array and therefore not part of the dataset yet.
+Rows that share a chunk with visible rows go, together with those, to a whole chunk file under a temporary name in
+`pending/.staging`; renaming it into place changes nothing visible. Frames and chunks that hold new rows only go
+straight to their places: they are past the end of their array and therefore not part of the dataset yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ DAMAGED = "the dataset is damaged; restore the file from a backup"
 
 
 def stage_rows(root: Path, staging: Path, key: str, info: ArrayInfo, rows: np.ndarray) -> Iterator[tuple[Path, Path]]:
-    """Write the chunk files that hold `rows` appended after `info.length`. Yields (staged file, its place)."""
+    """Write the chunk files that hold `rows` appended after `info.length`.
+
+    Yields (staged file, its place) for the one that has to be renamed, if any.
+    """
     stop = info.length + len(rows)
     for chunk in range(info.length // info.chunk_rows, -(-stop // info.chunk_rows)):
         first = chunk * info.chunk_rows
@@ -35,7 +38,10 @@ def stage_rows(root: Path, staging: Path, key: str, info: ArrayInfo, rows: np.nd
         if low > first:
             content[: low - first] = _chunk(root / key / info.chunk_name(chunk), info)[: low - first]
         content[low - first : high - first] = rows[low - info.length : high - info.length]
-        yield _stage(root, staging, key, info.chunk_name(chunk), content.data)
+        if low > first:
+            yield _stage(root, staging, key, info.chunk_name(chunk), content.data)
+        else:
+            _write_new(root / key / info.chunk_name(chunk), content.data)
 
 
 def _chunk(file: Path, info: ArrayInfo) -> np.ndarray:
@@ -56,26 +62,30 @@ def _stage(root: Path, staging: Path, key: str, name: str, data: Any) -> tuple[P
 
 
 def write_frames(folder: Path, info: ArrayInfo, frames: Iterable[bytes]) -> np.ndarray:
-    """Put encoded frames behind the last of an array, one at a time. Returns their `(M,)` uint32 crc32.
-
-    A file that an interrupted commit left there may be a link to a frame in a journal, so it is replaced, not opened.
-    """
+    """Put encoded frames behind the last of an array, one at a time. Returns their `(M,)` uint32 crc32."""
     crcs = []
     for position, data in enumerate(frames, info.length):
-        file = folder / info.chunk_name(position)
-        try:
-            write_file(file, data, exclusive=True)
-        except FileExistsError:
-            os.unlink(file)
-            write_file(file, data, exclusive=True)
+        _write_new(folder / info.chunk_name(position), data)
         crcs.append(zlib.crc32(data))
     return np.array(crcs, np.uint32)
 
 
-def link_frames(folder: Path, info: ArrayInfo, files: Iterable[Path]) -> None:
+def link_frames(folder: Path, info: ArrayInfo, files: Iterable[str]) -> None:
     """Put frame files behind the last of an array, as hard links where the file system has them."""
     for position, file in enumerate(files, info.length):
-        link_or_copy(file, folder / info.chunk_name(position))
+        link_or_copy(file, f"{folder}/{info.chunk_name(position)}")  # strings: thousands of links a commit
+
+
+def _write_new(file: Path, data: Any) -> None:
+    """Write a file that is not visible yet.
+
+    One that an interrupted commit left there may be a link to a frame in a journal, so it is replaced, not opened.
+    """
+    try:
+        write_file(file, data, exclusive=True)
+    except FileExistsError:
+        os.unlink(file)
+        write_file(file, data, exclusive=True)
 
 
 @dataclass

@@ -53,7 +53,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: str, target: str) -> None:
     """Make `target` hold what `source` holds, replacing it: a hard link where possible, else a copy."""
     try:
         os.link(source, target)
@@ -63,7 +63,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS):
             raise
-        write_file(target, source.read_bytes())
+        write_file(Path(target), Path(source).read_bytes())
 
 
 @contextmanager

@@ -179,21 +179,19 @@ class FsspecStore(Store):
         return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
 
     def read_many(self, keys: Sequence[str]) -> Sequence[bytes]:
-        paths = {self._path(key): key for key in keys}
         try:
-            found = self._connect().cat(list(paths), on_error="return") if paths else {}
+            # keeps the order of the question and takes names as they are, which `cat` does not
+            found = self._connect().cat_ranges([self._path(key) for key in keys], None, None, on_error="return")
         except Exception as error:
             raise self._unreadable(keys[0], error) from error
-        # some file systems answer with paths written another way, but all in the order of the question
-        answers = dict(zip(paths.values(), found.values(), strict=True)) if len(found) == len(paths) else {}
-        return [self._answer(key, answers.get(key)) for key in keys]
+        return [self._answer(key, answer) for key, answer in zip(keys, found, strict=True)]
 
     def _answer(self, key: str, answer: Any) -> bytes:
         if isinstance(answer, FileNotFoundError):
             raise DatasetError(f"{self.where(key)} is missing: {DAMAGED}.") from answer
         if isinstance(answer, Exception):
             raise self._unreadable(key, answer) from answer
-        return self.read(key) if answer is None else bytes(answer)
+        return bytes(answer)
 
     def _unreadable(self, key: str, error: Exception) -> DatasetError:
         return DatasetError(

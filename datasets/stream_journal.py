@@ -1,6 +1,7 @@
 """The journal of an episode recorded as streams: `pending/<id>/`, on disk from the first samples.
 
     header.json            features, codecs, rate of the grid, number of the episode, start time, process
+    .pauses                one row a pause: start, length, crc32 of the row
     <feature>.bin          one fixed-size row a sample: times, number, flags, then the value, or size and crc32 of the
                            encoded frame; crc32 of the row
     <feature>/<row>        one encoded frame a file
@@ -29,7 +30,7 @@ import numpy as np
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets import layout
-from robolearn.datasets.alignment import align
+from robolearn.datasets.alignment import Pause, align
 from robolearn.datasets.commit import Content
 from robolearn.datasets.counts import StreamCounts
 from robolearn.datasets.episode import StreamRows
@@ -42,6 +43,10 @@ from robolearn.datasets.storage import write_file
 NUMBERED = 1  # flag of a row: the number is the device's own
 SPOOLED = 2  # the frame went to disk raw first
 
+PAUSES = ".pauses"
+PAUSE_ROW = np.dtype([("start", "<f8"), ("length", "<f8"), (ROW_CRC, "<u4")])
+
+_PAUSE = struct.Struct("<dd")
 _SAMPLE = struct.Struct("<ddqB")  # host time, device time, number, flags
 _FRAME = struct.Struct("<II")  # size and crc32 of an encoded frame
 _CRC = struct.Struct("<I")
@@ -98,6 +103,11 @@ class StreamJournal:
         """Add whole rows (`sealed`). After an OSError the journal is as it was, and they can be given again."""
         self._write(name, self.num_rows[name], b"".join(rows))
         self.num_rows[name] += len(rows)
+
+    def append_pause(self, pause: Pause) -> None:
+        """Raises OSError."""
+        with open(self.path / PAUSES, "ab") as file:
+            file.write(sealed(_PAUSE.pack(*pause)))
 
     def replace_row(self, name: str, row: int, data: bytes) -> None:
         """Write a row again: that of a spooled frame which has been encoded now."""
@@ -159,11 +169,13 @@ class RecordedStreams:
         journal: with every row and every frame in it, none spooled any more.
         counts: of each stream.
         histograms: of each image and depth stream.
+        pauses: in which nothing was recorded.
     """
 
     journal: StreamJournal
     counts: Mapping[str, StreamCounts]
     histograms: Mapping[str, np.ndarray]
+    pauses: Sequence[Pause] = ()
 
     @property
     def id(self) -> str:
@@ -174,7 +186,7 @@ class RecordedStreams:
         features = metadata.features
         rows = {name: self.journal.rows(name) for name in features}
         stamps = {name: rows[name]["timestamp"] for name, feature in features.items() if not is_event(feature)}
-        grid = align(stamps, float(metadata.attributes["fps"]))
+        grid = align(stamps, float(metadata.attributes["fps"]), self.pauses)
         streams = {}
         for name, feature in features.items():
             found, counts = stream_rows(feature, rows[name]), self.counts[name].to_record()
@@ -183,7 +195,7 @@ class RecordedStreams:
                 streams[name] = StreamColumns(found)
                 continue
             key = layout.stream_key(name, "value")
-            files = (self.journal.frame_file(name, row) for row in range(len(rows[name])))
+            files = (f"{self.journal.path}/{name}/{row}" for row in range(len(rows[name])))
             link_frames(root / key, metadata.arrays[key], files)
             crcs = np.ascontiguousarray(rows[name]["crc32"])
             streams[name] = StreamColumns(found, crcs, self.histograms[name])

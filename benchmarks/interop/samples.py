@@ -55,8 +55,8 @@ def _sample(rng: np.random.Generator, step: int) -> Iterator[tuple[str, np.ndarr
         elif kind == "f":
             yield name, rng.normal(size=feature.shape).astype(feature.dtype)
         else:
-            low, high = (0, 2) if kind == "b" else (0, np.iinfo(feature.dtype).max)
-            yield name, rng.integers(low, high, feature.shape).astype(feature.dtype)
+            # LeRobot squares integers in their own type for statistics, and reads 16-bit images as signed
+            yield name, rng.integers(0, 2 if kind == "b" else 30_000, feature.shape).astype(feature.dtype)
 
 
 def _picture(shape: tuple[int, ...], step: int) -> np.ndarray:

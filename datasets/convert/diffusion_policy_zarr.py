@@ -126,7 +126,7 @@ class Buffer:
             ) from error
 
 
-INSTALL_IMAGECODECS = "install it with: pip install imagecodecs"
+INSTALL_IMAGECODECS = "install imagecodecs with: pip install '.[umi]' -c constraints.txt"
 
 
 def _register_codecs() -> None:

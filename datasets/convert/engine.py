@@ -15,16 +15,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.process import usable_cores
 from robolearn.datasets import layout
 from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, Source, no_progress
 from robolearn.datasets.convert.registry import detect_format, load_converter
 from robolearn.datasets.convert.source import source_provenance
-from robolearn.datasets.convert.unfinished import Unfinished, fingerprint
+from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint
 from robolearn.datasets.convert.workers import ReadJob, read_in_order
 from robolearn.datasets.edits import set_mask
 from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.reader import Dataset
 from robolearn.datasets.storage import explain_os_errors
 from robolearn.datasets.writer import DatasetWriter
 
@@ -50,12 +51,25 @@ def convert_dataset(
         raise DatasetError(f"{source} does not exist; give the folder or file of an existing dataset.")
     if output.exists():
         raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
-    remedy = "What is done so far is kept: free space or choose another folder, and go on with --resume."
+    remedy = "Free space or choose another folder; --resume goes on with what is done."
     with explain_os_errors(f"Converting to {output}", remedy), contextlib.ExitStack() as stack:
         opened = stack.enter_context(contextlib.closing(module.open_source(source, options)))
+        _check_options(source, opened, options)
         unfinished = Unfinished(output)
         stack.callback(unfinished.release)
         return _Conversion(source, name, output, options, opened, unfinished).run()
+
+
+def _check_options(source: Path, opened: Source, options: ConvertOptions) -> None:
+    """Raises ConfigError for an option that would have no effect."""
+    if options.fps is not None and opened.fps != options.fps:
+        raise ConfigError(
+            f"{source} stores its rate, {opened.fps:g} Hz: leave out --fps, and change the rate with: "
+            "robolearn dataset resample"
+        )
+    for camera in options.cameras:
+        if f"observation.images.{camera}" not in opened.features:
+            raise ConfigError(f"--camera {camera}: {source} holds no simulator states to render it from.")
 
 
 class _Conversion:
@@ -140,6 +154,7 @@ class _Conversion:
             "format": self.format,
             "source": str(self.source.resolve()),
             "fingerprint": fingerprint(self.source),
+            "boot": boot_id(),
             "options": {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()},
         }
 
@@ -161,6 +176,19 @@ class _Conversion:
                 f"{path} was begun with {key} {old.get(key)!r}, found {now['options'][key]!r}; "
                 "give the same options, or remove it to start again."
             )
+        if before.get("boot") != now["boot"]:
+            self._verify()
+
+    def _verify(self) -> None:
+        """Check everything that is there: commits of a conversion do not wait for the disk, and power was off."""
+        dataset = Dataset(self.unfinished.dataset)
+        try:
+            for index in range(dataset.num_episodes):
+                dataset.verify_episode(index)
+        except DatasetError as error:
+            raise DatasetError(
+                f"{self.unfinished.path} was damaged when the machine stopped; remove it to start again."
+            ) from error
 
     def _outcomes(self, writer: DatasetWriter) -> Any:
         done = writer.num_episodes + len(self.skipped)
@@ -168,7 +196,7 @@ class _Conversion:
         codecs = {name: writer.codec(name) for name, f in writer.features.items() if layout.is_encoded(f)}
         workers = self.options.workers
         if workers is None:
-            workers = usable_cores() if codecs else 1
+            workers = usable_cores() if codecs and self.opened.parallel else 1
         options = replace(self.options, progress=no_progress)  # a callback stays in its process
         job = ReadJob(self.format, self.source, options, self.unfinished.frames, codecs)
         for index, outcome in read_in_order(job, self.opened, indices, workers):

@@ -51,13 +51,15 @@ class Info:
     origin: Origin | None = None
 
     @classmethod
-    def read(cls, path: Path) -> Info:
-        """Raises DatasetError when `meta/info.json` is missing or damaged."""
+    def read(cls, path: Path, version: str) -> Info:
+        """Raises DatasetError when `meta/info.json` is missing, damaged or of another version than `v2` or `v3`."""
         file = path / "meta" / "info.json"
         origin_file = path / "meta" / f"{KEY}.json"
         try:
             raw = json.loads(file.read_bytes())
             int(raw["total_episodes"]), int(raw["total_frames"]), float(raw["fps"]), str(raw["data_path"])
+            if not str(raw["codebase_version"]).startswith(version):
+                raise DatasetError(f"{file} is of version {raw['codebase_version']}, expected {version}.")
             origin = None
             if origin_file.is_file():
                 origin = Origin.from_json(json.loads(origin_file.read_bytes()), str(origin_file))
@@ -164,7 +166,7 @@ class LeRobotSource(Source):
         self.notes = list(notes)
         self.subsampled = bool(videos) and all(is_half_colour(info.raw["features"][key]) for key in videos)
         self._videos: dict[Path, Video] = {}
-        self.metadata = {"robot": info.raw.get("robot_type")}
+        self.metadata = {"robot": info.raw.get("robot_type"), "lerobot_stats": _stats(self.path)}
         if info.origin:
             self.metadata = {k: v for k, v in info.origin.metadata.items() if k != "provenance"}
             self.metadata["exported_from"] = info.origin.metadata.get("provenance")
@@ -249,6 +251,14 @@ class LeRobotSource(Source):
                     spool.repeat(name)
         except DatasetError as error:
             raise DatasetError(f"{where}: {error}") from error
+
+
+def _stats(path: Path) -> Json | None:
+    """`meta/stats.json`, for reference: our own statistics are computed from what is stored."""
+    try:
+        return json.loads((path / "meta" / "stats.json").read_bytes(), parse_constant=lambda name: None)
+    except (OSError, ValueError):
+        return None
 
 
 def to_numpy(where: str, key: str, column: Any, shape: tuple[int, ...]) -> np.ndarray:

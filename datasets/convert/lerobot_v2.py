@@ -26,7 +26,7 @@ def detect(source: Path) -> bool:
 
 def describe(source: Path) -> SourceDescription:
     """See `Converter.describe`; reads `meta/` and the names of files only. Counts what is there."""
-    info = Info.read(source)
+    info = Info.read(source, "v2")
     lengths = _lengths(info)
     present, whole, notes = _inventory(info, list(lengths))
     found = features(f for key, f in info.all.items() if key not in info.videos or key in present)
@@ -36,7 +36,7 @@ def describe(source: Path) -> SourceDescription:
 
 def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
     """See `Converter.open_source`."""
-    info = Info.read(source)
+    info = Info.read(source, "v2")
     present, whole, notes = _inventory(info, list(_lengths(info)))
     if not whole:
         raise DatasetError(f"{source} holds no whole episode: {'; '.join(notes)}.")

@@ -41,7 +41,7 @@ def detect(source: Path) -> bool:
 
 def describe(source: Path) -> SourceDescription:
     """See `Converter.describe`; reads `meta/` and the names of files only."""
-    info = Info.read(source)
+    info = Info.read(source, "v3")
     present = [key for key in info.videos if any((source / "videos" / key).glob("**/*.mp4"))]
     notes = [f"{key} (video) is not there" for key in info.videos if key not in present]
     found = features(f for key, f in info.all.items() if key not in info.videos or key in present)
@@ -51,7 +51,7 @@ def describe(source: Path) -> SourceDescription:
 
 def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
     """See `Converter.open_source`."""
-    info = Info.read(source)
+    info = Info.read(source, "v3")
     files = sorted((source / "data").glob("**/*.parquet"))
     if not files:
         raise DatasetError(f"{source / 'data'} holds no parquet file; copy the whole dataset again.")

@@ -45,7 +45,7 @@ class ConvertOptions:
         max_episodes: stop after this many episodes of the source.
         resume: go on with an unfinished conversion of the same source with the same options, if there is one.
         workers: processes that read and encode; the result does not depend on it. None is one for each usable core
-            where images are involved, else one. More than one needs an importable main module (`multiprocessing`).
+            where images are read, else one. More than one needs an importable main module (`multiprocessing`).
         progress: called after every episode with (episodes done, episodes in all).
     """
 
@@ -105,6 +105,7 @@ class Source(ABC):
         notes: one line for each thing that is not carried over.
         masks: name -> indices (of `read_episode`) of the episodes in it.
         sim_env: name and options of the simulated environment that episodes with simulator states come from.
+        parallel: whether several processes are faster than one.
         subsampled: whether all images come from video with half the colour resolution (4:2:0).
     """
 
@@ -116,6 +117,7 @@ class Source(ABC):
     notes: Sequence[str] = ()
     masks: Mapping[str, Sequence[int]]
     sim_env: Json | None = None
+    parallel: bool = True
     subsampled: bool = False
 
     def __init__(self) -> None:

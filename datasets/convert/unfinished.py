@@ -107,3 +107,11 @@ def fingerprint(source: Path) -> str:
         stat = file.stat()
         digest.update(f"{file.relative_to(source).as_posix()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def boot_id() -> str:
+    """Changes when the machine starts; empty where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import get_args
 
@@ -124,20 +125,18 @@ class Loader:
         """
         return self._prefetcher.at(step)
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Endless batches from step `start` on."""
-        step = start
-        while True:
-            yield self.at(step)
-            step += 1
+    def batches(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Batches of steps `start` to `stop`, or without end; nothing is made ahead from `stop` on."""
+        for step in count(start) if stop is None else range(start, stop):
+            yield self._prefetcher.at(step, stop)
 
     def all(self) -> Iterator[Batch]:
         """Every window once, in order; the last batch may be smaller."""
-        count = -(-len(self) // self.batch_size)
+        number = -(-len(self) // self.batch_size)
         prefetcher = Prefetcher(self._make_in_order, self._workers, self._ahead)
         try:
-            for number in range(count):
-                yield prefetcher.at(number, count)
+            for batch in range(number):
+                yield prefetcher.at(batch, number)
         finally:
             prefetcher.close()
 
@@ -166,8 +165,8 @@ class Loader:
     def _windows_by_source(self) -> list[int]:
         ends = np.cumsum(self._collection.episodes_by_source)
         by_source = [int(part.sum()) for part in np.split(self._sampler.windows_per_episode, ends[:-1])]
-        for dataset, count in zip(self._collection.datasets, by_source, strict=True):
-            if count == 0:
+        for dataset, windows in zip(self._collection.datasets, by_source, strict=True):
+            if windows == 0:
                 raise DatasetError(
                     f"{dataset.name}: no episode is long enough for one window of {self._windows.horizon} steps."
                 )

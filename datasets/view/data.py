@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from robolearn.core.feature import Feature
 from robolearn.datasets import edits, layout
 from robolearn.datasets.layout import Json
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.streams import Stream
 from robolearn.datasets.view import series
 
 MAX_ELEMENTS = 256
@@ -179,32 +179,28 @@ class ViewedDataset:
 
     def _times(self, index: int, name: str | None) -> np.ndarray:
         if name is None:
-            return self.dataset.timestamps[self.dataset.episode_slice(index)]
-        stream = self._stream(name)
-        return stream.timestamp[stream.episode_slice(index)]
+            steps = self.dataset.episode_slice(index)
+            return self.dataset.rows("timestamp", steps.start, steps.stop)
+        return self.dataset.stream(name).read_episode(index).timestamp
 
     def curves(
         self, index: int, name: str, source: str, elements: Sequence[int], start: float, stop: float, points: int
     ) -> bytes:
         """Some elements of a low-dimensional feature from `start` to `stop` seconds, thinned; see `series.packed`."""
-        feature = self._shown().get(name)
-        if feature is None or layout.is_encoded(feature):
-            raise FeatureError(
-                unknown_name("plot", name, [n for n, f in self._shown().items() if not layout.is_encoded(f)])
-            )
+        feature = self._require(name, encoded=False)
         size = int(np.prod(feature.shape, dtype=np.int64))
         if not elements or len(elements) > MAX_ELEMENTS or not all(0 <= k < size for k in elements):
             raise FeatureError(f"{name} has elements 0 to {size - 1}; ask for 1 to {MAX_ELEMENTS} of them.")
-        times = self._times(index, name if source == "stream" else None)
         if source == "stream":
-            rows = self._stream(name).values[self._stream(name).episode_slice(index)]
+            stream = self.dataset.stream(name).read_episode(index)
+            times, rows = stream.timestamp, stream.values
         else:
             steps = self.dataset.episode_slice(index)
-            rows = self.dataset.rows(name, steps.start, steps.stop)
+            times, rows = self._times(index, None), self.dataset.rows(name, steps.start, steps.stop)
         # one more row on either side, so that lines run on to the border
         low = max(int(np.searchsorted(times, start)) - 1, 0)
         high = int(np.searchsorted(times, stop, "right")) + 1
-        chosen = rows[low:high].reshape(-1, size)[:, list(elements)].astype(np.float32)
+        chosen = np.asarray(rows)[low:high].reshape(-1, size)[:, list(elements)].astype(np.float32)
         thin = series.thinned(times[low:high], chosen, min(max(points, 16), MAX_POINTS))
         return series.packed(*thin, {"elements": list(elements), "total": len(chosen)})
 
@@ -212,41 +208,34 @@ class ViewedDataset:
         """How regularly the samples of an episode came, and where steps are late or show a sample again."""
         dataset, record = self.dataset, self.episodes[index]
         times = self._times(index, None)
-        counts = record.get("streams") or {}
         grid = series.regularity(times, dataset.fps) | {"name": "grid", "late": record.get("late_ticks")}
         rows = [grid]
         repeats = []
         for name, feature in dataset.streams.items():
-            stream = dataset.stream(name)
-            found = series.regularity(stream.timestamp[stream.episode_slice(index)], feature.rate_hz)
-            rows.append({**found, **counts.get(name, {}), "name": name, "samples": found["samples"]})
-            if layout.is_encoded(feature) and stream.at_step is not None:
-                at_step = stream.at_step[dataset.episode_slice(index)]
-                repeats.append({"name": name, "marks": series.repeat_marks(times, at_step)})
+            stream = dataset.stream(name).read_episode(index)
+            found = series.regularity(stream.timestamp, feature.rate_hz)
+            rows.append({**found, **stream.counts, **found, "name": name})
+            if stream.frames is not None and stream.at_step is not None:
+                repeats.append({"name": name, "marks": series.repeat_marks(times, stream.at_step)})
         return {"streams": rows, "gaps": series.gap_marks(times, dataset.fps), "repeats": repeats}
 
     # --- frames --------------------------------------------------------------------------------------------
 
-    def _stream(self, name: str) -> Any:
-        if name not in self.dataset.streams:
-            raise FeatureError(unknown_name("stream", name, self.dataset.streams))
-        return self.dataset.stream(name)
+    def _require(self, name: str, encoded: bool) -> Feature:
+        known = {n: f for n, f in self._shown().items() if layout.is_encoded(f) == encoded}
+        if name not in known:
+            raise FeatureError(unknown_name("camera" if encoded else "plot", name, known))
+        return known[name]
 
-    def _frames(self, name: str, source: str) -> _GridFrames | Any:
-        if source == "stream":
-            return self._stream(name)
-        return _GridFrames(self.dataset, name)
+    def _frames(self, name: str, source: str) -> _GridFrames | Stream:
+        return self.dataset.stream(name) if source == "stream" else _GridFrames(self.dataset, name)
 
     def frame(self, name: str, source: str, row: int, depth_range: tuple[float, float] | None) -> tuple[bytes, str]:
         """One frame and its content type: the stored bytes, or depth in colours.
 
         Raises FeatureError for what is not an image, DatasetError for a row out of range or a damaged frame.
         """
-        feature = self._shown().get(name)
-        if feature is None or not layout.is_encoded(feature):
-            raise FeatureError(
-                unknown_name("camera", name, [n for n, f in self._shown().items() if layout.is_encoded(f)])
-            )
+        feature = self._require(name, encoded=True)
         frames = self._frames(name, source)
         if feature.kind == "depth":
             return coloured(frames.image(row), *(depth_range or (0.0, 65535.0))), "image/png"

@@ -130,9 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in _HOSTS:
             raise _Refused(403, "this server answers to 127.0.0.1 and localhost only")
         if not hmac.compare_digest(parts[0].encode(), self.server.token.encode()):
-            raise _Refused(
-                403, "the address lacks the token; use the whole address that robolearn dataset view printed"
-            )
+            raise _Refused(403, "the address lacks the token; use all of what robolearn dataset view printed")
 
     def _get(self, parts: list[str], query: dict[str, str]) -> None:
         viewed = self.server.viewed

@@ -11,14 +11,14 @@ the controller was commanded:
     target rotation = exp(output_max[3:] * clip(a[3:6], -1, 1)) @ rotation
 
 Demonstrations made with another controller get the pose measured `LEAD_STEPS` later instead. The raw actions are kept
-as the feature `action_original`.
+as the feature `action_original`, other arrays of steps as `source.<key>`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,8 @@ class Demos:
     date: str | None
     control: DeltaControl | None
     demos: tuple[str, ...]
+    env_args: dict[str, Any]
+    extras: tuple[Feature, ...]
 
     @classmethod
     def open(cls, path: Path, file: Any) -> Demos:
@@ -98,11 +100,26 @@ class Demos:
                 date=attributes.get("date") or attributes.get("readable_timestamp"),
                 control=_delta_control(info.get("controller_configs")),
                 demos=demos,
+                env_args=env_args,
+                extras=_extras(data, demos),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise DatasetError(
                 f"{path} lacks what robosuite's demonstrations have ({error!r}); copy it again."
             ) from error
+
+
+def _extras(data: Any, demos: Sequence[str]) -> tuple[Feature, ...]:
+    """Other arrays with a row of numbers for each step, in all demonstrations alike: torques, who was acting, ..."""
+    found: dict[str, set[tuple[tuple[int, ...], str]]] = {}
+    for demo in (data[name] for name in demos):
+        for key, item in demo.items():
+            fits = getattr(item, "shape", ())[:1] == demo["states"].shape[:1] and item.dtype.kind in "biuf"
+            if key not in ("states", "actions") and fits:
+                found.setdefault(key, set()).add((item.shape[1:], item.dtype.name))
+    alike = {key: next(iter(kinds)) for key, kinds in found.items() if len(kinds) == 1}
+    whole = {key: kind for key, kind in alike.items() if all(key in data[demo] for demo in demos)}
+    return tuple(Feature(f"source.{key}", shape or (1,), dtype) for key, (shape, dtype) in whole.items())
 
 
 def _delta_control(config: Any) -> DeltaControl | None:
@@ -166,6 +183,8 @@ def open_source(source: Path, options: ConvertOptions) -> Source:
 class DemoSource(Source):
     """Demonstrations, played back by state in an environment of robosuite 1.5.2."""
 
+    parallel = False  # a simulator takes a gigabyte, and its software renderer uses all cores
+
     def __init__(self, source: Path, options: ConvertOptions):
         from robolearn.sim.adapters.robosuite import RobosuiteEnv
 
@@ -189,12 +208,13 @@ class DemoSource(Source):
                 *env.observation_features.values(),
                 env.action_feature,
                 Feature("action_original", (raw_size,), kind="action", rate_hz=env.control_hz),
+                *opened.extras,
             ]
         )
         self.fps = env.control_hz
         self.num_episodes = len(opened.demos)
         self.format_version = opened.version
-        self.metadata = {"robot": "panda", "operator": "human", "env": env.name}
+        self.metadata = {"robot": "panda", "operator": "human", "env": env.name, "env_args": opened.env_args}
         self.notes = [*mask_notes, *_notes(opened, self.file)]
         self.sim_env = {
             "name": env.name, "scene_version": env.scene_version, "control_hz": env.control_hz,
@@ -228,6 +248,9 @@ class DemoSource(Source):
         measured = values["observation.state"].astype(np.float64)
         values["action"] = relabel(measured, raw, opened.control, env.base_rotations(), env.arm_vector_sizes[0])
         values["action_original"] = raw.astype(np.float32)
+        for extra in opened.extras:
+            array = read_array(opened.path, self.file["data"][demo], extra.name.removeprefix("source."))
+            values[extra.name] = array.reshape(len(states), *extra.shape)
         record = {
             "task": _task_text(opened, self.options.task),
             "success": True if any(successes) else None if opened.task == "Wipe" else False,
@@ -299,7 +322,8 @@ def _notes(opened: Demos, file: Any) -> list[str]:
         notes.append(f"the controller was not OSC_POSE with increments; actions are poses {LEAD_STEPS} steps later")
     if opened.task == "Wipe":
         notes.append("the dirt is not part of the recorded states, so success cannot be judged")
-    others = sorted({key for demo in opened.demos for key in file["data"][demo]} - {"states", "actions"})
+    carried = {"states", "actions", *(extra.name.removeprefix("source.") for extra in opened.extras)}
+    others = sorted({key for demo in opened.demos for key in file["data"][demo]} - carried)
     if others:
         notes.append(f"not carried over: {', '.join(others)}")
     return notes

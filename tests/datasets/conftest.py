@@ -109,17 +109,28 @@ class RichWorld:
                 found[name] = rng.integers(0, high, feature.shape).astype(feature.dtype)
         return found
 
+    @classmethod
+    def record(cls, path: Path) -> Path:
+        """Images are stored without loss."""
+        rng, metadata = np.random.default_rng(0), {"robot": "arm", "operator_station": {"desk": 1}}
+        writer = DatasetWriter.create(path, cls.features, 10, metadata, image_codec="png", durable=False)
+        with writer:
+            writer.set_sim_model("<mujoco/>", {"name": "robosuite/Lift", "scene_version": 1, "control_hz": 10.0})
+            for episode, length in enumerate(cls.lengths):
+                writer.start_episode()
+                for step, time_s in enumerate(np.cumsum(rng.uniform(0.05, 0.2, length))):
+                    writer.append(float(time_s), cls.values(rng, step), rng.normal(size=5))
+                writer.commit({"task": f"task {episode % 2}", "success": episode == 0, "seed": episode})
+        return path
+
 
 @pytest.fixture
 def rich_dataset(tmp_path: Path) -> Path:
-    """A dataset of `RichWorld`, images stored without loss."""
-    path, rng = tmp_path / "rich.zarr", np.random.default_rng(0)
-    metadata = {"robot": "arm", "operator_station": {"desk": 1}}
-    with DatasetWriter.create(path, RichWorld.features, fps=10, metadata=metadata, image_codec="png") as writer:
-        writer.set_sim_model("<mujoco/>", {"name": "robosuite/Lift", "scene_version": 1, "control_hz": 10.0})
-        for episode, length in enumerate(RichWorld.lengths):
-            writer.start_episode()
-            for step, time_s in enumerate(np.cumsum(rng.uniform(0.05, 0.2, length))):
-                writer.append(float(time_s), RichWorld.values(rng, step), rng.normal(size=5))
-            writer.commit({"task": f"task {episode % 2}", "success": episode == 0, "seed": episode})
-    return path
+    """A dataset of `RichWorld`."""
+    return RichWorld.record(tmp_path / "rich.zarr")
+
+
+@pytest.fixture(scope="session")
+def rich_dataset_to_read(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, made once: for tests that change nothing."""
+    return RichWorld.record(tmp_path_factory.mktemp("rich") / "rich.zarr")

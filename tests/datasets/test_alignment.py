@@ -24,7 +24,7 @@ def test_the_table_of_the_module_holds():
 def test_every_step_shows_the_newest_sample_that_is_not_later(streams, period_ms):
     grid = align({str(k): np.array(s) / 1000 for k, s in enumerate(streams)}, 1000 / period_ms)
     first, last = max(s[0] for s in streams), max(s[-1] for s in streams)
-    ticks = [tick for tick in range(first, last + 1, period_ms)]
+    ticks = list(range(first, last + 1, period_ms))
     assert np.allclose(grid.times, np.array(ticks) / 1000, atol=1e-9)
     for k, stream in enumerate(streams):
         expected = [max(row for row, stamp in enumerate(stream) if stamp <= tick) for tick in ticks]
@@ -48,3 +48,11 @@ def test_a_dead_camera_shows_its_last_frame_and_a_late_one_delays_the_grid():
 def test_a_stream_without_a_sample_is_named():
     with pytest.raises(DatasetError, match="'left' brought no sample"):
         align({"state": np.zeros(1), "left": np.zeros(0)}, 10)
+
+
+def test_ticks_in_a_pause_are_left_out():
+    stamps = {"a": np.array([0.0, 0.1, 0.2, 0.8, 0.9])}
+    grid = align(stamps, 10, [(0.25, 0.5)])
+    assert np.allclose(grid.times, [0.0, 0.1, 0.2, 0.8, 0.9])
+    with pytest.raises(DatasetError, match="only while recording is paused"):
+        align(stamps, 10, [(-1.0, 5.0)])

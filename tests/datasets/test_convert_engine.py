@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.source import changes, ranges
@@ -235,6 +235,29 @@ def test_provenance_says_where_it_came_from_and_what_was_lost(source, tmp_path):
     assert provenance["options"]["image_codec"] == "png"
     assert provenance["notes"] == ["the source stores no times: step k of an episode gets k / 10 s"]
     assert len(provenance["sha256"]) == 64
+
+
+def test_after_the_machine_stopped_everything_is_checked_before_going_on(source, tmp_path, start):
+    """Commits do not wait for the disk; here a frame was lost in the power cut."""
+    process = start(source, tmp_path / "out.zarr", stop_at=3)
+    process.kill()
+    process.communicate()
+    unfinished = tmp_path / "out.zarr.unfinished"
+    state = json.loads((unfinished / "conversion.json").read_bytes())
+    (unfinished / "conversion.json").write_text(json.dumps(state | {"boot": "an earlier one"}))
+    frame = unfinished / "dataset/data/observation.images.camera/4.0.0.0"
+    content = frame.read_bytes()
+    frame.write_bytes(content[:-1] + b"x")
+    with pytest.raises(DatasetError, match="was damaged when the machine stopped; remove it to start again"):
+        convert_dataset(source, tmp_path / "out.zarr", options(resume=True))
+    frame.write_bytes(content)
+    assert convert_dataset(source, tmp_path / "out.zarr", options(resume=True)).num_episodes == EPISODES
+
+
+def test_options_without_effect_are_refused(source, tmp_path):
+    with pytest.raises(ConfigError, match="--camera wrist: .* holds no simulator states to render it from"):
+        convert_dataset(source, tmp_path / "out.zarr", options(cameras=("wrist",)))
+    assert [p.name for p in tmp_path.iterdir()] == ["buffer.zarr"]
 
 
 def test_a_damaged_state_is_explained(source, tmp_path, start):

@@ -3,6 +3,7 @@ import re
 import sys
 import zipfile
 
+import numcodecs.registry
 import numpy as np
 import pytest
 import zarr
@@ -145,9 +146,13 @@ def test_images_of_umi_need_imagecodecs(tmp_path, monkeypatch):
     array = source / "data/camera0_rgb/.zarray"
     described = json.loads(array.read_text())
     array.write_text(json.dumps(described | {"compressor": {"id": "imagecodecs_jpegxl", "level": 99}}))
+    for known in (numcodecs.registry.codec_registry, numcodecs.registry.entries):
+        monkeypatch.delitem(known, "imagecodecs_jpegxl", raising=False)
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     monkeypatch.setitem(sys.modules, "imagecodecs.numcodecs", None)
-    with pytest.raises(MissingDependencyError, match="compressed with imagecodecs_jpegxl; .* pip install imagecodecs"):
+    with pytest.raises(
+        MissingDependencyError, match="compressed with imagecodecs_jpegxl; install imagecodecs with: pip install"
+    ):
         convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
 
 
@@ -164,6 +169,24 @@ def test_arrays_of_objects_are_never_decoded(tmp_path):
     assert "action" in Dataset(tmp_path / "out.zarr").features
     assert any("data/notes" in note for note in report.notes)
     assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("codec", ["Jpegxl", "Jpeg2k"])
+def test_jpeg_xl_and_jpeg_2000_are_decoded(tmp_path, codec):
+    module = pytest.importorskip("imagecodecs.numcodecs", reason="imagecodecs is not installed")
+    arrays = umi_arrays()
+    source = make_source(tmp_path / "umi.zarr", **arrays)
+    encoder = getattr(module, codec)(
+        level=None if codec == "Jpeg2k" else 99, **({"reversible": True} if codec == "Jpeg2k" else {})
+    )
+    folder = source / "data/camera0_rgb"
+    described = json.loads((folder / ".zarray").read_text()) | {"chunks": [1, 32, 32, 3]}
+    (folder / ".zarray").write_text(json.dumps(described | {"compressor": encoder.get_config()}))
+    for step, image in enumerate(arrays["camera0_rgb"]):
+        (folder / f"{step}.0.0.0").write_bytes(encoder.encode(image))
+    convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(image_codec="png"))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert all((dataset.image("observation.images.camera0", k) == arrays["camera0_rgb"][k]).all() for k in range(9))
 
 
 @pytest.mark.parametrize("place", ["filters", "compressor"])

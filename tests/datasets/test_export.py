@@ -227,3 +227,15 @@ def test_a_damaged_frame_is_named(rich_dataset, tmp_path):
     for name in FORMATS:
         with pytest.raises((DatasetError, FeatureError), match=r"observation\.images\.front.2\.0\.0\.0"):
             export_dataset(rich_dataset, tmp_path / name, name)
+
+
+def test_a_dataset_on_an_object_store_is_exported_like_a_local_one(rich_dataset, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    remote = fsspec.filesystem("memory")
+    remote.put(str(rich_dataset), "/bucket/rich.zarr", recursive=True)
+    try:
+        far = export_dataset("memory://bucket/rich.zarr", tmp_path / "far.zarr", "diffusion_policy_zarr")
+    finally:
+        remote.rm("/bucket", recursive=True)
+    near = export_dataset(rich_dataset, tmp_path / "near.zarr", "diffusion_policy_zarr")
+    assert content(far.output) == content(near.output)

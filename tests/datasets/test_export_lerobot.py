@@ -10,7 +10,6 @@ import pytest
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.codecs import PngCodec
-from robolearn.datasets.convert.export import lerobot_video as video
 from robolearn.datasets.convert.export.lerobot_stats import Aggregate, ImageStats, of_rows, sampled_steps
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import export_dataset
@@ -20,15 +19,16 @@ from robolearn.datasets.writer import DatasetWriter
 
 pq = pytest.importorskip("pyarrow.parquet")
 av = pytest.importorskip("av")
+video = pytest.importorskip("robolearn.datasets.convert.export.lerobot_video")
 tables = pytest.importorskip("robolearn.datasets.convert.export.lerobot_tables")
 
 FRONT, GREY, DEPTH = "observation.images.front", "observation.images.grey", "observation.depth.front"
 LENGTHS = (5, 1, 4)
 
 
-@pytest.fixture
-def exported(rich_dataset: Path, tmp_path: Path) -> Path:
-    return export_dataset(rich_dataset, tmp_path / "lerobot", "lerobot_v3").output
+@pytest.fixture(scope="module")
+def exported(rich_dataset_to_read: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_dataset(rich_dataset_to_read, tmp_path_factory.mktemp("lerobot") / "out", "lerobot_v3").output
 
 
 def read(path: Path) -> dict[str, list]:
@@ -43,17 +43,17 @@ def decoded(path: Path) -> tuple[list[Fraction], list[np.ndarray]]:
     return [frame.pts * frame.time_base for frame in frames], [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
-def test_low_dimensional_columns_are_exact(exported, rich_dataset):
-    rows, dataset = read(exported / "data"), Dataset(rich_dataset)
+def test_low_dimensional_columns_are_exact(exported, rich_dataset_to_read):
+    rows, dataset = read(exported / "data"), Dataset(rich_dataset_to_read)
     for name, feature in dataset.features.items():
         if feature.kind not in ("image", "depth"):
             found = np.array(rows[name], feature.dtype).reshape(-1, *feature.shape)
             assert np.array_equal(found, dataset.array(name)), name
 
 
-def test_true_times_have_a_column_beside_the_nominal_ones(exported, rich_dataset):
+def test_true_times_have_a_column_beside_the_nominal_ones(exported, rich_dataset_to_read):
     rows = read(exported / "data")
-    assert np.array_equal(np.array(rows["robolearn.timestamp"]), Dataset(rich_dataset).timestamps)
+    assert np.array_equal(np.array(rows["robolearn.timestamp"]), Dataset(rich_dataset_to_read).timestamps)
     nominal = np.concatenate([np.arange(length) for length in LENGTHS]) / 10
     assert np.array_equal(np.array(rows["timestamp"], np.float32), nominal.astype(np.float32))
 
@@ -110,11 +110,11 @@ def test_episodes_say_where_everything_is(exported):
 
 
 @pytest.mark.parametrize(("codec", "floor_db"), [("av1", 28), ("h264", 32)])
-def test_video_frames_are_where_their_times_say(rich_dataset, tmp_path, codec, floor_db):
-    output = export_dataset(rich_dataset, tmp_path / "out", "lerobot_v3", ExportOptions(video=codec)).output
+def test_video_frames_are_where_their_times_say(rich_dataset_to_read, tmp_path, codec, floor_db):
+    output = export_dataset(rich_dataset_to_read, tmp_path / "out", "lerobot_v3", ExportOptions(video=codec)).output
     times, frames = decoded(next((output / "videos" / FRONT).rglob("*.mp4")))
     assert times == [Fraction(k, 10) for k in range(10)]
-    dataset = Dataset(rich_dataset)
+    dataset = Dataset(rich_dataset_to_read)
     for step, frame in enumerate(frames):
         error = frame.astype(float) - dataset.image(FRONT, step)
         assert 10 * np.log10(255**2 / np.mean(error**2)) > floor_db, step
@@ -137,24 +137,24 @@ def test_every_other_frame_is_a_key_frame(exported):
     ]
 
 
-def test_images_that_no_video_holds_keep_their_bytes(exported, rich_dataset):
-    rows, dataset = read(exported / "data"), Dataset(rich_dataset)
+def test_images_that_no_video_holds_keep_their_bytes(exported, rich_dataset_to_read):
+    rows, dataset = read(exported / "data"), Dataset(rich_dataset_to_read)
     for name in (GREY, DEPTH):
         assert [cell["bytes"] for cell in rows[name]] == [dataset.encoded(name, step) for step in range(10)]
     assert PngCodec().decode(rows[DEPTH][3]["bytes"]).dtype == np.uint16
 
 
-def test_without_video_every_image_keeps_its_bytes(rich_dataset, tmp_path):
-    report = export_dataset(rich_dataset, tmp_path / "out", "lerobot_v3", ExportOptions(video="none"))
-    rows, dataset = read(report.output / "data"), Dataset(rich_dataset)
+def test_without_video_every_image_keeps_its_bytes(rich_dataset_to_read, tmp_path):
+    report = export_dataset(rich_dataset_to_read, tmp_path / "out", "lerobot_v3", ExportOptions(video="none"))
+    rows, dataset = read(report.output / "data"), Dataset(rich_dataset_to_read)
     assert [cell["bytes"] for cell in rows[FRONT]] == [dataset.encoded(FRONT, step) for step in range(10)]
     assert not (report.output / "videos").exists()
     assert json.loads((report.output / "meta" / "info.json").read_text())["video_path"] is None
     assert not any("lossy" in note for note in report.notes)
 
 
-def test_notes_say_what_is_lost(rich_dataset, tmp_path):
-    notes = export_dataset(rich_dataset, tmp_path / "out", "lerobot_v3").notes
+def test_notes_say_what_is_lost(rich_dataset_to_read, tmp_path):
+    notes = export_dataset(rich_dataset_to_read, tmp_path / "out", "lerobot_v3").notes
     for part in ("simulator states", "av1 video, which is lossy", f"{DEPTH} is stored as single images"):
         assert any(part in note for note in notes), part
 
@@ -195,8 +195,8 @@ def test_statistics_of_images_are_those_of_their_pixels():
     assert np.array_equal(found["q90"].ravel(), np.quantile(pixels, 0.9, axis=0, method="inverted_cdf"))
 
 
-def test_depth_statistics_are_in_its_unit(exported, rich_dataset):
-    rows, dataset = read(exported / "meta" / "episodes"), Dataset(rich_dataset)
+def test_depth_statistics_are_in_its_unit(exported, rich_dataset_to_read):
+    rows, dataset = read(exported / "meta" / "episodes"), Dataset(rich_dataset_to_read)
     first = np.stack([dataset.image(DEPTH, step) for step in range(5)])
     assert rows[f"stats/{DEPTH}/max"][0] == [[[float(first.max())]]]
 
@@ -218,10 +218,10 @@ def test_statistics_cover_every_column_in_both_places(exported):
     assert np.shape(whole[FRONT]["mean"]) == (3, 1, 1) and max(np.ravel(whole[FRONT]["max"])) <= 1.0
 
 
-def test_files_end_where_the_next_episode_would_not_fit(rich_dataset, tmp_path, monkeypatch):
+def test_files_end_where_the_next_episode_would_not_fit(rich_dataset_to_read, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "FILE_BYTES", 1)
     monkeypatch.setattr(video, "FILE_BYTES", 1)
-    output = export_dataset(rich_dataset, tmp_path / "out", "lerobot_v3").output
+    output = export_dataset(rich_dataset_to_read, tmp_path / "out", "lerobot_v3").output
     rows = read(output / "meta" / "episodes")
     for key in ("data", f"videos/{FRONT}", "meta/episodes"):
         assert rows[f"{key}/file_index"] == [0, 1, 2], key

@@ -24,9 +24,9 @@ def export(dataset: Path, tmp_path: Path, **options):
     return export_dataset(dataset, tmp_path / "out.hdf5", "robomimic_hdf5", ExportOptions(**options))
 
 
-@pytest.fixture
-def file(rich_dataset: Path, tmp_path: Path):
-    with h5py.File(export(rich_dataset, tmp_path).output, "r") as opened:
+@pytest.fixture(scope="module")
+def file(rich_dataset_to_read: Path, tmp_path_factory: pytest.TempPathFactory):
+    with h5py.File(export(rich_dataset_to_read, tmp_path_factory.mktemp("robomimic")).output, "r") as opened:
         yield opened
 
 
@@ -42,8 +42,8 @@ def test_demonstrations_have_the_documented_parts(file):
         assert all(len(rows) == length for place in ("obs", "next_obs") for rows in demo[place].values())
 
 
-def test_values_and_true_times_are_exact(file, rich_dataset):
-    dataset = Dataset(rich_dataset)
+def test_values_and_true_times_are_exact(file, rich_dataset_to_read):
+    dataset = Dataset(rich_dataset_to_read)
     for k, ends in enumerate(dataset.episode_ends):
         demo, steps = file[f"data/demo_{k}"], slice(int(ends) - LENGTHS[k], int(ends))
         assert np.array_equal(demo["timestamps"], dataset.timestamps[steps])
@@ -55,9 +55,9 @@ def test_values_and_true_times_are_exact(file, rich_dataset):
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_images_are_uint8_channel_last_and_exact(rich_dataset, tmp_path, compress):
-    dataset = Dataset(rich_dataset)
-    with h5py.File(export(rich_dataset, tmp_path, compress=compress).output, "r") as file:
+def test_images_are_uint8_channel_last_and_exact(rich_dataset_to_read, tmp_path, compress):
+    dataset = Dataset(rich_dataset_to_read)
+    with h5py.File(export(rich_dataset_to_read, tmp_path, compress=compress).output, "r") as file:
         images = file["data/demo_2/obs/front_image"]
         assert images.dtype == np.uint8 and images.shape == (4, 24, 32, 3)
         assert images.compression == ("gzip" if compress else None)
@@ -71,8 +71,8 @@ def test_images_are_uint8_channel_last_and_exact(rich_dataset, tmp_path, compres
         assert np.array_equal(file["data/demo_1/next_obs/front_image"], file["data/demo_1/obs/front_image"])
 
 
-def test_next_obs_can_be_left_out(rich_dataset, tmp_path):
-    report = export(rich_dataset, tmp_path, next_obs=False)
+def test_next_obs_can_be_left_out(rich_dataset_to_read, tmp_path):
+    report = export(rich_dataset_to_read, tmp_path, next_obs=False)
     with h5py.File(report.output, "r") as file:
         assert "next_obs" not in file["data/demo_0"]
     assert not any("next_obs" in note for note in report.notes)
@@ -89,8 +89,8 @@ def test_the_end_is_done_and_success_is_rewarded(make_dataset, tmp_path):
         assert file["data/demo_1/rewards"][:].tolist() == [0, 1]
 
 
-def test_simulator_states_and_model_are_kept(file, rich_dataset):
-    dataset = Dataset(rich_dataset)
+def test_simulator_states_and_model_are_kept(file, rich_dataset_to_read):
+    dataset = Dataset(rich_dataset_to_read)
     for k in range(3):
         assert np.array_equal(file[f"data/demo_{k}/states"], dataset.sim_states(k))
         assert file[f"data/demo_{k}"].attrs["model_file"] == "<mujoco/>"

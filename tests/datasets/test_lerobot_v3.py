@@ -36,6 +36,7 @@ def source(tmp_path):
         },
     }  # fmt: skip
     (root / "meta" / "info.json").write_text(json.dumps(info))
+    (root / "meta" / "stats.json").write_text('{"action": {"max": [11.0, NaN]}}')
     tasks = pyarrow.table({"task_index": [0, 1], "task": ["stack the cups", "open the drawer"]})
     parquet.write_table(tasks, root / "meta" / "tasks.parquet")
     episodes = pyarrow.table({"episode_index": [0, 1, 2], "length": LENGTHS})
@@ -78,6 +79,7 @@ def test_values_times_and_tasks_are_carried_over(source, tmp_path):
     assert [e["task"] for e in dataset.episodes] == ["stack the cups", "open the drawer", "stack the cups"]
     assert [e["success"] for e in dataset.episodes] == [False, True, True]
     assert dataset.attributes["metadata"]["robot"] == "so100"
+    assert dataset.attributes["metadata"]["lerobot_stats"] == {"action": {"max": [11.0, None]}}
     assert len(dataset.attributes["metadata"]["provenance"]["sha256"]) == 64
 
 

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
@@ -304,6 +304,16 @@ def test_a_path_that_leads_out_of_the_dataset_is_refused(version2, tmp_path, pat
     (version2 / "meta/info.json").write_text(json.dumps(document | {"data_path": path}))
     with pytest.raises(DatasetError, match="data_path"):
         convert_dataset(version2, tmp_path / "out.zarr", ConvertOptions())
+
+
+def test_a_version_is_not_read_as_another(version2, tmp_path):
+    with pytest.raises(DatasetError, match=r"info\.json is of version v2\.1, expected v3"):
+        convert_dataset(version2, tmp_path / "out.zarr", ConvertOptions(), "lerobot_v3")
+
+
+def test_a_rate_that_is_stored_cannot_be_given(version2, tmp_path):
+    with pytest.raises(ConfigError, match="stores its rate, 20 Hz: leave out --fps"):
+        convert_dataset(version2, tmp_path / "out.zarr", ConvertOptions(fps=10))
 
 
 def test_frames_are_chosen_by_the_nearest_time(tmp_path):

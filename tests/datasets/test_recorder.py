@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import pytest
 from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
+from robolearn.datasets import commit
 from robolearn.datasets import recorder as recorder_module
 from robolearn.datasets.codecs import JpegCodec
 from robolearn.datasets.layout import Metadata
@@ -157,7 +159,7 @@ def test_frames_that_encoders_cannot_keep_up_with_are_spooled_and_none_is_lost(p
         recorder.start_episode()
         feed(recorder, clock, world, seconds=1.0)
         folder = writer.active_journal / CAMERA
-        while len(list(folder.glob("*.raw"))) < 15 or not recorder.counts()[CAMERA].spooled == 15:
+        while len(list(folder.glob("*.raw"))) < 15 or recorder.counts()[CAMERA].spooled != 15:
             time.sleep(0.005)
         assert len(told) == 1 and CAMERA in told[0] and "nothing is lost" in told[0]
         slow.allowed.set()
@@ -172,23 +174,22 @@ def test_frames_that_encoders_cannot_keep_up_with_are_spooled_and_none_is_lost(p
 
 
 def test_spooled_frames_are_salvaged_after_a_crash(path, world):
-    clock, slow = VirtualClock(), SlowCodec()
+    clock = VirtualClock()
     with create(path) as writer:
-        writer._codecs[CAMERA] = slow
-        recorder = StreamRecorder(writer, clock, encoders=0, queue_bytes=1, tell=lambda line: None)
+        recorder = StreamRecorder(writer, clock, encoders=0, queue_bytes=5 * 24 * 32 * 3, tell=lambda line: None)
         recorder.start_episode()
         feed(recorder, clock, world)
         journal = writer.active_journal
-        while len(list((journal / CAMERA).glob("*.raw"))) < 19:
+        while recorder.counts()[CAMERA].spooled < 15:
             time.sleep(0.005)
-        # the first frame waits for an encoder that never comes, and its row with those behind it
-        recorder._pool._take(recorder._pool._waiting)
-        recorder._streams[CAMERA].frames.popleft()
+        for _ in range(5):  # an encoder comes that far
+            recorder._pool._encode(recorder._pool._waiting.popleft())
         recorder.close()
+        assert len(list((journal / CAMERA).glob("*.raw"))) == 15
         salvaged = read_journal(journal)
         frames = salvaged.data.streams[CAMERA].frames
-        assert [frames[k] for k in range(19)] == [JpegCodec().encode(world.image(k)) for k in range(1, 20)]
-        assert salvaged.data.streams[CAMERA].counts["spooled"] == 19
+        assert list(frames) == [JpegCodec().encode(world.image(k)) for k in range(20)]
+        assert salvaged.data.streams[CAMERA].counts["spooled"] == 15
 
 
 def test_too_much_for_encoders_and_disk_is_refused_by_name(path, world, monkeypatch):
@@ -225,7 +226,7 @@ def test_too_much_for_encoders_and_disk_is_refused_by_name(path, world, monkeypa
         ("action", [1.0], {"device_time_s": np.inf}, r"'action': device_time_s is inf"),
     ],
 )
-def test_a_bad_sample_is_refused_with_its_streams_name_and_the_episode_goes_on(path, world, name, value, times, message):
+def test_a_bad_sample_is_refused_by_name_and_the_episode_goes_on(path, world, name, value, times, message):
     clock = VirtualClock(10.0)
     with create(path) as writer, StreamRecorder(writer, clock) as recorder:
         recorder.start_episode()
@@ -252,6 +253,47 @@ def test_samples_outside_an_episode_are_not_recorded(path, world):
         recorder.discard()
     assert record_of(path)["streams"]["action"]["received"] == 10
     assert [p.name for p in (path / "pending").iterdir() if p.name[0] != "."] == []
+
+
+def test_a_pause_is_no_gap_and_has_no_steps(path, world):
+    """Half a second, a pause of two seconds in which the devices go on counting, and half a second again."""
+    clock = VirtualClock()
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        recorder.start_episode()
+        for k in range(300):
+            clock.sleep_until(k / 100)
+            if k == 50:
+                recorder.pause()
+                recorder.pause()
+            if k == 250:
+                recorder.resume()
+                recorder.resume()
+            taken = recorder.add("observation.state", [k, k], sequence=k)
+            assert taken == (not 50 <= k < 250)
+            if k % 10 == 0:
+                assert recorder.add("action", [k]) == taken
+            if k % 5 == 0:
+                assert recorder.add(CAMERA, world.image(0), sequence=k // 5) == taken
+        assert recorder.add("button", [1], host_time_s=1.5) is False
+        journal = writer.active_journal
+        recorder._pool.finish()
+        recorder._end_threads()
+        recorder._drain()
+        salvaged = read_journal(journal)
+        recorder.commit({})
+    record = record_of(path)
+    assert record["pauses"] == [[0.5, 2.0]]
+    for name, received in (("observation.state", 100), ("action", 10), (CAMERA, 20)):
+        counts = record["streams"][name]
+        assert (counts["expected"], counts["received"], counts["dropped"], counts["late"]) == (received, received, 0, 0)
+        assert counts["rate_hz"] == pytest.approx(STREAMS[name].rate_hz, rel=0.15)
+    times = [0, 0.1, 0.2, 0.3, 0.4, 2.5, 2.6, 2.7, 2.8, 2.9]
+    assert np.allclose(read_rows(path, "data/timestamp"), times)
+    assert read_rows(path, "data/action")[:, 0].tolist() == [0, 10, 20, 30, 40, 250, 260, 270, 280, 290]
+    assert np.allclose(salvaged.data.timestamps, times)
+    assert salvaged.data.record["pauses"] == [[0.5, 2.0]]
+    for name, stream in salvaged.data.streams.items():
+        assert {**stream.counts, "repeats": 0} == {**record["streams"][name], "repeats": 0}
 
 
 def test_a_device_clock_that_steps_is_stored_as_it_is_and_counted(path, world):
@@ -311,6 +353,28 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def fill(disk, recorder, leave):
+    """Leave so many bytes free, when everything recorded has been written."""
+    while any(stream.rows or stream.frames for stream in recorder._streams.values()):
+        time.sleep(0.005)
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "filler").write_bytes(bytes(free - leave))
+
+
+def add_until_refused(recorder, clock, name, values, message):
+    """Returns how many samples were taken before one was refused with `message`."""
+    for k in range(5000):
+        clock.advance(0.01)
+        try:
+            assert recorder.add(name, values[k % len(values)])
+        except DatasetError as error:
+            found = str(error)
+            break
+        time.sleep(0.0005)
+    assert re.search(message, found)
+    return k
+
+
 def test_a_full_disk_is_told_and_recording_goes_on_when_there_is_space(small_disk, world, path):
     rng, clock = np.random.default_rng(0), VirtualClock()
     noise = [rng.integers(0, 256, (24, 32, 3), np.uint8) for _ in range(20)]
@@ -318,14 +382,9 @@ def test_a_full_disk_is_told_and_recording_goes_on_when_there_is_space(small_dis
     with create(small_disk / "full.zarr") as writer, StreamRecorder(writer, clock) as recorder:
         recorder.start_episode()
         feed(recorder, clock, world)
-        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-        filler.write_bytes(bytes(free - 40_000))
-        taken = []
-        with pytest.raises(DatasetError, match=r"Recording failed: No space left on device.*is kept; free space"):
-            for k in range(5000):
-                clock.advance(0.05)
-                taken.append(recorder.add(CAMERA, noise[k % 20]))
-                time.sleep(0.001)
+        fill(small_disk, recorder, leave=40_000)
+        message = r"Recording failed: No space left on device.*is kept; free space"
+        taken = add_until_refused(recorder, clock, CAMERA, noise, message)
         with pytest.raises(DatasetError, match=r"No space left on device.*free space and save again"):
             recorder.commit({})
         filler.unlink()
@@ -337,7 +396,7 @@ def test_a_full_disk_is_told_and_recording_goes_on_when_there_is_space(small_dis
     assert dataset.num_episodes == 2
     for episode in range(2):
         dataset.verify_episode(episode)
-    assert dataset.episodes[0]["streams"][CAMERA]["received"] == 20 + len(taken)
+    assert dataset.episodes[0]["streams"][CAMERA]["received"] == 20 + taken
 
 
 def test_recording_goes_on_after_a_full_disk_within_the_episode(small_disk, world):
@@ -345,16 +404,9 @@ def test_recording_goes_on_after_a_full_disk_within_the_episode(small_disk, worl
     with create(small_disk / "full.zarr") as writer, StreamRecorder(writer, clock) as recorder:
         recorder.start_episode()
         feed(recorder, clock, world)
-        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-        time.sleep(0.1)
-        filler.write_bytes(bytes(free - 20_000))
-        taken = 0
-        with pytest.raises(DatasetError, match="No space left on device"):
-            for k in range(5000):
-                clock.advance(0.01)
-                taken += recorder.add("observation.state", [k, k])
-                if k % 100 == 0:
-                    time.sleep(0.02)
+        fill(small_disk, recorder, leave=20_000)
+        values = np.arange(10_000).reshape(-1, 2)
+        taken = add_until_refused(recorder, clock, "observation.state", values, "No space left on device")
         filler.unlink()
         while True:  # the rows that waited are written meanwhile
             try:
@@ -429,7 +481,7 @@ def test_a_closed_recorder_leaves_an_episode_that_can_be_salvaged_whole(path, wo
     dataset = Dataset(path)
     first, second = dataset.episodes
     # positions of rows differ between episodes, histograms sample other frames; everything recorded is the same
-    skipped = ("at_step", "episode_ends", "meta/histograms")
+    skipped = ("at_step", "episode_ends", "histograms/")
     for key, crc in first["checksums"].items():
         if not any(part in key for part in skipped) and "timestamp" not in key and "device_time" not in key:
             assert crc == second["checksums"][key], key
@@ -511,6 +563,7 @@ def commit_with_crash(path, world, monkeypatch, call):
     with monkeypatch.context() as patch:
         patch.setattr(recorder_module.StreamRecorder, "_end_episode", lambda self, remove: None)
         patch.setattr(writer, "durable", True)
+        patch.setattr(commit, "sync_file_system", lambda path: None)  # waits for what others write to the disk, too
         count = crash_at_call(patch, call)
         try:
             recorder.commit({})
@@ -524,14 +577,14 @@ def commit_with_crash(path, world, monkeypatch, call):
 def test_a_crash_anywhere_in_the_commit_of_streams_leaves_all_or_nothing(tmp_path, world, monkeypatch):
     _, calls = commit_with_crash(tmp_path / "whole.zarr", world, monkeypatch, -1)
     outcomes = []
-    for call in sorted({*range(1, calls + 1, 4), *range(calls - 12, calls + 1)}):
+    for call in sorted({*range(1, calls, 25), *range(calls - 9, calls + 1, 3)}):
         path = tmp_path / f"{call}.zarr"
         journal, _ = commit_with_crash(path, world, monkeypatch, call)
         dataset = Dataset(path)
         outcomes.append(dataset.num_episodes)
         for episode in range(dataset.num_episodes):
             dataset.verify_episode(episode)
-        with DatasetWriter.append_to(path) as writer:
+        with DatasetWriter.append_to(path, durable=False) as writer:
             assert (journal in writer.leftover_journals) == (dataset.num_episodes == 1)
             if journal.exists():
                 salvaged = read_journal(journal)

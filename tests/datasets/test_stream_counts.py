@@ -60,3 +60,15 @@ def test_events_are_expected_when_they_come():
     counts = counted([0.0, 3.0, 3.1], None)
     assert (counts.expected, counts.received, counts.dropped, counts.late) == (3, 3, 0, 0)
     assert counted([0.0, 3.0], None, [1, 4]).dropped == 2
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_what_a_pause_hides_is_neither_dropped_nor_late(numbered):
+    counter = Counter(10)
+    for k in [*range(10), *range(30, 40)]:
+        if k == 30:
+            counter.pause(2.0)
+        counter.add(k / 10, k if numbered else None, None)
+    counts = counter.counts(3.9)
+    assert (counts.expected, counts.received, counts.dropped, counts.late) == (20, 20, 0, 0)
+    assert counts.rate_hz == pytest.approx(10)

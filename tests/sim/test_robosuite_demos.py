@@ -166,6 +166,20 @@ def test_content_of_an_imported_demonstration(write_demo, tmp_path, lift_states)
     assert "observation.images.agentview" not in dataset.features
 
 
+def test_other_arrays_of_steps_are_carried_along(write_demo, tmp_path):
+    source = write_demo()
+    torques = np.arange(28, dtype=np.float64).reshape(4, 7)
+    with h5py.File(source, "a") as file:
+        for demo in file["data"].values():
+            demo["joint_torques"] = torques
+        file["data/demo_2/only_here"] = np.zeros(4)
+    report = convert(source, tmp_path / "out.zarr", ConvertOptions())
+    dataset = Dataset(tmp_path / "out.zarr")
+    np.testing.assert_array_equal(dataset.array("source.joint_torques")[4:], torques)
+    assert report.notes == ("not carried over: only_here",)
+    assert dataset.attributes["metadata"]["env_args"]["robots"] == "Panda"
+
+
 def test_describe_tells_what_the_source_holds(write_demo):
     description = describe(write_demo())
     assert (description.num_episodes, description.num_steps, description.fps) == (2, 8, 20.0)
@@ -211,6 +225,25 @@ def test_another_controller_is_noted(write_demo, tmp_path):
 def test_a_source_that_does_not_fit_is_explained(write_demo, tmp_path, changes, words):
     with pytest.raises(DatasetError, match=words):
         convert(write_demo(**changes), tmp_path / "out.zarr", ConvertOptions())
+
+
+def test_a_robomimic_file_can_be_played_back_too(write_demo, tmp_path, lift_states):
+    """Its observations are computed again; its filter keys become masks."""
+    source = write_demo()
+    with h5py.File(source, "a") as file:
+        data = file["data"]
+        del data.attrs["env"], data.attrs["env_info"]
+        arguments = {"robots": ["Panda"], "controller_configs": CONFIG, "control_freq": 20}
+        data.attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_kwargs": arguments})
+        for demo in data.values():
+            demo["obs/robot0_eef_pos"] = np.zeros((len(lift_states), 3))
+        file["mask/train"] = np.array(["demo_10"], dtype="S")
+    assert detect_format(source) == "robomimic_hdf5"
+    report = convert(source, tmp_path / "out.zarr", ConvertOptions(), "robosuite_hdf5")
+    dataset = Dataset(tmp_path / "out.zarr")
+    np.testing.assert_array_equal(dataset.sim_states(0), lift_states)
+    assert dataset.mask("train").tolist() == [False, True]
+    assert report.notes == ("not carried over: obs",)
 
 
 def test_a_truncated_file_is_explained(write_demo, tmp_path):

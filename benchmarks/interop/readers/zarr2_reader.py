@@ -3,8 +3,8 @@
 
     python zarr2_reader.py EXPORT EXPECTED [CODE]
 
-EXPECTED is a folder of one .npy per key, plus episode_ends.json. CODE is a folder with diffusion_policy's package; without it, zarr 2 only.
-Prints one line of json.
+EXPECTED is a folder of one .npy per key, plus episode_ends.json. CODE is a folder with diffusion_policy's package;
+without it, zarr 2 only. Prints one line of json.
 """
 
 import json

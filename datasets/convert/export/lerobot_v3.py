@@ -34,7 +34,7 @@ from robolearn.datasets.convert.export.lerobot_tables import (
 )
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.source import TIMESTAMP, Source
-from robolearn.datasets.convert.export.work import Part, Work
+from robolearn.datasets.convert.export.work import Part, Work, flush
 from robolearn.datasets.layout import Json, to_json
 from robolearn.datasets.storage import write_file
 
@@ -118,7 +118,9 @@ class Export:
                 yield image
 
         video.encode(path, frames(), self.source.fps, self.options.video, self.options.crf)
-        write_file(self.part(name, episode).with_suffix(".json"), to_json(stats.result()))
+        beside = self.part(name, episode).with_suffix(".json")
+        write_file(beside, to_json(stats.result()))
+        flush(beside)
 
     def write_videos(self, name: str) -> list[video.VideoPlace]:
         """Join the episodes' videos of one camera into files; returns where each episode is."""
@@ -149,6 +151,7 @@ class Export:
                 table = pa.Table.from_pylist([row], schema)
                 schema = table.schema
                 episodes.append(table)
+                self.options.progress(episode + 1, self.source.num_episodes)
 
     def columns(self, episode: int) -> dict[str, np.ndarray]:
         """All but images: `(T, *shape)` by column name."""

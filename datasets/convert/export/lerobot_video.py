@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from robolearn.core.errors import DatasetError
@@ -40,8 +41,6 @@ def encode(path: Path, frames: Iterable[np.ndarray], fps: float, codec: VideoCod
     Raises DatasetError when the encoder refuses.
     """
     os.environ.setdefault("SVT_LOG", "1")  # errors only: the AV1 encoder prints its settings to the terminal
-    import av
-
     options = {"g": KEY_FRAME_EVERY, "crf": str(CRF[codec] if crf is None else crf)}
     options |= {"preset": "8", "svtav1-params": "lp=1"} if codec == "av1" else {"bf": "0", "threads": "1"}
     try:
@@ -54,6 +53,8 @@ def encode(path: Path, frames: Iterable[np.ndarray], fps: float, codec: VideoCod
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             container.mux(stream.encode())
     except av.error.FFmpegError as error:
+        if isinstance(error, OSError):  # the disk is full
+            raise
         raise DatasetError(f"Encoding {path.name} as {codec} failed: {error}; try another --video.") from error
 
 
@@ -97,8 +98,6 @@ def join(parts: Sequence[VideoPart], path: Path, fps: float) -> None:
 
     Raises DatasetError when a part does not have its number of frames.
     """
-    import av
-
     rate = frame_rate(fps)
     first = 0
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -66,6 +66,7 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
         for k, part in enumerate(parts):
             with h5py.File(part.path, "r") as demo:
                 demo.copy("demo", data, name=f"demo_{k}")
+            options.progress(k + 1, len(parts))
         for name, episodes in source.masks.items():
             demos = np.array([f"demo_{k}" for k in episodes], dtype="S")
             file[f"mask/{FILTER_KEYS.get(name, name)}"] = demos

@@ -79,12 +79,17 @@ class Work:
 def _make(part: Part) -> None:
     unfinished = part.path.with_name(f".{part.path.name}.unfinished")
     part.make(unfinished)
-    descriptor = os.open(unfinished, os.O_RDWR)
+    flush(unfinished)
+    os.replace(unfinished, part.path)
+
+
+def flush(path: Path) -> None:
+    """Return when the content of a file is on stable storage."""
+    descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(unfinished, part.path)
 
 
 def refuse_existing(output: Path) -> None:
