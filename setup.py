@@ -28,6 +28,7 @@ TRAIN = [
     "torch>=2.5",
     "diffusers>=0.31",  # DDPM and DDIM schedulers of the diffusion policy to come; nothing imports it yet
     "tensorboard>=2.17",
+    "simplejpeg>=1.8",  # decodes JPEG into the batch, a fifth faster than OpenCV, same pixels; numpy 2 since 1.8
 ]
 
 SIM = [

@@ -201,6 +201,12 @@ def jpeg320(folder: Path, quick: bool, turns: int) -> dict[str, Rates]:
 
         return run
 
+    def turbo() -> int:
+        out = np.empty((240, 320, 3), np.uint8)
+        for data in stored:
+            codecs.simplejpeg.decode_jpeg(data, "RGB", buffer=out)
+        return len(stored)
+
     def without_simplejpeg(run: Callable[[], int]) -> Callable[[], int]:
         def wrapped() -> int:
             kept, codecs.simplejpeg = codecs.simplejpeg, None
@@ -227,7 +233,8 @@ def jpeg320(folder: Path, quick: bool, turns: int) -> dict[str, Rates]:
                 "loader": batches_of(loaders["none"], epoch),
                 "loader, encoded cache": batches_of(loaders["encoded"], epoch),
             }
-            if not workers:  # threads that work ahead would mix the two
+            if not workers and codecs.simplejpeg:  # in threads the two would mix
+                runs["codec, simplejpeg"] = turbo
                 runs["loader, OpenCV decoder"] = without_simplejpeg(batches_of(opencv_only, epoch))
             results[f"{number}_core"] = in_turns(runs, turns)
             for loader in loaders.values():
@@ -383,8 +390,11 @@ def main(argv: list[str]) -> int:
     add("jpeg320_ratio_to_codec", ratio(small[many], "loader", "codec"), "1",
         "320x240 JPEG 95 4:4:4 from files, cache none; cv2.imdecode of the same bytes in RAM", **on_all)  # fmt: skip
     add("jpeg320_ratio_to_codec.one_core", ratio(small["1_core"], "loader", "codec"), "1", "as above", **on_one)
-    add("jpeg320_ratio_to_codec.opencv", ratio(small["1_core"], "loader, OpenCV decoder", "codec"), "1",
-        "as above with the OpenCV decoder on both sides", **on_one)  # fmt: skip
+    if codecs.simplejpeg:
+        add("jpeg320_ratio_to_codec.simplejpeg", ratio(small["1_core"], "loader", "codec, simplejpeg"), "1",
+            "as above against simplejpeg, the loader's decoder, always into one buffer", **on_one)  # fmt: skip
+        add("jpeg320_ratio_to_codec.opencv", ratio(small["1_core"], "loader, OpenCV decoder", "codec"), "1",
+            "as above with OpenCV as the loader's decoder", **on_one)  # fmt: skip
     for key, label, used in ((many, "", len(CORES)), ("1_core", ".one_core", 1)):
         rates = video[key]
         best = max((name for name in rates if name.startswith("PyAV")), key=lambda name: np.median(rates[name]))

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets import layout
 from robolearn.datasets.codecs import ImageCodec, codec_from_config
+from robolearn.datasets.frames import Frames
 from robolearn.datasets.layout import ArrayInfo, Json, Metadata
 from robolearn.datasets.store import DAMAGED, Store
-
-_FRAMES_AT_ONCE = 64
 
 
 def read_rows(store: Store, key: str, info: ArrayInfo, start: int, stop: int) -> np.ndarray:
@@ -122,14 +121,14 @@ class Arrays:
         ends = self.ends("steps")
         try:
             told = [(record["start_step"], record["start_step"] + record["num_steps"]) for record in records]
-            complete = all(isinstance(record["checksums"], dict) for record in records)
+            sound = [isinstance(record["checksums"], dict) for record in records]
         except (KeyError, TypeError) as error:
             raise DatasetError(f"{self.store.where(layout.EPISODES)}: a record lacks {error}: {DAMAGED}.") from error
         expected = list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)) if len(ends) else []
-        wrong = next((i for i, pair in enumerate(told) if pair != expected[i]), None)
-        if wrong is not None or not complete:
+        wrong = [i for i, pair in enumerate(told) if pair != expected[i] or not sound[i]]
+        if wrong:
             raise DatasetError(
-                f"{self.store.where(layout.EPISODES)}: the record of episode {wrong or 0} does not agree with "
+                f"{self.store.where(layout.EPISODES)}: the record of episode {wrong[0]} does not agree with "
                 f"{layout.EPISODE_ENDS}: {DAMAGED}."
             )
         return records
@@ -137,7 +136,7 @@ class Arrays:
     def ends(self, counted: str) -> np.ndarray:
         """`(E,)` cumulative ends of the episodes along an axis, as `layout.axis` names it."""
         if counted == "episodes":
-            return np.arange(1, self.metadata.num_episodes + 1)
+            return self._one_each
         key = layout.EPISODE_ENDS if counted == "steps" else f"{counted}/episode_ends"
         if key not in self._whole:
             info = self.metadata.arrays[key]
@@ -157,6 +156,10 @@ class Arrays:
             ends.flags.writeable = False
             self._whole[key] = ends
         return self._whole[key]
+
+    @cached_property
+    def _one_each(self) -> np.ndarray:
+        return np.arange(1, self.metadata.num_episodes + 1)
 
     def span(self, key: str, episode: int) -> slice:
         """The rows of an array that belong to an episode."""
@@ -190,12 +193,10 @@ class Arrays:
         length = self.metadata.arrays[key].length
         if not 0 <= start <= stop <= length:
             raise DatasetError(f"{self.store.where(key)} has no rows {start} to {stop}; it has {length}.")
-        if key in self._whole or start == stop:
-            return (
-                self._whole[key][start:stop]
-                if start < stop
-                else read_rows(self.store, key, self.metadata.arrays[key], 0, 0)
-            )
+        if start == stop:
+            return read_rows(self.store, key, self.metadata.arrays[key], start, stop)
+        if key in self._whole:
+            return self._whole[key][start:stop]
         ends = self.ends(layout.axis(key))
         first, last = np.searchsorted(ends, [start, stop - 1], side="right")
         offset = self.span(key, int(first)).start
@@ -205,10 +206,9 @@ class Arrays:
         """Compare rows, which begin at row `offset` of the array, with the checksums of the episodes they are."""
         view = _bytes_of(rows)
         row_bytes = len(view) // max(1, len(rows))
-        ends = self.ends(layout.axis(key)).tolist()
+        ends = self.ends(layout.axis(key))[episodes.start : episodes.stop].tolist()
         broken = self._unchecked()
-        for episode in episodes:
-            start, stop = ends[episode - 1] if episode else 0, ends[episode]
+        for episode, start, stop in zip(episodes, [offset, *ends], ends, strict=False):
             crc = zlib.crc32(view[(start - offset) * row_bytes : (stop - offset) * row_bytes])
             if crc != self.records[episode]["checksums"].get(key, crc) and episode not in broken:
                 raise self.differs(key, episode)
@@ -234,7 +234,7 @@ class Arrays:
         """Compare the images of an episode with their crc32, which `verify` has looked at."""
         span = self.span(key, episode)
         crcs = read_rows(self.store, crc_key, self.metadata.arrays[crc_key], span.start, span.stop)
-        for _ in Frames(self, key, crcs, span.start).between(span):
+        for _ in self._frames(key, crcs, span.start).between(span):
             pass
 
     def codec(self, key: str) -> ImageCodec:
@@ -243,96 +243,8 @@ class Arrays:
 
     def frames(self, key: str, crc_key: str) -> Frames:
         """The encoded images of an array, whose crc32 are in another."""
-        return Frames(self, key, self.whole(crc_key))
+        return self._frames(key, self.whole(crc_key), 0)
 
-
-class Frames:
-    """The encoded images of one array, each compared with its crc32.
-
-    Args:
-        crcs: uint32, of row `first` and those after it.
-    """
-
-    def __init__(self, arrays: Arrays, key: str, crcs: np.ndarray, first: int = 0):
-        info = arrays.metadata.arrays[key]
-        self.key = key
-        self.shape, self.dtype = info.row_shape, info.dtype
-        self.codec = arrays.codec(key)
-        self._store = arrays.store
-        self._length = info.length
-        self._suffix = info.chunk_name(0)[1:]
-        self._crcs, self._first = crcs, first
-        self._ends = arrays.ends(layout.axis(key))
-
-    def __len__(self) -> int:
-        return self._length
-
-    def name(self, row: int) -> str:
-        """Path of a frame within the dataset. Raises DatasetError for a row out of range."""
-        if not 0 <= row < self._length:
-            raise DatasetError(
-                f"{self._store.where(self.key)} has no image {row}; it has {self._length}, counted from 0."
-            )
-        return f"{self.key}/{row}{self._suffix}"
-
-    def encoded(self, row: int) -> bytes:
-        """The bytes of one image. Raises DatasetError naming its file when they are not those recorded."""
-        name = self.name(row)
-        data = self._store.read(name)
-        if zlib.crc32(data) != self._crcs[row - self._first]:
-            raise self._differs(row, len(data))
-        return data
-
-    def encoded_many(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Like `encoded`, several; from far away at the same time."""
-        names = [self.name(int(row)) for row in rows]
-        found = list(self._store.read_many(names))
-        for row, data in zip(rows, found, strict=True):
-            if zlib.crc32(data) != self._crcs[row - self._first]:
-                raise self._differs(row, len(data))
-        return found
-
-    def _differs(self, row: int, size: int) -> DatasetError:
-        episode = np.searchsorted(self._ends, row, side="right")
-        return DatasetError(
-            f"{self._store.where(self.name(row))}: this image of episode {episode} ({size} bytes) does not have the "
-            f"checksum taken when it was recorded: {DAMAGED}."
-        )
-
-    def image(self, row: int) -> np.ndarray:
-        """One image, decoded, of the feature's shape."""
-        image = np.empty(self.shape, self.dtype)
-        try:
-            self.codec.decode_into(self.encoded(row), image)
-        except DatasetError as error:
-            if self._store.name in str(error):
-                raise
-            raise DatasetError(f"{self._store.where(self.name(row))}: {error} {DAMAGED.capitalize()}.") from error
-        return image
-
-    def between(self, rows: slice) -> FrameRange:
-        """Consecutive images, read when they are asked for."""
-        return FrameRange(self, range(rows.start, rows.stop))
-
-
-class FrameRange(Sequence[bytes]):
-    """Consecutive encoded images that are read when asked for, so that an episode need not fit in memory."""
-
-    def __init__(self, frames: Frames, rows: range):
-        self._frames, self._rows = frames, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return self._frames.encoded_many(self._rows[index])
-        return self._frames.encoded(self._rows[index])
-
-    def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, len(self), _FRAMES_AT_ONCE):
-            yield from self[start : start + _FRAMES_AT_ONCE]
+    def _frames(self, key: str, crcs: np.ndarray, first: int) -> Frames:
+        ends = self.ends(layout.axis(key))
+        return Frames(self.store, key, self.metadata.arrays[key], self.codec(key), ends, crcs, first)

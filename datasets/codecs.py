@@ -18,14 +18,13 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from robolearn.core.errors import DatasetError
+from robolearn.datasets.image_header import JPEG_END, JPEG_START, PNG_END, PNG_START, image_header
 
 try:
     import simplejpeg
 except ImportError:
     simplejpeg = None
 
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 # since OpenCV 4.10; decodes to RGB without a pass over the image afterwards
 RGB_FLAG = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
@@ -101,7 +100,7 @@ class ImageCodec(Codec):
         if not data.startswith(self.start) or not data.endswith(self.end):
             kind = "truncated" if data.startswith(self.start) else "not an image of the declared codec"
             raise DatasetError(f"The {len(data)} bytes of an image are {kind}.")
-        height, width, channels = self._header(data)
+        height, width, channels, _ = image_header(data)
         return (height, width) if channels == 1 else (height, width, 3)
 
     def _decode(self, data: bytes, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:
@@ -111,10 +110,6 @@ class ImageCodec(Codec):
         if out is not None:
             np.copyto(out, image)
         return image
-
-    def _header(self, data: bytes) -> tuple[int, int, int]:
-        """Height, width and number of channels that the header claims."""
-        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         return {"id": self.codec_id, "level": self.level}
@@ -151,16 +146,6 @@ class JpegCodec(ImageCodec):
     def _settings(self) -> tuple[str, list[int]]:
         return ".jpg", self._parameters
 
-    def _header(self, data: bytes) -> tuple[int, int, int]:
-        position = 2
-        while position + 9 < len(data) and data[position] == 0xFF:
-            marker = data[position + 1]
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame, SOF0 to SOF15
-                size = data[position + 5 : position + 9]
-                return int.from_bytes(size[:2], "big"), int.from_bytes(size[2:], "big"), data[position + 9]
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        raise _undecodable(data)
-
     def _decode(self, data: bytes, shape: tuple[int, ...], out: np.ndarray | None) -> np.ndarray:
         if simplejpeg is None:
             return super()._decode(data, shape, out)
@@ -182,12 +167,6 @@ class PngCodec(ImageCodec):
 
     def _settings(self) -> tuple[str, list[int]]:
         return ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1 if self.level is None else int(self.level)]
-
-    def _header(self, data: bytes) -> tuple[int, int, int]:
-        if len(data) < 26 or data[12:16] != b"IHDR":
-            raise _undecodable(data)
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-        return height, width, 1 if data[25] == 0 else 3
 
 
 CODECS: dict[str, type[ImageCodec]] = {codec.codec_id: codec for codec in (JpegCodec, PngCodec)}

@@ -69,7 +69,8 @@ def commit_episode(
         old: the metadata that is on disk.
         log: the episode records that are on disk.
         facts: what the record of the episode holds besides lengths and checksums.
-        flush: whether to wait for the disk; without, the death of the process is survived, but not a power cut.
+        flush: whether to wait for the disk; without, the death of the process is survived, but not a power cut, and
+            step 4 is left to the writer's `close`.
 
     Returns what is now on disk. Raises DatasetError for facts that are not json, OSError when a file cannot be
     written, and what `source` raises; the dataset is then as it was.
@@ -106,10 +107,12 @@ def commit_episode(
     )
     for key in arrays.keys() - old.arrays.keys():
         (root / key).mkdir(parents=True, exist_ok=True)
-    moves = [move for key, rows in columns.items() for move in stage_rows(root, staging, key, arrays[key], rows)]
+    moves = [
+        move for key, rows in columns.items() for move in stage_rows(root, staging, key, arrays[key], rows, not flush)
+    ]
     moves.append(stage_record(root, staging, arrays[layout.EPISODES], new_log))
     write_file(staging / layout.METADATA, new.to_bytes())
-    copies = list(stage_copies(root, new, old))
+    copies = list(stage_copies(root, new, old)) if flush else []
     if flush:
         sync_file_system(root)
 

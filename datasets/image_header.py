@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature
-from robolearn.datasets.codecs import JPEG_END, JPEG_START, PNG_END, PNG_START, ImageCodec, JpegCodec
 
+if TYPE_CHECKING:
+    from robolearn.datasets.codecs import ImageCodec
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
 NO_FRAME = (0xC4, 0xC8, 0xCC)  # the markers among C0 to CF that do not start a JPEG frame
 
@@ -38,9 +43,8 @@ def check_image(data: bytes, feature: Feature, codec: ImageCodec) -> None:
 
     Raises DatasetError saying what was found and what was expected.
     """
-    start, end = (JPEG_START, JPEG_END) if isinstance(codec, JpegCodec) else (PNG_START, PNG_END)
-    kind = "JPEG" if start == JPEG_START else "PNG"
-    if not data.startswith(start) or not data.endswith(end):
+    kind = "JPEG" if codec.start == JPEG_START else "PNG"
+    if not data.startswith(codec.start) or not data.endswith(codec.end):
         raise DatasetError(f"{len(data)} bytes are not a whole {kind} image; encode frames with writer.codec(name).")
     height, width, channels, bits = image_header(data)
     expected = (*feature.shape[:2], *(feature.shape[2:] or (1,)), 8 * int(feature.dtype == "uint8") or 16)

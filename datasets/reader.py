@@ -13,10 +13,11 @@ import numpy as np
 from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Features
 from robolearn.datasets import layout
-from robolearn.datasets.arrays import Arrays, Frames
+from robolearn.datasets.arrays import Arrays
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.edits import QUARANTINE, Edit, edited_records, masks_of, read_edits
 from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.frames import Frames
 from robolearn.datasets.layout import Json, Metadata
 from robolearn.datasets.statistics import QUANTILES, Statistics, histogram_statistics, merge_statistics
 from robolearn.datasets.store import DAMAGED, LocalStore, open_store
@@ -137,8 +138,12 @@ class Dataset:
         """Indices of the episodes that are not in quarantine."""
         return np.flatnonzero(~self.mask(QUARANTINE))
 
-    def _quarantined(self) -> frozenset[int]:
+    @cached_property
+    def _broken(self) -> frozenset[int]:
         return frozenset(np.flatnonzero(self.mask(QUARANTINE)).tolist())
+
+    def _quarantined(self) -> frozenset[int]:
+        return self._broken
 
     @property
     def timestamps(self) -> np.ndarray:

@@ -14,6 +14,7 @@ waiting for an encoder; a power cut about a second.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import threading
@@ -242,7 +243,8 @@ class StreamRecorder:
         try:
             source = RecordedStreams(journal, self.counts(), pool.histograms, self._pauses)
             pauses = {"pauses": [list(pause) for pause in self._pauses]} if self._pauses else {}
-            return writer.commit_source(source, {"started_at": self._started_at, **pauses, **metadata})
+            facts = {"started_at": self._started_at, **pauses, **metadata}
+            return writer.commit_source(source, facts, writer.sim_model)
         finally:
             if writer.num_episodes > before:  # also when an interrupt came right after the commit point
                 self._end_episode(remove=True)
@@ -327,20 +329,17 @@ class StreamRecorder:
         journal, pool = self._journal, self._pool
         assert journal is not None and pool is not None
         for name, stream in self._streams.items():
-            rows = [stream.rows[k] for k in range(len(stream.rows))]
+            with stream.lock:
+                rows, frames = list(stream.rows), list(stream.frames)
             if rows:
                 journal.append_rows(name, rows)
                 for _ in rows:
                     stream.rows.popleft()
             with pool.lock:
-                frames = []
-                for frame in list(stream.frames):
-                    if frame.data is None:
-                        break
-                    frames.append(frame)
-                if frames:
-                    journal.append_rows(name, [frame.data or b"" for frame in frames])
-                for frame in frames:
+                ready = list(itertools.takewhile(lambda frame: frame.data is not None, frames))
+                if ready:
+                    journal.append_rows(name, [frame.data or b"" for frame in ready])
+                for frame in ready:
                     frame.written = True
                     stream.frames.popleft()
 
@@ -349,7 +348,7 @@ class StreamRecorder:
             try:
                 sync_file_system(self._writer.path)
             except OSError as error:
-                self._failure = error
+                LOG.warning("%s: flushing to disk failed: %s; check the disk.", self._writer.path, error.strerror)
 
 
 def _finite(name: str, field: str, value: float | None) -> float:

@@ -7,6 +7,7 @@ straight to their places: they are past the end of their array and therefore not
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -25,23 +26,32 @@ from robolearn.datasets.storage import link_or_copy, write_file
 DAMAGED = "the dataset is damaged; restore the file from a backup"
 
 
-def stage_rows(root: Path, staging: Path, key: str, info: ArrayInfo, rows: np.ndarray) -> Iterator[tuple[Path, Path]]:
+def stage_rows(
+    root: Path, staging: Path, key: str, info: ArrayInfo, rows: np.ndarray, in_place: bool = False
+) -> Iterator[tuple[Path, Path]]:
     """Write the chunk files that hold `rows` appended after `info.length`.
 
     Yields (staged file, its place) for the one that has to be renamed, if any.
+
+    Args:
+        in_place: write the rows that share a chunk with visible ones into its file, behind those. Quicker than a
+            rename; the death of the process leaves the visible rows as they are, a power cut perhaps not.
     """
     stop = info.length + len(rows)
     for chunk in range(info.length // info.chunk_rows, -(-stop // info.chunk_rows)):
         first = chunk * info.chunk_rows
         low, high = max(info.length, first), min(stop, first + info.chunk_rows)
+        file, added = root / key / info.chunk_name(chunk), rows[low - info.length : high - info.length]
+        if low > first and in_place:
+            _write_behind(file, info, low - first, added)
+            continue
         content = np.zeros((info.chunk_rows, *info.row_shape), info.dtype)
+        content[low - first : high - first] = added
         if low > first:
-            content[: low - first] = _chunk(root / key / info.chunk_name(chunk), info)[: low - first]
-        content[low - first : high - first] = rows[low - info.length : high - info.length]
-        if low > first:
+            content[: low - first] = _chunk(file, info)[: low - first]
             yield _stage(root, staging, key, info.chunk_name(chunk), content.data)
         else:
-            _write_new(root / key / info.chunk_name(chunk), content.data)
+            _write_new(file, content.data)
 
 
 def _chunk(file: Path, info: ArrayInfo) -> np.ndarray:
@@ -49,10 +59,30 @@ def _chunk(file: Path, info: ArrayInfo) -> np.ndarray:
         data = file.read_bytes()
     except FileNotFoundError as error:
         raise DatasetError(f"{file} is missing: {DAMAGED}.") from error
-    expected = np.dtype(info.dtype).itemsize * info.chunk_rows * int(np.prod(info.row_shape, dtype=np.int64))
-    if len(data) != expected:
-        raise DatasetError(f"{file} has {len(data)} bytes, expected {expected}: {DAMAGED}.")
+    _check_size(file, info, len(data))
     return np.frombuffer(data, info.dtype).reshape(info.chunk_rows, *info.row_shape)
+
+
+def _check_size(file: Path, info: ArrayInfo, size: int) -> None:
+    expected = info.chunk_rows * _row_bytes(info)
+    if size != expected:
+        raise DatasetError(f"{file} has {size} bytes, expected {expected}: {DAMAGED}.")
+
+
+def _row_bytes(info: ArrayInfo) -> int:
+    return np.dtype(info.dtype).itemsize * int(np.prod(info.row_shape, dtype=np.int64))
+
+
+def _write_behind(file: Path, info: ArrayInfo, row: int, rows: np.ndarray) -> None:
+    try:
+        with open(file, "r+b", buffering=0) as stream:
+            _check_size(file, info, stream.seek(0, os.SEEK_END))
+            stream.seek(row * _row_bytes(info))
+            data = np.ascontiguousarray(rows, info.dtype).data.cast("B")
+            if stream.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{file} is missing: {DAMAGED}.") from error
 
 
 def _stage(root: Path, staging: Path, key: str, name: str, data: Any) -> tuple[Path, Path]:

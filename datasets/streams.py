@@ -7,8 +7,9 @@ import numpy as np
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature
 from robolearn.datasets import layout
-from robolearn.datasets.arrays import Arrays, Frames
+from robolearn.datasets.arrays import Arrays
 from robolearn.datasets.episode import StreamRows
+from robolearn.datasets.frames import Frames
 from robolearn.datasets.layout import Json
 
 
@@ -87,7 +88,10 @@ class Stream:
     @property
     def counts(self) -> list[Json]:
         """For each episode rate_hz, expected, received, dropped, late, repeats, spooled; empty where not recorded."""
-        return [(record.get("streams") or {}).get(self.feature.name) or {} for record in self._arrays.records]
+        return [self._counts_of(record) for record in self._arrays.records]
+
+    def _counts_of(self, record: Json) -> Json:
+        return (record.get("streams") or {}).get(self.feature.name) or {}
 
     def read_episode(self, episode: int) -> StreamRows:
         """The rows of one episode, without reading those of others; images are read when they are asked for."""
@@ -103,5 +107,5 @@ class Stream:
             None if self.is_encoded else part("value"),
             self._frames().between(span) if self.is_encoded else None,
             None if layout.is_event(self.feature) else part("at_step") - span.start,
-            dict(self.counts[episode]),
+            dict(self._counts_of(self._arrays.records[episode])),
         )

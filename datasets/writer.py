@@ -42,6 +42,7 @@ class DatasetWriter:
         path: of the dataset.
         durable: whether a commit waits for the disk.
         active_journal: of the episode being recorded.
+        sim_model: sha256 of the simulator model of episodes recorded from now on, or None.
     """
 
     def __init__(self, path: Path, metadata: Metadata, log: RecordLog, lock: WriterLock, durable: bool = True):
@@ -55,7 +56,7 @@ class DatasetWriter:
         self._journal: Journal | None = None
         self.active_journal: Path | None = None
         self._last_timestamp_s = -np.inf
-        self._sim_model: str | None = log.last.get("sim_model") if log.last else None
+        self.sim_model: str | None = log.last.get("sim_model") if log.last else None
         self._features = metadata.features
         self._codecs: dict[str, ImageCodec] = {
             name: codec_from_config(metadata.arrays[layout.data_key(name)].compressor or {})
@@ -187,7 +188,7 @@ class DatasetWriter:
             "codecs": {name: codec.get_config() for name, codec in self._codecs.items()},
             "episode_index": self.num_episodes,
             "started_at": started_at,
-            "sim_model": self._sim_model,
+            "sim_model": self.sim_model,
         }
 
     def start_episode(self) -> None:
@@ -279,7 +280,7 @@ class DatasetWriter:
             raise DatasetError("There is no recorded step to commit; record an episode first, or discard this one.")
         before = self.num_episodes
         try:
-            return self.commit_source(self._journal, {"started_at": self._started_at, **metadata}, self._sim_model)
+            return self.commit_source(self._journal, {"started_at": self._started_at, **metadata}, self.sim_model)
         finally:
             if self.num_episodes > before:  # also when an interrupt came right after the commit point
                 self._end_episode()
@@ -365,7 +366,7 @@ class DatasetWriter:
                     )
         with explain_os_errors("Storing the simulator model", "Free space and try again."):
             if xml is not None:
-                self._sim_model = self._store_sim_model(xml, self.durable)
+                self.sim_model = self._store_sim_model(xml, self.durable)
             if stored is None or not self.num_episodes:
                 attributes = {**self._metadata.attributes, "sim": {"env": dict(env)}}
                 self._metadata = Metadata(attributes, self._metadata.arrays)
@@ -382,12 +383,20 @@ class DatasetWriter:
         return digest
 
     def close(self) -> None:
-        """Let go of the dataset. An episode with steps that was not committed stays in `pending/`."""
+        """Let go of the dataset. An episode with steps that was not committed stays in `pending/`.
+
+        Raises DatasetError when the copies of array descriptions cannot be brought up to date.
+        """
         if self._journal:
             self._journal.close()
         self._journal = self.active_journal = None
         self._recording = False
-        self._lock.release()
+        try:
+            if not self.durable and not self._lock.released:
+                with explain_os_errors(f"Closing {self.path}", "Free space and open it for writing once more."):
+                    rename_all(stage_copies(self.path, self._metadata))
+        finally:
+            self._lock.release()
 
     def _require_open(self) -> None:
         if self._lock.released:

@@ -57,7 +57,7 @@ def look_at(
             continue
         roll.crc32[row], roll.sizes[row] = zlib.crc32(data), len(data)
         crc = zlib.crc32(data, crc)
-        if decode and (images == "all" or row in spaced):
+        if decode and (images == "all" or (images == "sample" and row in spaced)):
             _decode(roll, row, data, codec, shape, row in spaced)
     roll.episode_crc32 = None if roll.unreadable else crc
     if decode and images == "sample":

@@ -10,7 +10,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets import layout
-from robolearn.datasets.checks.texts import read_texts
+from robolearn.datasets.checks.texts import parse_record, read_texts
 from robolearn.datasets.layout import ArrayInfo, Json, Metadata
 from robolearn.datasets.store import Store
 
@@ -41,14 +41,8 @@ def rebuild_metadata(store: Store, cause: DatasetError) -> Metadata:
         metadata = _with_lengths(store, metadata, count, told, lengths)
         newer = _newer_record(store, metadata)
         if newer:
-            metadata = _with_lengths(store, metadata, count + 1, [*told, newer], {})
-            told.append(newer)
-        if None not in told:
-            crc = 0
-            for text in told:
-                crc = zlib.crc32(text or b"", crc)
-            if count and newer:
-                attributes["records_crc32"] = crc
+            metadata = _with_lengths(store, metadata, count + 1, [newer], lengths)
+            attributes["records_crc32"] = zlib.crc32(newer, attributes.get("records_crc32", 0))
         return Metadata.from_bytes(metadata.to_bytes(), store.name)
     except (DatasetError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error).rstrip(".")
@@ -74,7 +68,7 @@ def _num_episodes(store: Store, attributes: Json, info: ArrayInfo, copies: dict[
     if not votes:
         raise DatasetError("no .zarray of meta/ is readable")
     likely = max(set(votes), key=votes.count)
-    texts = read_texts(store, info.with_length(max(votes) + info.chunk_rows))[0]
+    texts = read_texts(store, info.with_length(max(votes) + 2))[0]
     crc, proven = 0, 0
     for number, text in enumerate(texts, 1):
         if text is None:
@@ -88,28 +82,35 @@ def _num_episodes(store: Store, attributes: Json, info: ArrayInfo, copies: dict[
 def _with_lengths(
     store: Store, metadata: Metadata, count: int, texts: list[bytes | None], copies: dict[str, ArrayInfo | None]
 ) -> Metadata:
-    """All arrays made as long as `count` episodes need."""
+    """All arrays made as long as `count` episodes need: by the last record, else by the ends, else by the copies."""
     arrays = {k: i.with_length(count) if layout.axis(k) == "episodes" else i for k, i in metadata.arrays.items()}
-    steps = _last_end(store, arrays, layout.EPISODE_ENDS, count)
-    if texts and texts[-1] is not None:
-        record = json.loads(texts[-1])
+    record = parse_record(texts[-1]) if texts else None
+    if record:
         steps = int(record["start_step"]) + int(record["num_steps"])
+    else:
+        steps = _last_end(store, arrays, layout.EPISODE_ENDS, count, copies.get(layout.TIMESTAMP))
     for key, info in arrays.items():
         axis = layout.axis(key)
         if axis == "steps":
             arrays[key] = info.with_length(steps)
         elif axis != "episodes":
-            arrays[key] = info.with_length(_last_end(store, arrays, f"{axis}/episode_ends", count))
+            likely = copies.get(f"{axis}/timestamp")
+            arrays[key] = info.with_length(_last_end(store, arrays, f"{axis}/episode_ends", count, likely))
     return Metadata(metadata.attributes, arrays)
 
 
-def _last_end(store: Store, arrays: dict[str, ArrayInfo], key: str, count: int) -> int:
+def _last_end(store: Store, arrays: dict[str, ArrayInfo], key: str, count: int, likely: ArrayInfo | None) -> int:
     if not count:
         return 0
     info = arrays[key]
-    data = store.read(f"{key}/{info.chunk_name((count - 1) // info.chunk_rows)}")
-    ends = np.frombuffer(data, "<i8")
-    return int(ends[(count - 1) % info.chunk_rows])
+    data = store.find(f"{key}/{info.chunk_name((count - 1) // info.chunk_rows)}") or b""
+    if len(data) == 8 * info.chunk_rows:
+        end = int(np.frombuffer(data, "<i8")[(count - 1) % info.chunk_rows])
+        if end > 0:
+            return end
+    if likely is None:
+        raise DatasetError(f"nothing tells how many rows {key.rpartition('/')[0]} has")
+    return likely.length
 
 
 def _newer_record(store: Store, metadata: Metadata) -> bytes | None:
@@ -119,8 +120,8 @@ def _newer_record(store: Store, metadata: Metadata) -> bytes | None:
     if text is None:
         return None
     try:
-        record: Any = json.loads(text)
-        if record["index"] != count or record["start_step"] != metadata.num_steps:
+        record: Any = parse_record(text)
+        if record is None or record["index"] != count or record["start_step"] != metadata.num_steps:
             return None
         longer = _with_lengths(store, metadata, count + 1, [text], {})
         for key, crc in record["checksums"].items():

@@ -42,6 +42,7 @@ class Survey:
         damage: findings so far that no check has handed on.
         bad_files: what is wrong with files that cannot be used, by key.
         images: `all`, `sample` or `none`.
+        rebuilt: whether `.zmetadata` could not be used.
     """
 
     store: Store
@@ -53,6 +54,8 @@ class Survey:
     quarantined: frozenset[int] = frozenset()
     damage: list[Finding] = field(default_factory=list)
     bad_files: dict[str, str] = field(default_factory=dict)
+    rebuilt: bool = False
+    _instead: dict[str, np.ndarray] = field(default_factory=dict)
     _chunks: dict[str, tuple[int, np.ndarray | None]] = field(default_factory=dict)
 
     @classmethod
@@ -68,7 +71,7 @@ class Survey:
             told = str(error).replace(store.where(layout.METADATA), layout.METADATA)
             message = f"{told.partition('; restore')[0].rstrip('.')}; read from its copies instead"
             damage.append(Finding(severity="error", check=METADATA_CHECK, message=message, file=layout.METADATA))
-        survey = cls(store, metadata, images, damage=damage)
+        survey = cls(store, metadata, images, damage=damage, rebuilt=bool(damage))
         survey._read_records()
         survey._read_steps()
         edits, damaged = scan_edits(store)
@@ -165,29 +168,32 @@ class Survey:
         for chunk in range(rows.start // info.chunk_rows, -(-rows.stop // info.chunk_rows)):
             first = chunk * info.chunk_rows
             low, high = max(rows.start, first), min(rows.stop, first + info.chunk_rows)
-            content = self._chunk(key, info, chunk)
-            if content is None:
-                whole[low - rows.start : high - rows.start] = False
-            else:
-                found[low - rows.start : high - rows.start] = content[low - first : high - first]
+            content = self._chunk(key, info, chunk)[low - first : high - first]
+            found[low - rows.start : low - rows.start + len(content)] = content
+            whole[low - rows.start + len(content) : high - rows.start] = False
         return found, whole
 
-    def _chunk(self, key: str, info: ArrayInfo, chunk: int) -> np.ndarray | None:
-        """The newest chunk of each array stays: neighbouring episodes share it."""
+    def _chunk(self, key: str, info: ArrayInfo, chunk: int) -> np.ndarray:
+        """The rows of a chunk; of a truncated one those that are left. The newest of each array stays: neighbouring
+        episodes share it."""
         number, content = self._chunks.get(key, (-1, None))
-        if number == chunk:
+        if number == chunk and content is not None:
             return content
         file = f"{key}/{info.chunk_name(chunk)}"
+        if file in self._instead:
+            return self._instead[file]
         expected = np.dtype(info.dtype).itemsize * info.chunk_rows * int(np.prod(info.row_shape, dtype=np.int64))
-        content, reason = None, ""
+        content, reason = np.zeros((0, *info.row_shape), info.dtype), ""
         try:
             data = self.store.find(file)
             if data is None:
                 reason = "the file is missing"
-            elif len(data) != expected:
-                reason = f"the file has {len(data)} bytes, expected {expected}"
             else:
-                content = np.frombuffer(data, info.dtype).reshape(info.chunk_rows, *info.row_shape)
+                if len(data) != expected:
+                    reason = f"the file has {len(data)} bytes, expected {expected}"
+                row_bytes = expected // info.chunk_rows
+                usable = memoryview(data)[: min(len(data), expected) // row_bytes * row_bytes]
+                content = np.frombuffer(usable, info.dtype).reshape(-1, *info.row_shape)
         except DatasetError as error:
             reason = str(error).rstrip(".")
         if reason and file not in self.bad_files:
@@ -195,6 +201,12 @@ class Survey:
             self._bad_file(key, file, reason, rows)
         self._chunks[key] = (chunk, content)
         return content
+
+    def use_instead(self, file: str, content: np.ndarray) -> None:
+        """Take `content` for what a damaged chunk file holds: what repair has put, or would put, in its place."""
+        self._instead[file] = content
+        self._chunks.pop(file.rpartition("/")[0], None)
+        self.bad_files.pop(file, None)
 
     def _bad_file(self, key: str, file: str, reason: str, rows: tuple[int, int]) -> None:
         self.bad_files[file] = reason
@@ -288,6 +300,17 @@ class EpisodeView:
         return look_at(
             self.survey.store, files, self.survey.codecs[key], info.row_shape, self.survey.images, not is_copy
         )
+
+    def replace(self, key: str, rows: np.ndarray) -> None:
+        """What checks see from now on in place of rows that were damaged."""
+        self._rows[key] = rows
+
+    def read_frames(self) -> None:
+        """Look at the frames although the survey leaves them out; none is decoded."""
+        for key in self.survey.codecs:
+            span = self.survey.span(key, self.index)
+            if span is not None:
+                self._rolls[key] = self._look(key, span)
 
     def signals(self) -> Iterator[tuple[str, str]]:
         """(feature, key) of the numbers on the grid."""

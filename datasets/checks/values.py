@@ -120,7 +120,7 @@ class Constant(_RangeCheck):
             feature, constant = survey.features[name], np.flatnonzero(found.low == found.high)
             if len(constant) and found.steps >= LONG_ENOUGH:
                 severity: Severity = "warning" if feature.kind == "action" else "info"
-                message = f"{listed(feature, constant)} never changes in {found.steps} steps"
+                message = f"constant over all {found.steps} steps: {listed(feature, constant)}"
                 yield Finding(severity=severity, check=self.name, message=message, feature=name, file=f"data/{name}")
             alive = len(constant) < len(found.low) and len(found.still) <= RARE * found.long_episodes
             for episode in found.still if alive and feature.kind == "state" else ():
@@ -149,7 +149,9 @@ class Saturated(_RangeCheck):
                     ("highest", found.high[element], found.at_high[element]),
                 ):
                     share = count / found.steps
-                    if len(levels) > LEVELS and share > SATURATED and found.steps >= LONG_ENOUGH:
+                    if (
+                        value and len(levels) > LEVELS and share > SATURATED and found.steps >= LONG_ENOUGH
+                    ):  # 0 is at rest
                         message = (
                             f"{label(survey.features[name], element)} is at its {end} value {value:.4g} in "
                             f"{100 * share:.0f} % of the steps: is the action cut off there?"

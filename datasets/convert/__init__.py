@@ -1,1 +1,1 @@
-"""Reading other people's datasets into ours; see `protocol.py` for what a converter is."""
+"""Reading other people's datasets into ours (`engine.py`), one file a format, and writing theirs (`export/`)."""

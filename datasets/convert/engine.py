@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,8 @@ from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, S
 from robolearn.datasets.convert.registry import detect_format, load_converter
 from robolearn.datasets.convert.source import source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint
-from robolearn.datasets.convert.workers import ReadJob, read_in_order
+from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.edits import set_mask
-from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.storage import explain_os_errors
 from robolearn.datasets.writer import DatasetWriter
@@ -190,7 +189,7 @@ class _Conversion:
                 f"{self.unfinished.path} was damaged when the machine stopped; remove it to start again."
             ) from error
 
-    def _outcomes(self, writer: DatasetWriter) -> Any:
+    def _outcomes(self, writer: DatasetWriter) -> Iterator[tuple[int, Outcome]]:
         done = writer.num_episodes + len(self.skipped)
         indices = range(done, self.total)
         codecs = {name: writer.codec(name) for name, f in writer.features.items() if layout.is_encoded(f)}
@@ -203,7 +202,7 @@ class _Conversion:
             yield index, outcome
             job.spool_file(index).unlink(missing_ok=True)
 
-    def _take(self, writer: DatasetWriter, index: int, outcome: EpisodeData | DatasetError) -> None:
+    def _take(self, writer: DatasetWriter, index: int, outcome: Outcome) -> None:
         """Commit an episode, or note why it is left out."""
         if isinstance(outcome, DatasetError):
             self._skip(index, str(outcome))

@@ -165,7 +165,7 @@ class LeRobotSource(Source):
         self.format_version = str(info.raw.get("codebase_version"))
         self.notes = list(notes)
         self.subsampled = bool(videos) and all(is_half_colour(info.raw["features"][key]) for key in videos)
-        self._videos: dict[Path, Video] = {}
+        self._videos: dict[str, Video] = {}
         self.metadata = {"robot": info.raw.get("robot_type"), "lerobot_stats": _stats(self.path)}
         if info.origin:
             self.metadata = {k: v for k, v in info.origin.metadata.items() if k != "provenance"}
@@ -240,9 +240,9 @@ class LeRobotSource(Source):
         file, start_s = self.video(index, key)
         name = self.names[key]
         try:
-            if file not in self._videos:
-                self._videos = {file: Video(file)}  # episodes follow each other in a file
-            video = self._videos[file]
+            video = self._videos.get(key)
+            if video is None or video.path != file:  # episodes follow each other in a file
+                video = self._videos[key] = Video(file)
             alone = start_s == 0.0 and video.num_frames == len(times_s)
             wanted = video.frames_at(start_s + times_s, 0.5 / self.fps, by_number=alone)
             for repeats, image in video.decode(wanted):

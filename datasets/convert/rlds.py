@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ FORMAT = "rlds"
 # rates that the data sets' papers state; the files do not
 RATES_HZ = {"bridge_dataset": 5.0, "bridge": 5.0, "bridge_orig": 5.0, "fractal20220817_data": 3.0, "droid": 15.0}
 IMPLIED = ("is_first", "is_last")
-LOOKED_AT = 64
+LOOKED_AT, COUNTED = 64, 1000
 _SHARD = re.compile(r"-(?P<split>[A-Za-z0-9_]+)\.tfrecord-(?P<shard>\d+)-of-(?P<shards>\d+)$")
 
 
@@ -71,8 +72,14 @@ class Record:
 
     file: Path
     split: str
+    number: int
     start: int
     length: int
+
+    @property
+    def label(self) -> str:
+        """What the source calls the episode: its split and number there."""
+        return f"{self.split}/{self.number}"
 
 
 @dataclass
@@ -99,11 +106,13 @@ class Opened:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(file, repr(error)) from error
         info = _dataset_info(path)
-        records = []
+        records: list[Record] = []
+        counts: Counter[str] = Counter()
         for shard in _shards(path):
             split = _SHARD.search(shard.name)["split"]  # type: ignore[index]
             found, trouble = index_records(shard)
-            records += [Record(shard, split, *place) for place in found]
+            records += [Record(shard, split, counts[split] + k, *place) for k, place in enumerate(found)]
+            counts[split] += len(found)
             if trouble:
                 notes.append(f"{shard.name} {trouble}; what comes after is left out")
         notes += _missing_shards(path, info)
@@ -125,12 +134,7 @@ class Opened:
 
     def where(self, index: int) -> str:
         """How messages call an episode."""
-        return f"{self.path}: episode {self.label(index)}"
-
-    def label(self, index: int) -> str:
-        """What the source calls an episode: its split and number there."""
-        record = self.records[index]
-        return f"{record.split}/{sum(other.split == record.split for other in self.records[:index])}"
+        return f"{self.path}: episode {self.records[index].label}"
 
     def _complete(self) -> None:
         """Find out the size of images that `features.json` leaves open, and leave out cameras that are black."""
@@ -251,23 +255,26 @@ def detect(source: Path) -> bool:
 
 
 def describe(source: Path) -> SourceDescription:
-    """See `Converter.describe`. Reads every record once: the number of steps is written nowhere else."""
+    """See `Converter.describe`. The number of steps is written nowhere: in a large dataset it is estimated."""
     opened = Opened.open(source)
     tasks: dict[str, None] = {}
-    steps = 0
-    for index in range(len(opened.records)):
+    counts: list[int] = []
+    places = np.unique(np.linspace(0, len(opened.records) - 1, COUNTED).astype(int)).tolist()
+    for index in places:
         try:
             lists = opened.read(index)
-            steps += opened.number_of_steps(index, lists)
+            counts.append(opened.number_of_steps(index, lists))
         except DatasetError as error:
             opened.notes.append(str(error))
             continue
-        task = _task(opened.steps, _texts(opened.steps, lists, "steps/"))
-        if task:
+        if task := _task(opened.steps, _texts(opened.steps, lists, "steps/")):
             tasks[task] = None
+    total = len(opened.records) - len(places) + len(counts)
+    if len(places) < len(opened.records):
+        opened.notes.append(f"steps are estimated and tasks are collected from {len(places)} of the episodes")
+    steps = round(sum(counts) * total / max(1, len(counts)))
     found = features(leaf.feature for leaf in opened.steps if leaf.kind != "text" and leaf.key not in IMPLIED)
-    rate = RATES_HZ.get(opened.name)
-    return SourceDescription(FORMAT, len(opened.records), steps, rate, found, tuple(tasks), tuple(opened.notes))
+    return SourceDescription(FORMAT, total, steps, RATES_HZ.get(opened.name), found, tuple(tasks), tuple(opened.notes))
 
 
 def open_source(source: Path, options: ConvertOptions) -> Source:
@@ -336,7 +343,7 @@ class RldsSource(Source):
             record["black_cameras"] = [self.names[key] for key in black]
         if facts:
             record["episode_metadata"] = facts
-        return {**record, "source_episode": opened.label(index), "split": opened.records[index].split}
+        return {**record, "source_episode": opened.records[index].label, "split": opened.records[index].split}
 
 
 def _is_black(values: Values) -> bool:

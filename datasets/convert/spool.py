@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +14,10 @@ import numpy as np
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
 from robolearn.datasets.codecs import CODECS, ImageCodec
+
+
+class SpoolError(Exception):
+    """A frame could not be written: the fault of the disk and not of the source. The cause is the OSError."""
 
 
 class SpooledFrames(Sequence[bytes]):
@@ -52,7 +58,7 @@ class FrameSpool:
         self._shapes = {name: features[name].shape for name in codecs}
         self._starts: dict[str, list[int]] = {name: [] for name in codecs}
         self._stops: dict[str, list[int]] = {name: [] for name in codecs}
-        self._stream = open(file, "wb")  # noqa: SIM115 - closed by __exit__
+        self._stream = open(file, "wb", buffering=0)  # noqa: SIM115 - closed by __exit__
 
     def add(self, name: str, image: np.ndarray) -> None:
         """Encode the next frame of a feature. Raises DatasetError when it has another shape than the feature."""
@@ -93,14 +99,17 @@ class FrameSpool:
         self._stops[name].append(self._stops[name][-1])
 
     def _append(self, name: str, data: bytes) -> None:
-        start = self._stream.tell()
-        self._stream.write(data)
+        try:
+            start = self._stream.tell()
+            if self._stream.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
+        except OSError as error:
+            raise SpoolError from error
         self._starts[name].append(start)
         self._stops[name].append(start + len(data))
 
     def frames(self) -> dict[str, Sequence[bytes]]:
         """All frames so far, by feature."""
-        self._stream.flush()
         return {name: SpooledFrames(self._file, self._starts[name], self._stops[name]) for name in self._codecs}
 
     def __enter__(self) -> FrameSpool:

@@ -44,7 +44,8 @@ class Unfinished:
         if output.exists():  # finished while we were waiting for our turn
             self._lock.release()
             raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
-        self.state: Json | None = _read_json(self._state_file)
+        # without a dataset it was finished, and only the removal of the rest was interrupted
+        self.state: Json | None = _read_json(self._state_file) if self.dataset.exists() else None
         shutil.rmtree(self.frames, ignore_errors=True)
         if self.state is None:
             self._clear()

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import cast
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.process import die_with_parent
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, Source
 from robolearn.datasets.convert.registry import load_converter
-from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.convert.spool import FrameSpool, SpoolError
 from robolearn.datasets.episode import EpisodeData
 
 Outcome = EpisodeData | DatasetError
@@ -48,12 +49,14 @@ class ReadJob:
         return module.open_source(self.source, self.options)
 
     def read(self, opened: Source, index: int) -> Outcome:
-        """An episode, or what is wrong with it."""
+        """An episode, or what is wrong with it. Raises OSError when its frames cannot be spooled."""
         try:
             with FrameSpool(self.spool_file(index), self.codecs, opened.features) as spool:
                 return opened.read_episode(index, spool)
         except (DatasetError, FeatureError) as error:
             return DatasetError(str(error))
+        except SpoolError as error:
+            raise error.__cause__ or error from None
 
 
 def read_in_order(job: ReadJob, opened: Source, indices: Sequence[int], workers: int) -> Iterator[tuple[int, Outcome]]:
@@ -83,26 +86,36 @@ def read_in_order(job: ReadJob, opened: Source, indices: Sequence[int], workers:
         for taken, index in enumerate(indices):
             while index not in done:
                 while idle and asked < len(indices) and asked - taken <= workers:
-                    idle.pop().send(indices[asked])
+                    connection = idle.pop()
+                    with _explained(pool[connection]):
+                        connection.send(indices[asked])
                     asked += 1
-                for connection in wait([c for c in pool if c not in idle]):
-                    number, outcome = _receive(connection, pool[connection])  # type: ignore[arg-type,index]
+                for ready in wait([c for c in pool if c not in idle]):
+                    answered = cast(Connection, ready)
+                    number, outcome = _receive(answered, pool[answered])
                     done[number] = outcome
-                    idle.append(connection)  # type: ignore[arg-type]
+                    idle.append(answered)
             yield index, done.pop(index)
 
 
 def _receive(connection: Connection, process: multiprocessing.process.BaseProcess) -> tuple[int, Outcome]:
-    try:
+    with _explained(process):
         number, outcome = connection.recv()
+    if isinstance(outcome, BaseException) and not isinstance(outcome, DatasetError):
+        raise outcome
+    return number, outcome
+
+
+@contextlib.contextmanager
+def _explained(process: multiprocessing.process.BaseProcess) -> Iterator[None]:
+    """Says in one line that a process has died, when talking to it fails."""
+    try:
+        yield
     except (EOFError, ConnectionError) as error:
         process.join()
         raise DatasetError(
             f"A worker process ended with status {process.exitcode}; if memory was short, use fewer --workers."
         ) from error
-    if isinstance(outcome, BaseException) and not isinstance(outcome, DatasetError):
-        raise outcome
-    return number, outcome
 
 
 def _stop(process: multiprocessing.process.BaseProcess, connection: Connection) -> None:

@@ -217,7 +217,7 @@ def _carried(pick: Pick, plan: Plan, codecs: dict[str, ImageCodec]) -> EpisodeDa
         data.timestamps,
         {name: rows for name, rows in data.values.items() if name in on_grid},
         frames,
-        {**data.record, **source_of(parent, pick.episode, data.record)},
+        {**data.record, **source_of(pick)},
         data.sim_states if plan.sim_states else None,
         data.sim_model if plan.sim_states else None,
         streams,
@@ -225,14 +225,17 @@ def _carried(pick: Pick, plan: Plan, codecs: dict[str, ImageCodec]) -> EpisodeDa
     return plan.change(parent, episode) if plan.change else episode
 
 
-def source_of(parent: Dataset, episode: int, record: Json) -> Json:
+def source_of(pick: Pick) -> Json:
     """`source_dataset` and `source_episode`: where an episode was first recorded, or converted from."""
-    if "source_dataset" in record:
-        return {key: record[key] for key in ("source_dataset", "source_episode") if key in record}
-    origin = parent.attributes.get("metadata", {}).get("provenance") or {}
-    if "source_episode" in record and "source" in origin:
-        return {"source_dataset": origin["source"], "source_episode": record["source_episode"]}
-    return {"source_dataset": source_path(parent), "source_episode": episode}
+    record = pick.parent.episodes[pick.episode]
+    origin = pick.parent.attributes.get("metadata", {}).get("provenance") or {}
+    if "source_dataset" in record and "source_episode" in record:
+        dataset, episode = record["source_dataset"], record["source_episode"]
+    elif "source_episode" in record and "source" in origin:
+        dataset, episode = origin["source"], record["source_episode"]
+    else:
+        dataset, episode = source_path(pick.parent), pick.episode
+    return {"source_dataset": dataset, "source_episode": episode}
 
 
 def _recoded(images: Sequence[bytes], old: ImageCodec, new: ImageCodec) -> list[bytes]:

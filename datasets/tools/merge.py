@@ -19,6 +19,7 @@ from robolearn.datasets.tools.make import (
     no_progress,
     plain_metadata,
     quarantine_notes,
+    source_of,
     source_path,
     state_size,
 )
@@ -56,9 +57,11 @@ def merge(parents: Sequence[Dataset], output: Path, *, common: bool = False, pro
         raise FeatureError(f"{', '.join(parent.name for parent in parents)} have no feature in common.")
     same_simulator = _have_same_simulator(parents, common, notes)
     streams = _agreed_streams(parents, common, notes)
+    picks = [Pick(parent, episode) for parent in parents for episode in parent.intact_episodes.tolist()]
+    notes += _twice(picks)
     plan = Plan(
         "merge",
-        [Pick(parent, episode) for parent in parents for episode in parent.intact_episodes.tolist()],
+        picks,
         features,
         first.fps,
         _agreed_metadata(parents, notes),
@@ -69,6 +72,13 @@ def merge(parents: Sequence[Dataset], output: Path, *, common: bool = False, pro
         notes=tuple(notes),
     )
     return make_dataset(output, plan, progress)
+
+
+def _twice(picks: Sequence[Pick]) -> list[str]:
+    """A note when the same recording came through two parents."""
+    origins = [tuple(source_of(pick).values()) for pick in picks]
+    number = len(origins) - len(set(origins))
+    return [f"{number} of the {len(origins)} episodes are in more than one of the datasets"] if number else []
 
 
 def _agreed(parents: Sequence[Dataset], declared: Sequence[Features], common: bool, notes: list[str]) -> Features:

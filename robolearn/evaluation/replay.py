@@ -122,7 +122,7 @@ def _environment(dataset: Dataset) -> SimEnv:
     described = dataset.sim_env
     if described is None:
         raise DatasetError(
-            f"{dataset.path} was not recorded in a simulator, so it cannot be replayed. Datasets made by `robolearn "
+            f"{dataset.name} was not recorded in a simulator, so it cannot be replayed. Datasets made by `robolearn "
             "record` in a simulated environment, and imported robosuite demonstrations, can."
         )
     name, rate = described["name"], described.get("control_hz")
@@ -133,12 +133,12 @@ def _environment(dataset: Dataset) -> SimEnv:
             env = make_env(name, control_hz=rate)
         except TypeError as error:
             raise DatasetError(
-                f"{dataset.path} was recorded at {rate} Hz; {name} runs at {env.control_hz} Hz."
+                f"{dataset.name} was recorded at {rate} Hz; {name} runs at {env.control_hz} Hz."
             ) from error
     if env.scene_version != described.get("scene_version"):
         env.close()
         raise DatasetError(
-            f"{dataset.path} was recorded in {described.get('scene_version')} of {name}, which is {env.scene_version} "
+            f"{dataset.name} was recorded in {described.get('scene_version')} of {name}, which is {env.scene_version} "
             "here: the same actions lead elsewhere. Install the version it was recorded with."
         )
     return env
@@ -147,7 +147,7 @@ def _environment(dataset: Dataset) -> SimEnv:
 def _play(env: SimEnv, dataset: Dataset, episode: int, way: Way, film: EpisodeVideo | None) -> Outcome:
     states = dataset.sim_states(episode)
     if states is None:
-        raise DatasetError(f"{dataset.path} holds no simulator states; record it again to be able to replay it.")
+        raise DatasetError(f"{dataset.name} holds no simulator states; record it again to be able to replay it.")
     steps = dataset.episode_slice(episode)
     recorded = dataset.array(_STATE)[steps] if _STATE in dataset.features else None
     tally = _Tally(recorded, film)

@@ -199,7 +199,7 @@ def _duration(seconds: float) -> str:
 
 def _demonstrations(dataset: Dataset) -> str:
     if not dataset.num_episodes:
-        return page.absent(f"{dataset.path} holds no episodes.")
+        return page.absent(f"{dataset.name} holds no episodes.")
     cameras = [name for name, f in dataset.features.items() if f.kind == "image"]
     seconds = dataset.num_steps / dataset.fps
     html = page.paragraph(

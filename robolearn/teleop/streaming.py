@@ -43,6 +43,7 @@ class RobotRecorder(EpisodeRecorder):
 
     def __init__(self, robot: Robot, recorder: StreamRecorder):
         self._recorder = recorder
+        self._begun = False
         self._clock = MonotonicClock()
         self._pumps = [_Pump(device, recorder) for device in (robot.arm, *robot.sensors) if device.observation_features]
 
@@ -52,11 +53,14 @@ class RobotRecorder(EpisodeRecorder):
 
     def start_episode(self) -> None:
         """Nothing yet: time counts from the first step, as the operator's hand is not ready before."""
+        self._begun = False
 
     def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
         """Record the action that was given now; the devices' samples come by themselves."""
-        if not self._recorder.recording:
+        if not self._begun:
             self._recorder.start_episode()
+            self._begun = True
+        self._recorder.resume()
         for pump in self._pumps:
             pump.check()
             pump.open()
@@ -66,10 +70,12 @@ class RobotRecorder(EpisodeRecorder):
         """Nothing is recorded until the next step."""
         for pump in self._pumps:
             pump.close()
+        self._recorder.pause()
 
     def commit(self, metadata: Mapping[str, Any]) -> int:
         self.pause()
-        return self._recorder.commit(metadata)
+        # the recorder's own pauses are those of its streams
+        return self._recorder.commit({key: value for key, value in metadata.items() if key != "pauses"})
 
     def discard(self) -> None:
         self.pause()

@@ -41,6 +41,8 @@ class TrainConfig:
     ema: EmaConfig = field(default_factory=EmaConfig)
     val_ratio: float = 0.05
     """share of the episodes held out for the validation loss"""
+    masks: tuple[str, ...] = ()
+    """use only episodes that are in all of these masks of the dataset; those in quarantine never"""
     seed: int = 0
     device: str = "cpu"
     num_threads: int = 0

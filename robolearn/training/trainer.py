@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -54,9 +55,10 @@ class Trainer:
         torch.set_num_threads(config.num_threads or usable_cores())
         torch.manual_seed(config.seed)
         self.dataset = Dataset(config.dataset)
-        usable = self.dataset.intact_episodes
-        train, val = (usable[part] for part in split_episodes(len(usable), config.val_ratio, config.seed))
-        self.policy = _policy_for(self.dataset, name, policy_config)
+        self._usable = _usable_episodes(self.dataset, config.masks)
+        chosen = split_episodes(len(self._usable), config.val_ratio, config.seed)
+        train, val = (self._usable[part] for part in chosen)
+        self.policy = _policy_for(self.dataset, self._usable, name, policy_config)
         try:
             self.policy.to(torch.device(config.device))
         except (RuntimeError, AssertionError) as error:
@@ -72,7 +74,7 @@ class Trainer:
         self.step = 0
         last = config.output / "checkpoints" / "last"
         if config.resume:
-            _check_continues(load_provenance(last), {"dataset_checksum": self.dataset.checksum(), "seed": config.seed})
+            _check_continues(load_provenance(last), self._identity())
             self.step = load_training_state(last, self.policy, self.optimizer, self.ema)
         # only now: a dataset or policy that is refused leaves no empty folder behind
         (config.output / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -164,10 +166,9 @@ class Trainer:
         shutil.rmtree(partial, ignore_errors=True)
         record = {
             **provenance(),
-            "seed": self.config.seed,
+            **self._identity(),
             "step": self.step,
-            "dataset": str(self.config.dataset),
-            "dataset_checksum": self.dataset.checksum(),
+            "dataset": self.dataset.name,
             "dataset_sim_env": self.dataset.sim_env,
             "parameters": sum(p.numel() for p in self.policy.parameters()),
             "training": configuration.to_dict(self.config),
@@ -185,6 +186,14 @@ class Trainer:
             if older.is_dir() and not older.is_symlink() and older.name != final.name:
                 shutil.rmtree(older, ignore_errors=True)
         return final
+
+    def _identity(self) -> dict[str, Any]:
+        """What decides the order of the batches: a run that goes on must have it alike."""
+        return {
+            "seed": self.config.seed,
+            "dataset_checksum": self.dataset.checksum(),
+            "episodes_used": len(self._usable),
+        }
 
     def _check_output(self) -> None:
         folder = self.config.output
@@ -234,18 +243,22 @@ class Trainer:
             yield advance
 
 
-def _policy_for(dataset: Dataset, name: str, policy_config: Any) -> Policy:
-    """The untrained policy with the features it asks for, and statistics of all that is not in quarantine."""
+def _usable_episodes(dataset: Dataset, masks: tuple[str, ...]) -> np.ndarray:
+    """Indices of the episodes to train and validate on. Raises DatasetError when there are none."""
+    if dataset.num_episodes == 0:
+        raise DatasetError(f"{dataset.name} holds no episode yet; record some first.")
+    return np.intersect1d(select_episodes(dataset, masks), dataset.intact_episodes)
+
+
+def _policy_for(dataset: Dataset, usable: np.ndarray, name: str, policy_config: Any) -> Policy:
+    """The untrained policy with the features it asks for, and statistics of the episodes used."""
     available = dataset.features
     wanted = policy_config.observations
     if ACTION not in available:
-        raise DatasetError(f"{dataset.path} has no feature 'action'; it has: {', '.join(sorted(available))}.")
+        raise DatasetError(f"{dataset.name} has no feature 'action'; it has: {', '.join(sorted(available))}.")
     for feature in wanted:
         if feature not in available:
-            raise ConfigError(f"{dataset.path}: " + unknown_name("feature", feature, available))
-    if dataset.num_episodes == 0:
-        raise DatasetError(f"{dataset.path} holds no episode yet; record some first.")
-    usable = select_episodes(dataset)
+            raise ConfigError(f"{dataset.name}: " + unknown_name("feature", feature, available))
     rows = steps_of(dataset.episode_ends, usable)
     chosen = features([available[f] for f in wanted])
     spec = PolicySpec(chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps)

@@ -51,3 +51,46 @@ def test_plain_numcodecs_finds_our_codecs_by_imagecodecs_ids(world):
 def test_damaged_images_are_refused(world, codec, damage):
     with pytest.raises(DatasetError, match="bytes of an image"):
         codec.decode(damage(codec.encode(world.image(1))))
+
+
+def test_decoding_into_a_buffer_gives_the_same_pixels(world):
+    image = world.image(1)
+    for codec in (JpegCodec(90, "420"), PngCodec()):
+        for sample in (image, image[..., :1]):
+            data = codec.encode(sample)
+            out = np.full((3, *sample.shape), 7, sample.dtype)
+            codec.decode_into(data, out[1])
+            assert (out[1].reshape(codec.decode(data).shape) == codec.decode(data)).all()
+            assert (out[[0, 2]] == 7).all()
+
+
+def test_both_jpeg_decoders_give_the_same_pixels(world, monkeypatch):
+    pytest.importorskip("simplejpeg")
+    data = [JpegCodec(q, s).encode(world.image(k)) for k, (q, s) in enumerate([(95, "444"), (90, "420"), (70, "422")])]
+    data.append(JpegCodec().encode(world.image(0)[..., 0]))
+    fast = [JpegCodec().decode(each) for each in data]
+    monkeypatch.setattr("robolearn.datasets.codecs.simplejpeg", None)
+    assert all((JpegCodec().decode(each) == image).all() for each, image in zip(data, fast, strict=True))
+    monkeypatch.setattr("robolearn.datasets.codecs.RGB_FLAG", None)  # OpenCV before 4.10
+    assert all((JpegCodec().decode(each) == image).all() for each, image in zip(data, fast, strict=True))
+
+
+@pytest.mark.parametrize("decoder", ["simplejpeg", "opencv"])
+@pytest.mark.parametrize("codec", [JpegCodec(), PngCodec()])
+def test_an_image_of_another_size_is_refused_before_it_is_decoded(world, codec, decoder, monkeypatch):
+    if decoder == "opencv":
+        monkeypatch.setattr("robolearn.datasets.codecs.simplejpeg", None)
+    monkeypatch.setattr(type(codec), "_decode", lambda *_: pytest.fail("decoded"))
+    data = bytearray(codec.encode(world.image(1)))
+    at = data.index(b"\xff\xc0") + 5 if isinstance(codec, JpegCodec) else 18
+    data[at : at + 2] = (60000).to_bytes(2, "big")  # the height, or for PNG the width
+    with pytest.raises(DatasetError, match=r"hold one of shape \(.*60000.*, expected \(24, 32, 3\)"):
+        codec.decode_into(bytes(data), np.empty((24, 32, 3), np.uint8))
+
+
+@pytest.mark.parametrize("codec", [JpegCodec(), PngCodec()])
+@pytest.mark.parametrize("keep", [2, 8, 20, 30])
+def test_headers_that_end_early_are_refused(world, codec, keep):
+    data = codec.encode(world.image(1))
+    with pytest.raises(DatasetError, match="bytes of an image"):
+        codec.decode(data[:keep] + codec.end)

@@ -1,6 +1,7 @@
 """The one engine of all imports: resuming, workers, refusals, damaged episodes. Sources are small replay buffers."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -296,12 +297,32 @@ def test_an_error_of_a_worker_reaches_the_caller(source, tmp_path):
     assert all("data/camera" in line for line in report.skipped)
 
 
+def test_a_worker_that_is_killed_is_an_error_and_nothing_is_lost(source, tmp_path):
+    def kill(done: int, total: int) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(DatasetError, match=r"A worker process ended with status -9; if memory was short, use fewer"):
+        convert_dataset(source, tmp_path / "out.zarr", options(workers=2, progress=kill))
+    report = convert_dataset(source, tmp_path / "out.zarr", options(resume=True))
+    assert (report.num_episodes, report.skipped) == (EPISODES, ())
+
+
 def test_an_unfinished_folder_without_a_state_is_begun_anew(source, tmp_path):
     begun = Unfinished(tmp_path / "out.zarr")
     (begun.path / "dataset").mkdir()
     (begun.path / "dataset" / "half").write_text("x")
     begun.release()
     assert convert_dataset(source, tmp_path / "out.zarr", options()).num_episodes == EPISODES
+
+
+def test_what_is_left_of_a_finished_conversion_is_not_gone_on_with(source, tmp_path):
+    """Killed between giving the dataset its name and removing the rest; then the user removed the dataset."""
+    left = tmp_path / "out.zarr.unfinished"
+    left.mkdir()
+    (left / "conversion.json").write_text("{}")
+    assert convert_dataset(source, tmp_path / "out.zarr", options()).num_episodes == EPISODES
+    assert not left.exists()
 
 
 def test_ranges_in_words():

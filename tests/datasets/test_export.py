@@ -80,8 +80,8 @@ def test_origin_survives_json(rich_dataset):
         lambda d: d.update(masks=[1]),
     ],
 )
-def test_a_damaged_origin_is_one_line(rich_dataset, damage):
-    source = Source.open(rich_dataset, None)
+def test_a_damaged_origin_is_one_line(rich_dataset_to_read, damage):
+    source = Source.open(rich_dataset_to_read, None)
     document = source.origin({name: name for name in source.features}, "t").to_json()
     damage(document)
     with pytest.raises(DatasetError, match=r"^meta/robolearn\.json .*") as caught:
@@ -90,18 +90,18 @@ def test_a_damaged_origin_is_one_line(rich_dataset, damage):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_existing_output_is_not_touched(rich_dataset, tmp_path, name):
+def test_an_existing_output_is_not_touched(rich_dataset_to_read, tmp_path, name):
     output = tmp_path / "taken"
     output.write_text("mine")
     with pytest.raises(DatasetError, match="exists already"):
-        export_dataset(rich_dataset, output, name)
+        export_dataset(rich_dataset_to_read, output, name)
     assert output.read_text() == "mine" and not (tmp_path / "taken.unfinished").exists()
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_two_workers_write_what_one_writes(rich_dataset, tmp_path, name):
-    one = export_dataset(rich_dataset, tmp_path / "one", name, ExportOptions(video="h264"))
-    two = export_dataset(rich_dataset, tmp_path / "two", name, ExportOptions(video="h264", workers=2))
+def test_two_workers_write_what_one_writes(rich_dataset_to_read, tmp_path, name):
+    one = export_dataset(rich_dataset_to_read, tmp_path / "one", name, ExportOptions(video="h264"))
+    two = export_dataset(rich_dataset_to_read, tmp_path / "two", name, ExportOptions(video="h264", workers=2))
     assert (one.num_episodes, one.num_steps) == (two.num_episodes, two.num_steps) == (3, 10)
     assert one.notes == two.notes
     assert content(one.output) == content(two.output)
@@ -109,8 +109,8 @@ def test_two_workers_write_what_one_writes(rich_dataset, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_interrupted_export_goes_on_and_ends_the_same(rich_dataset, tmp_path, name, caplog):
-    whole = export_dataset(rich_dataset, tmp_path / "whole", name, ExportOptions(video="h264"))
+def test_an_interrupted_export_goes_on_and_ends_the_same(rich_dataset_to_read, tmp_path, name, caplog):
+    whole = export_dataset(rich_dataset_to_read, tmp_path / "whole", name, ExportOptions(video="h264"))
 
     def interrupt(done: int, total: int) -> None:
         assert total > 2
@@ -119,15 +119,15 @@ def test_an_interrupted_export_goes_on_and_ends_the_same(rich_dataset, tmp_path,
 
     output = tmp_path / "resumed"
     with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
-        export_dataset(rich_dataset, output, name, ExportOptions(video="h264", progress=interrupt))
+        export_dataset(rich_dataset_to_read, output, name, ExportOptions(video="h264", progress=interrupt))
     assert not output.exists() and "--resume" in caplog.text
     with pytest.raises(DatasetError, match="go on with it with --resume, or remove it"):
-        export_dataset(rich_dataset, output, name, ExportOptions(video="h264"))
+        export_dataset(rich_dataset_to_read, output, name, ExportOptions(video="h264"))
     with pytest.raises(DatasetError, match="the options have changed"):
-        export_dataset(rich_dataset, output, name, ExportOptions(video="h264", crf=40, resume=True))
+        export_dataset(rich_dataset_to_read, output, name, ExportOptions(video="h264", crf=40, resume=True))
     seen: list[int] = []
     options = ExportOptions(video="h264", resume=True, progress=lambda done, _: seen.append(done))
-    export_dataset(rich_dataset, output, name, options)
+    export_dataset(rich_dataset_to_read, output, name, options)
     assert seen[0] >= 2, "the parts made before were made again"
     assert content(output) == content(whole.output)
     assert not (tmp_path / "resumed.unfinished").exists()
@@ -203,18 +203,18 @@ def test_options_out_of_range_are_refused(wrong, message):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_two_features_of_one_name_are_refused(rich_dataset, tmp_path, name):
+def test_two_features_of_one_name_are_refused(rich_dataset_to_read, tmp_path, name):
     options = ExportOptions(rename={"observation.state": "same", "observation.force": "same"})
     with pytest.raises(ConfigError, match="would both be called 'same'; use --rename"):
-        export_dataset(rich_dataset, tmp_path / "out", name, options)
+        export_dataset(rich_dataset_to_read, tmp_path / "out", name, options)
 
 
 @pytest.mark.parametrize(
     ("name", "key"), [("lerobot_v3", "index"), ("robomimic_hdf5", "states"), ("diffusion_policy_zarr", "timestamp")]
 )
-def test_names_with_a_meaning_of_their_own_are_refused(rich_dataset, tmp_path, name, key):
+def test_names_with_a_meaning_of_their_own_are_refused(rich_dataset_to_read, tmp_path, name, key):
     with pytest.raises(ConfigError, match=f"cannot be called '{key}' there"):
-        export_dataset(rich_dataset, tmp_path / "out", name, ExportOptions(rename={"observation.state": key}))
+        export_dataset(rich_dataset_to_read, tmp_path / "out", name, ExportOptions(rename={"observation.state": key}))
 
 
 def test_every_exporter_is_registered_with_a_function():
@@ -229,13 +229,13 @@ def test_a_damaged_frame_is_named(rich_dataset, tmp_path):
             export_dataset(rich_dataset, tmp_path / name, name)
 
 
-def test_a_dataset_on_an_object_store_is_exported_like_a_local_one(rich_dataset, tmp_path):
+def test_a_dataset_on_an_object_store_is_exported_like_a_local_one(rich_dataset_to_read, tmp_path):
     fsspec = pytest.importorskip("fsspec")
     remote = fsspec.filesystem("memory")
-    remote.put(str(rich_dataset), "/bucket/rich.zarr", recursive=True)
+    remote.put(str(rich_dataset_to_read), "/bucket/rich.zarr", recursive=True)
     try:
         far = export_dataset("memory://bucket/rich.zarr", tmp_path / "far.zarr", "diffusion_policy_zarr")
     finally:
         remote.rm("/bucket", recursive=True)
-    near = export_dataset(rich_dataset, tmp_path / "near.zarr", "diffusion_policy_zarr")
+    near = export_dataset(rich_dataset_to_read, tmp_path / "near.zarr", "diffusion_policy_zarr")
     assert content(far.output) == content(near.output)

@@ -62,18 +62,18 @@ def test_values_times_labels_and_masks_come_back(rich_dataset, tmp_path, route):
     assert after.attributes["metadata"]["robot"] == "arm"
 
 
-def test_simulator_states_come_back_from_robomimic(rich_dataset, tmp_path):
-    before, after = Dataset(rich_dataset), there_and_back(rich_dataset, tmp_path, "robomimic")
+def test_simulator_states_come_back_from_robomimic(rich_dataset_to_read, tmp_path):
+    before, after = Dataset(rich_dataset_to_read), there_and_back(rich_dataset_to_read, tmp_path, "robomimic")
     for episode in range(3):
         assert np.array_equal(after.sim_states(episode), before.sim_states(episode))
         assert after.sim_model(episode) == before.sim_model(episode)
 
 
 @pytest.mark.parametrize(("codec", "floor_db"), [("av1", 28), ("h264", 32)])
-def test_a_video_loses_what_its_codec_loses_and_nothing_else(rich_dataset, tmp_path, codec, floor_db):
-    there = export_dataset(rich_dataset, tmp_path / "there", "lerobot_v3", ExportOptions(video=codec)).output
+def test_a_video_loses_what_its_codec_loses_and_nothing_else(rich_dataset_to_read, tmp_path, codec, floor_db):
+    there = export_dataset(rich_dataset_to_read, tmp_path / "there", "lerobot_v3", ExportOptions(video=codec)).output
     convert_dataset(there, tmp_path / "back.zarr", ConvertOptions(image_codec="png"))
-    before, after = Dataset(rich_dataset), Dataset(tmp_path / "back.zarr")
+    before, after = Dataset(rich_dataset_to_read), Dataset(tmp_path / "back.zarr")
     assert np.array_equal(after.timestamps, before.timestamps)
     assert np.array_equal(after.array("observation.force"), before.array("observation.force"))
     for step in range(before.num_steps):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.datasets.convert import lerobot_v2
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
@@ -286,6 +287,33 @@ def test_images_in_parquet_keep_their_bytes_where_the_codec_allows(version3, tmp
     assert all((dataset.image("observation.depth.range", k) == depth[k]).all() for k in range(22))
 
 
+def test_depth_video_keeps_its_millimetres(version2, tmp_path):
+    depth = (np.arange(48 * 64).reshape(48, 64) % 4000).astype(np.uint16)
+    key = "observation.images.range"
+    document = json.loads((version2 / "meta/info.json").read_text())
+    document["features"][key] = {"dtype": "video", "shape": [48, 64, 1], "names": ["height", "width", "channels"],
+                                 "info": {"video.is_depth_map": True, "video.pix_fmt": "gray12le"}}  # fmt: skip
+    (version2 / "meta/info.json").write_text(json.dumps(document))
+    file = version2 / f"videos/chunk-000/{key}/episode_000000.mp4"
+    file.parent.mkdir()
+    try:
+        with av.open(str(file), "w") as container:
+            lossless = {"x265-params": "lossless=1:log-level=none"}
+            stream = container.add_stream("libx265", rate=FPS, options=lossless)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "gray12le"
+            for k in range(LENGTHS[0]):
+                frame = av.VideoFrame.from_ndarray(depth + k, format="gray12le")
+                frame.pts = k
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    except (av.FFmpegError, ValueError) as error:
+        pytest.skip(f"this build of FFmpeg cannot write 12 bit grey: {error}")
+    convert_dataset(version2, tmp_path / "out.zarr", ConvertOptions())
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert dataset.num_episodes == 1
+    assert all((dataset.image("observation.depth.range", k) == depth + k).all() for k in range(LENGTHS[0]))
+
+
 def test_tasks_that_change_within_an_episode_are_kept(version2, tmp_path):
     lines = [json.dumps({"task_index": k, "task": text}) for k, text in enumerate(("grasp", "place"))]
     (version2 / "meta/tasks.jsonl").write_text("\n".join(lines))
@@ -328,6 +356,9 @@ def test_frames_are_chosen_by_the_nearest_time(tmp_path):
 
 def test_the_real_incomplete_download(shared_data, tmp_path):
     source = shared_data / "g1_lerobot_v21"
+    described = lerobot_v2.describe(source)
+    assert (described.num_episodes, described.num_steps, described.fps) == (10, 2725, 30)
+    assert described.tasks == ("Pick up the yellow bottle on the table.",)
     report = convert_dataset(source, tmp_path / "g1.zarr", ConvertOptions(max_episodes=2, workers=None))
     dataset = Dataset(tmp_path / "g1.zarr")
     assert "90 of the 100 episodes listed have no parquet file" in report.notes[0]

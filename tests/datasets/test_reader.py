@@ -13,11 +13,13 @@ import zarr
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets import layout
-from robolearn.datasets.arrays import Frames
 from robolearn.datasets.codecs import JpegCodec
 from robolearn.datasets.edits import set_mask
 from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.frames import Frames
+from robolearn.datasets.layout import ArrayInfo
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.store import LocalStore
 from robolearn.datasets.writer import DatasetWriter
 
 CAMERA = "data/observation.images.front"
@@ -198,6 +200,16 @@ def test_episode_ends_that_contradict_the_arrays_are_refused(make_dataset):
         Dataset(path)
 
 
+def test_episode_ends_that_contradict_the_records_are_refused(make_dataset):
+    path = make_dataset(3, 5)
+    chunk = path / "meta/episode_ends/0"
+    ends = np.frombuffer(chunk.read_bytes(), "<i8").copy()
+    ends[:2] = [4, 8]
+    chunk.write_bytes(ends.tobytes())
+    with pytest.raises(DatasetError, match="the record of episode 0 does not agree with meta/episode_ends"):
+        Dataset(path).array("action")
+
+
 @pytest.mark.parametrize(
     ("file", "byte"),  # a byte of step 4: rows of action take 8 bytes, of sim/state 16
     [("data/action/0.0", 4 * 8), ("sim/state/0.0", 4 * 16), ("data/observation.images.front/4.0.0.0", 300)],
@@ -219,7 +231,15 @@ def test_an_image_with_the_right_checksum_and_another_size_is_refused(make_datas
     path = make_dataset(3)
     other = JpegCodec().encode(world.image(0, 12, 64))
     (path / CAMERA / "1.0.0.0").write_bytes(other)
-    frames = Frames(Dataset(path)._arrays, CAMERA, np.full(3, zlib.crc32(other), np.uint32))
+    dataset = Dataset(path)
+    frames = Frames(
+        LocalStore(path),
+        CAMERA,
+        ArrayInfo.frames((24, 32, 3), "uint8", {}).with_length(3),
+        JpegCodec(),
+        dataset.episode_ends,
+        np.full(3, zlib.crc32(other), np.uint32),
+    )
     with pytest.raises(DatasetError, match=r"1\.0\.0\.0: .* one of shape \(12, 64, 3\), expected \(24, 32, 3\)"):
         frames.image(1)
 
@@ -360,3 +380,12 @@ def test_statistics_of_images_come_from_their_histograms(make_dataset):
         Dataset(make_dataset(name="empty.zarr")).statistics("action")
     with pytest.raises(DatasetError, match="no episode 7; it has 1"):
         Dataset(make_dataset(1, name="one.zarr")).statistics("action", [7])
+
+
+def test_a_dataset_without_episodes_has_empty_arrays(make_dataset):
+    dataset = Dataset(make_dataset())
+    assert dataset.array("action").shape == (0, 2)
+    assert dataset.timestamps.shape == (0,)
+    assert dataset.episodes == []
+    assert dataset.intact_episodes.size == 0
+    assert dataset.rows("action", 0, 0).shape == (0, 2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.datasets.convert import robomimic_hdf5
+from robolearn.datasets.convert import robomimic_hdf5, spool
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
@@ -158,3 +158,20 @@ def test_a_damaged_file_is_one_line(source, tmp_path, damage):
     assert str(source) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["image.hdf5"]
+
+
+def test_a_full_disk_is_not_taken_for_damage(source, tmp_path, monkeypatch):
+    class Full:
+        def tell(self):
+            return 0
+
+        def write(self, data):
+            raise OSError(28, "No space left on device", "frames/0")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(spool, "open", lambda *_, **__: Full(), raising=False)
+    with pytest.raises(DatasetError, match="No space left on device .*; --resume goes on"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert not (tmp_path / "out.zarr").exists()

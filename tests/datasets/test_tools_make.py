@@ -194,7 +194,8 @@ def test_the_origin_of_a_converted_episode_survives_two_tools(tmp_path):
             values = {"action": np.zeros((1, 1), np.float32)}
             writer.write_episode(EpisodeData(np.zeros(1), values, record={"source_episode": number}))
     drop(Dataset(path), tmp_path / "b.zarr", selection=Selection("0"))
-    merge([Dataset(path), Dataset(tmp_path / "b.zarr")], tmp_path / "c.zarr")
+    report = merge([Dataset(path), Dataset(tmp_path / "b.zarr")], tmp_path / "c.zarr")
+    assert any("1 of the 3 episodes are in more than one" in note for note in report.notes)
     found = [(r["source_dataset"], r["source_episode"]) for r in Dataset(tmp_path / "c.zarr").episodes]
     assert found == [("/data/pusht.zarr", number) for number in (17, 18, 18)]
 
@@ -209,8 +210,8 @@ def test_a_split_keeps_shares_of_task_and_success(tmp_path):
     parts = by_share(dataset, {"train": 0.8, "val": 0.2}, seed=3)
     assert (len(parts["train"]), len(parts["val"])) == (80, 20)
     for task, success, count in (("b", True, 15), ("b", False, 45), ("a", True, 10), ("a", False, 30)):
-        here = [i for i in parts["val"] if dataset.episodes[i]["task"] == task and dataset.episodes[i]["success"] is success]
-        assert abs(len(here) - 0.2 * count) <= 1
+        here = [(dataset.episodes[i]["task"], dataset.episodes[i]["success"]) for i in parts["val"]]
+        assert abs(here.count((task, success)) - 0.2 * count) <= 1
     assert by_share(dataset, {"train": 0.8, "val": 0.2}, seed=3) == parts
     assert by_share(dataset, {"train": 0.8, "val": 0.2}, seed=4) != parts
 
@@ -390,4 +391,21 @@ def test_the_report_counts_what_is_there(tmp_path):
     assert (report.num_episodes, report.num_steps, report.output) == (2, 6, tmp_path / "d.zarr")
     assert done == [(1, 2), (2, 2)]
     json.dumps(Dataset(report.output).attributes)
-    assert zlib.crc32(Dataset(report.output).array("action")[:2].tobytes()) == checksums(Dataset(path))[0]["data/action"]
+    assert (
+        zlib.crc32(Dataset(report.output).array("action")[:2].tobytes()) == checksums(Dataset(path))[0]["data/action"]
+    )
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(make_dataset, tmp_path):
+    parent = Dataset(make_dataset(*[20] * 5))
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
+    try:
+        with pytest.raises(DatasetError, match=r"Making .*d.zarr failed: No space left on device.*Free space or choose"):
+            drop(parent, folder / "d.zarr", selection=Selection("0"))
+        assert list(folder.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -17,7 +17,9 @@ def test_the_table_in_the_docstring():
     rows, times = held_steps(np.array([0.0, 0.103, 0.2, 0.5]), 10, 20)
     assert rows.tolist() == [0, 0, 1, 1, 2, 2, 2, 2, 3]
     assert times == pytest.approx([0.0, 0.05, 0.103, 0.15, 0.2, 0.25, 0.3, 0.35, 0.5])
-    table = [line.split() for line in (held_steps.__doc__ or "").splitlines() if line.strip().startswith(("shows", "at"))]
+    table = [
+        line.split() for line in (held_steps.__doc__ or "").splitlines() if line.strip().startswith(("shows", "at"))
+    ]
     assert [int(cell) for cell in table[0][1:] if cell != "-"] == rows.tolist()
     assert [float(cell) for cell in table[1][1:]] == pytest.approx(times)
 
@@ -78,6 +80,11 @@ def test_resampling_to_the_same_rate_is_the_identity(make_dataset, tmp_path):
     assert report.notes == ()
 
 
+def test_the_simulated_environment_takes_actions_at_the_new_rate(rich_dataset, tmp_path):
+    made = Dataset(resample(Dataset(rich_dataset), tmp_path / "half.zarr", 5).output)
+    assert made.sim_env == {**Dataset(rich_dataset).sim_env, "control_hz": 5}
+
+
 def test_differences_between_steps_are_warned_of(tmp_path):
     path = tmp_path / "d.zarr"
     action = Feature("action", (1,), names=("delta_x",), kind="action", rate_hz=10.0)
@@ -112,7 +119,8 @@ def test_streams_give_samples_that_the_old_grid_had_skipped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fps", "message"), [(0, "must be a positive rate"), (np.nan, "positive"), (np.inf, "positive"), (1e12, "the most is")]
+    ("fps", "message"),
+    [(0, "positive rate"), (np.nan, "positive"), (np.inf, "positive"), (1e12, "the most is")],
 )
 def test_a_rate_that_makes_no_sense_is_refused(make_dataset, tmp_path, fps, message):
     with pytest.raises(ConfigError, match=message):

@@ -32,7 +32,14 @@ def dataset(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("3", [3]), ("0-2", [0, 1, 2]), ("5,1", [5, 1]), ("-1", [9]), ("-3--1", [7, 8, 9]), ("0-2, 8--1", [0, 1, 2, 8, 9])],
+    [
+        ("3", [3]),
+        ("0-2", [0, 1, 2]),
+        ("5,1", [5, 1]),
+        ("-1", [9]),
+        ("-3--1", [7, 8, 9]),
+        ("0-1, 8--1", [0, 1, 8, 9]),
+    ],
 )
 def test_episodes_are_indices_and_ranges_with_both_ends(text, expected):
     assert parse_episodes(text, 10) == expected

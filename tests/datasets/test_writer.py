@@ -269,6 +269,33 @@ def test_a_crash_anywhere_in_commit_leaves_all_or_nothing(
         assert json.loads((path / key / ".zarray").read_bytes())["shape"][0] == length
 
 
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_crash_in_a_commit_that_does_not_wait_for_the_disk_leaves_nothing_visible(
+    make_dataset, world, monkeypatch, call
+):
+    """It writes behind the visible rows, and renames the records and then the metadata."""
+    path = make_dataset(3, 2)
+    reference = Dataset(path).checksum()
+    crashed = DatasetWriter.append_to(path, durable=False)
+    world.start(crashed, 4, first=5)
+    with monkeypatch.context() as patch:
+        crash_at(patch, "replace", call)
+        with pytest.raises(Crash):
+            commit.commit_episode(path, crashed._metadata, crashed._log, crashed._journal, {}, flush=False)
+    crashed._lock.release()
+    dataset = Dataset(path)
+    assert (dataset.num_episodes, dataset.checksum()) == (2, reference)
+    for episode in range(2):
+        dataset.verify_episode(episode)
+    with DatasetWriter.append_to(path, durable=False) as w:
+        world.record(w, 3, first=5)
+    dataset = Dataset(path)
+    assert dataset.array("action")[:, 0].tolist() == [k + 0.5 for k in range(8)]
+    dataset.verify_episode(2)
+    for key, length in [("data/action", 8), ("meta/episodes", 3)]:
+        assert json.loads((path / key / ".zarray").read_bytes())["shape"][0] == length
+
+
 @pytest.mark.parametrize(("durable", "flushes"), [(True, 2), (False, 0)])
 def test_a_commit_waits_for_the_disk_unless_told_otherwise(tmp_path, world, monkeypatch, durable, flushes):
     calls = []

@@ -107,8 +107,11 @@ def test_nothing_is_recorded_while_the_operator_has_paused(recorder, sensor, tmp
     act(recorder, 1.0)
     sensor.measure(3.0)
     wait_until(lambda: received(recorder) == 2)
-    recorder.commit({})
-    assert Dataset(tmp_path / "d.zarr").stream(FORCE.name).values[:, 0].tolist() == [1.0, 3.0]
+    assert ", 0 dropped, 0 late" in recorder.describe_episode(Episode(0)).split(";")[0]
+    recorder.commit({"pauses": []})
+    dataset = Dataset(tmp_path / "d.zarr")
+    assert dataset.stream(FORCE.name).values[:, 0].tolist() == [1.0, 3.0]
+    assert len(dataset.episodes[0]["pauses"]) == 1
 
 
 def test_a_device_that_fails_ends_the_episode_with_its_own_words(recorder, sensor):

@@ -30,7 +30,7 @@ def of_rows(rows: np.ndarray) -> Stats:
 
 def _finite(stats: Stats) -> Stats:
     """The largest number instead of infinity, which json does not have: squares of 1e200 overflow."""
-    return {name: np.nan_to_num(values) for name, values in stats.items()}
+    return {name: v if np.isfinite(v).all() else np.nan_to_num(v) for name, v in stats.items()}
 
 
 def sampled_steps(length: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from robolearn.core.feature import Feature
 FILE_BYTES = 100 * 2**20
 FILES_PER_CHUNK = 1000
 GROUP_BYTES = 8 * 2**20
+GROUP_TABLES = 128
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -88,7 +89,7 @@ class TableFiles:
         self._waiting_bytes += table.nbytes
         self._episode_bytes += table.nbytes
         self._file_bytes += table.nbytes
-        if self._waiting_bytes >= GROUP_BYTES:
+        if self._waiting_bytes >= GROUP_BYTES or len(self._waiting) >= GROUP_TABLES:
             self._flush()
 
     def _flush(self) -> None:
