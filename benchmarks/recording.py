@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -128,7 +128,7 @@ def measure(path: Path, episodes: int, length_s: float, quick: bool) -> int:
     rings = {name: pictures(seed) for seed, name in enumerate(CAMERAS)}
     rng = np.random.default_rng(0)
     low_dim = {"observation.state": rng.normal(size=(997, 21)), "action": rng.normal(size=(101, 7))}
-    sources = {name: ring.__getitem__ for name, ring in {**rings, **low_dim}.items()}
+    samples: dict[str, Sequence[np.ndarray] | np.ndarray] = {**rings, **low_dim}
     told: list[str] = []
     memory: list[tuple[float, float]] = []
     commits, readies, dropped, late, received = [], [], 0, 0, 0
@@ -149,11 +149,9 @@ def measure(path: Path, episodes: int, length_s: float, quick: bool) -> int:
             threads = []
             for name, feature in FEATURES.items():
                 assert feature.rate_hz
-                count = len(rings.get(name, low_dim.get(name, ())))
-                source = sources[name]
 
-                def sample(number: int, source: Callable = source, count: int = count) -> np.ndarray:
-                    return source(number % count)
+                def sample(number: int, values: Sequence[np.ndarray] | np.ndarray = samples[name]) -> np.ndarray:
+                    return values[number % len(values)]
 
                 threads.append(threading.Thread(target=device, args=(recorder, name, feature.rate_hz, sample, end_s)))
             for thread in threads:

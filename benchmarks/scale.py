@@ -97,7 +97,7 @@ def measure(what: str, path: Path) -> dict[str, float]:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100,000 steps in 200 episodes")
-    parser.add_argument("--keep", type=Path, help="make the dataset here and keep it, or use the one that is here")
+    parser.add_argument("--keep", type=Path, help="make the dataset here, or use the one that is; writes no results")
     parser.add_argument("--measure", choices=("open", "info", "index"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.measure:
@@ -137,7 +137,8 @@ def main(argv: list[str]) -> int:
     ]
     for item in figures:
         print(f"{item.id} = {item.value:.3g} {item.unit}  ({item.notes})")
-    write_figures(results_file("scale", options.quick), figures)
+    if not options.keep:
+        write_figures(results_file("scale", options.quick), figures)
     return 0
 
 

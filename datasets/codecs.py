@@ -168,6 +168,15 @@ class PngCodec(ImageCodec):
     def _settings(self) -> tuple[str, list[int]]:
         return ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1 if self.level is None else int(self.level)]
 
+    def _shape(self, data: bytes) -> tuple[int, ...]:
+        shape, position = super()._shape(data), len(PNG_START)
+        # OpenCV allocates what a chunk claims to have before it reads it
+        while position + 12 <= len(data):
+            position += 12 + int.from_bytes(data[position : position + 4], "big")
+        if position != len(data):
+            raise _undecodable(data)
+        return shape
+
 
 CODECS: dict[str, type[ImageCodec]] = {codec.codec_id: codec for codec in (JpegCodec, PngCodec)}
 

@@ -30,6 +30,15 @@ def restored_rows(view: EpisodeView, key: str) -> np.ndarray | None:
     return None
 
 
+def sampled_histogram(view: EpisodeView, key: str) -> np.ndarray | None:
+    """`(1, C, 256)` from the stored images: a recorder counts pixels before they are encoded, so this can differ."""
+    feature = view.survey.features.get(key.split("/")[1])
+    try:
+        return next(_histograms(view, feature), None) if feature else None
+    except DatasetError:
+        return None
+
+
 def _candidates(view: EpisodeView, key: str) -> Iterator[np.ndarray]:
     top, name = key.split("/")[:2]
     part = key.rpartition("/")[2]

@@ -12,10 +12,12 @@ step leaves something that the next `repair` goes on with, so it may be interrup
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from robolearn.datasets.checks.checksums import Checksums
 from robolearn.datasets.checks.survey import EpisodeView, Survey, holds_dataset
 from robolearn.datasets.checks.texts import encode_texts
 from robolearn.datasets.commit import stage_copies
-from robolearn.datasets.derived import restored_rows
+from robolearn.datasets.derived import restored_rows, sampled_histogram
 from robolearn.datasets.edits import EDITS, QUARANTINE, mend_edits, scan_edits, set_mask
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.layout import ArrayInfo, Metadata
@@ -179,14 +181,18 @@ class _Repair:
         elif not lost and not survey.records_are_proven:
             self._say("metadata", "took the checksum of the episode records again; each is proven by its own")
         if lost or survey.rebuilt or not survey.records_are_proven:
-            crc = 0
-            for text in survey.texts:
-                crc = zlib.crc32(text or b"", crc)
-            attributes = {**survey.metadata.attributes, "records_crc32": crc}
-            survey.metadata = Metadata(attributes, survey.metadata.arrays)
-            self._replace(layout.METADATA, survey.metadata.to_bytes())
+            self._write_records(survey, lost)
+
+    def _write_records(self, survey: Survey, changed: list[int]) -> None:
+        """`.zmetadata` with the checksum of all records, and the chunks of those that changed."""
+        crc = 0
+        for text in survey.texts:
+            crc = zlib.crc32(text or b"", crc)
+        attributes = {**survey.metadata.attributes, "records_crc32": crc}
+        survey.metadata = Metadata(attributes, survey.metadata.arrays)
+        self._replace(layout.METADATA, survey.metadata.to_bytes())
         info = survey.metadata.arrays[layout.EPISODES]
-        for chunk in sorted({episode // info.chunk_rows for episode in lost}):
+        for chunk in sorted({episode // info.chunk_rows for episode in changed}):
             texts = survey.texts[chunk * info.chunk_rows : (chunk + 1) * info.chunk_rows]
             data = encode_texts([text or b"" for text in texts], info.chunk_rows)
             self._replace(f"{layout.EPISODES}/{info.chunk_name(chunk)}", data)
@@ -243,8 +249,8 @@ class _Repair:
         self, survey: Survey, patches: dict[tuple[str, int], dict[int, np.ndarray]]
     ) -> dict[int, tuple[EpisodeView, list[str]]]:
         """Episodes that are not what was recorded, and why; rows that can be restored go to `patches`."""
-        survey.images = "none"
-        broken = {}
+        broken: dict[int, tuple[EpisodeView, list[str]]] = {}
+        amended: dict[int, dict[str, int]] = {}
         for episode in range(survey.num_episodes):
             if self._progress:
                 self._progress(episode + 1, survey.num_episodes)
@@ -257,11 +263,18 @@ class _Repair:
             for key in self._wrong_arrays(view):
                 rows = restored_rows(view, key)
                 span = survey.span(key, episode)
+                proven = rows is not None
+                if rows is None and record and key.startswith("histograms/"):
+                    rows = sampled_histogram(view, key)
                 if rows is None or span is None:
                     reasons.append(f"{key} is not what was recorded")
                     continue
                 view.replace(key, rows)
-                self._say("derived", "computed again, and it has the recorded checksum", key, episode)
+                if proven:
+                    self._say("derived", "computed again, and it has the recorded checksum", key, episode)
+                else:
+                    amended.setdefault(episode, {})[key] = zlib.crc32(rows.data)
+                    self._say("derived", "computed again from the stored images; its checksum, too", key, episode)
                 for row, value in zip(range(span.start, span.stop), rows, strict=True):
                     chunk, place = divmod(row, survey.metadata.arrays[key].chunk_rows)
                     patches.setdefault((key, chunk), {})[place] = value
@@ -271,6 +284,11 @@ class _Repair:
                     reasons.append(f"{finding.file}: {finding.message}")
             if reasons:
                 broken[episode] = (view, reasons)
+        for episode, crcs in amended.items():
+            record = {k: v for k, v in (survey.records[episode] or {}).items() if k != "crc32"}
+            survey.texts[episode] = layout.sealed_json({**record, "checksums": {**record["checksums"], **crcs}})
+        if amended:
+            self._write_records(survey, list(amended))
         return broken
 
     def _wrong_arrays(self, view: EpisodeView) -> list[str]:
@@ -370,9 +388,20 @@ def _salvage_all(root: Path, dry_run: bool) -> list[Action]:
     journals = find_journals(root / layout.PENDING)
     if dry_run or not journals:
         return [Action("salvage", "would be saved as far as it is whole", f"pending/{j.name}") for j in journals]
-    with DatasetWriter.append_to(root) as writer:
+    with _quiet(), DatasetWriter.append_to(root) as writer:
         saved_before = {record.get("salvaged_from") for record in _records(root)}
         return [_salvage(root, writer, journal, saved_before) for journal in find_journals(root / layout.PENDING)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The writer tells of unfinished episodes when it opens: the very ones that are about to be saved."""
+    logger = logging.getLogger(DatasetWriter.__module__)
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 def _salvage(root: Path, writer: DatasetWriter, journal: Path, saved_before: set[Any]) -> Action:

@@ -155,7 +155,9 @@ class Fuzzer:
         if outcome.noticed and not errors:
             outcome.unnamed.append("validate found nothing, although the reader refuses something")
         key = str(Path(file).parent)
-        if errors and not any((f.file or "").startswith(key) or f.file == file or f.episode is not None for f in errors):
+        if errors and not any(
+            (f.file or "").startswith(key) or f.file == file or f.episode is not None for f in errors
+        ):
             outcome.unnamed.append(f"validate: {errors[0].line()}")
 
     def _repair(self, path: Path, intact: list[int], outcome: Outcome) -> None:
@@ -179,7 +181,7 @@ class Fuzzer:
 
 
 def damage_file(file: Path, rng: np.random.Generator) -> str:
-    """Flip bits, cut, overwrite, lengthen or delete; returns what was done. Replaces the file: frames are hard links."""
+    """Flip bits, cut, overwrite, lengthen or delete; returns which. Makes a new file: frames are hard links."""
     data = bytearray(file.read_bytes())
     kind = ["flip", "flip", "truncate", "delete", "overwrite", "lengthen"][rng.integers(6)]
     file.unlink()

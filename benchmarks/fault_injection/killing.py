@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fault_injection.worlds import ACTION, CAMERA, RATES_HZ, STATE, signals, value
 
+from fault_injection.worlds import ACTION, CAMERA, RATES_HZ, STATE, signals, value
 from robolearn.core.clock import MonotonicClock
 from robolearn.datasets.checks.survey import holds_dataset
 from robolearn.datasets.reader import Dataset
@@ -45,6 +45,7 @@ class Toll:
 
 def record_steps_forever(path: str, acks: Any) -> None:
     """Child: short episodes one after the other; every fifth is discarded."""
+    rounds = 0
     with _open(Path(path), "steps") as writer:
         while True:
             episode = writer.num_episodes
@@ -54,11 +55,13 @@ def record_steps_forever(path: str, acks: Any) -> None:
             for step in range(4 + episode % 9):
                 writer.append(0.1 * step, {name: value(name, episode, step) for name in signals()})
                 acks[STEPS], acks[TIME_S] = step + 1, 0.1 * step
-            if episode % 5 == 4 and acks[COMMITTED] % 2:
+            discard, rounds = rounds % 5 == 4, rounds + 1
+            if discard:
+                acks[STEPS] = 0
                 writer.discard()
-                acks[COMMITTED] = acks[COMMITTED]
-            writer.commit({"number": episode}) if writer.num_pending_steps else None
-            acks[COMMITTED] = writer.num_episodes
+            else:
+                writer.commit({"number": episode})
+                acks[COMMITTED] = writer.num_episodes
 
 
 def record_streams_forever(path: str, acks: Any) -> None:
@@ -139,7 +142,9 @@ def _verify(dataset: Dataset, first: int, toll: Toll) -> None:
                 toll.lost.append(f"episode {episode} holds other values than were recorded")
 
 
-def kill_many(folder: Path, steps: int, streams: int, seed: int = 0, progress: Callable[[], None] | None = None) -> Toll:
+def kill_many(
+    folder: Path, steps: int, streams: int, seed: int = 0, progress: Callable[[], None] | None = None
+) -> Toll:
     """`steps` kills of a step recording and `streams` of a stream recording, each on one dataset all the time."""
     rng, toll = np.random.default_rng(seed), Toll()
     for name, count, child, longest_s in (

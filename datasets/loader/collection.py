@@ -91,6 +91,12 @@ class Collection:
         ]  # fmt: skip
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def array_bytes(self, name: str) -> int:
+        """Memory that `array` takes, with what the datasets themselves keep."""
+        stored = np.dtype(self.features[name].dtype)
+        shared = stored == np.float32 and len(self.datasets) == 1
+        return self.num_steps * int(np.prod(self.features[name].shape)) * (stored.itemsize + (0 if shared else 4))
+
     def encoded(self, name: str, steps: np.ndarray) -> list[bytes]:
         """Images of a feature at `steps`, which rise, as they are stored."""
         bounds = np.searchsorted(steps, self._first_step)

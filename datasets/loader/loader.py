@@ -173,10 +173,10 @@ class Loader:
         return by_source
 
     def _plan_memory(self, cache: CacheMode) -> MemoryEstimate:
-        features, images = self._collection.features, self._images.values()
-        row = {name: 4 * int(np.prod(feature.shape)) for name, feature in features.items()}
-        arrays = sum(size * self._collection.num_steps for name, size in row.items() if name not in self._images)
+        collection, images = self._collection, self._images.values()
+        row = {name: 4 * int(np.prod(feature.shape)) for name, feature in collection.features.items()}
         row |= {image.name: int(np.prod(image.shape)) * image.dtype.itemsize for image in images}
+        arrays = sum(collection.array_bytes(name) for name in row if name not in self._images)
         window = sum(row[name] * len(offsets) for name, offsets in self._windows.offsets.items())
         window += sum(row[name] for name in self._goal_features) * (self._goals.horizon if self._goals else 0)
         batches = window * (self._ahead + 2) * len(range(self.batch_size)[self._shard])
@@ -210,6 +210,14 @@ class Loader:
             episode = np.searchsorted(self._collection.episode_ends, current, side="right")
             first, last = self._starts[episode], self._starts[episode + 1] - 1
             goal = self._goals.steps(current, first, last, uniform)
+            if (
+                goal.shape != (len(steps), self._goals.horizon)
+                or ((goal < first[:, None]) | (goal > last[:, None])).any()
+            ):
+                raise ConfigError(
+                    f"{type(self._goals).__name__}.steps must give {(len(steps), self._goals.horizon)} steps within "
+                    f"their episodes, found {goal.shape}, {goal.min(initial=0)} to {goal.max(initial=0)}."
+                )
             for name in self._goal_features:
                 batch[f"goal.{name}"] = self._take(f"goal.{name}", name, goal)
         return batch

@@ -111,7 +111,7 @@ def held_steps(timestamps: np.ndarray, old_fps: float, fps: float) -> tuple[np.n
     grid = first + np.arange(int((last - first + slack) * fps) + 1) / fps
     rows = np.searchsorted(timestamps, grid + slack, side="right") - 1
     age = grid - timestamps[rows]
-    shown = age <= 99
+    shown = age <= GAP * longer + 1e-9
     times = np.where(np.abs(age) <= slack, timestamps[rows], grid)
     return rows[shown], times[shown]
 

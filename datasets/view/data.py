@@ -21,7 +21,7 @@ from robolearn.datasets.view import series
 MAX_ELEMENTS = 256
 MAX_POINTS = 8192
 _LABELS = ("task", "success", "notes")
-_HIDDEN = ("checksums", "journal", "streams", "timing", "crc32")
+_HIDDEN = ("index", "start_step", "checksums", "journal", "streams", "timing", "crc32")
 _DEPTH_SAMPLES = 5
 
 

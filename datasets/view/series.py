@@ -59,7 +59,7 @@ def regularity(times: np.ndarray, rate_hz: float | None) -> Json:
     counts = np.bincount(np.clip(np.searchsorted(edges, gaps, "right") - 1, 0, BINS - 1), minlength=BINS)
     return facts | {
         "rate_hz": float(gaps.size / (times[-1] - times[0])),
-        "jitter_ms": 1e3 * float(np.median(np.abs(gaps - period))),
+        "jitter_ms": round(1e3 * float(np.median(np.abs(gaps - period))), 4),
         "max_gap_ms": 1e3 * float(gaps.max()),
         "histogram": {"reach_ms": 3e3 * period * BINS / (BINS - 1), "counts": counts.tolist()},
     }

@@ -94,3 +94,12 @@ def test_headers_that_end_early_are_refused(world, codec, keep):
     data = codec.encode(world.image(1))
     with pytest.raises(DatasetError, match="bytes of an image"):
         codec.decode(data[:keep] + codec.end)
+
+
+def test_a_png_chunk_longer_than_the_file_is_refused_before_it_is_decoded(world, monkeypatch):
+    monkeypatch.setattr(PngCodec, "_decode", lambda *_: pytest.fail("decoded"))
+    data = bytearray(PngCodec().encode(world.image(1)))
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = (2**31 - 1).to_bytes(4, "big")
+    with pytest.raises(DatasetError, match="cannot be decoded"):
+        PngCodec().decode(bytes(data))

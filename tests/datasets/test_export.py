@@ -1,14 +1,19 @@
 """What all exports share: choice of episodes, the folder in the making, resuming, one-line errors."""
 
+import errno
 import json
 import logging
+import shutil
 import threading
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
+from robolearn.core.feature import Feature, features
 from robolearn.datasets.convert.export import registry
 from robolearn.datasets.convert.export.origin import Origin
 from robolearn.datasets.convert.export.protocol import ExportOptions
@@ -17,6 +22,8 @@ from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import Part, work_folder
 from robolearn.datasets.edits import edit_episodes, set_mask
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.recorder import StreamRecorder
+from robolearn.datasets.writer import DatasetWriter
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("h5py")
@@ -239,3 +246,52 @@ def test_a_dataset_on_an_object_store_is_exported_like_a_local_one(rich_dataset_
         remote.rm("/bucket", recursive=True)
     near = export_dataset(rich_dataset_to_read, tmp_path / "near.zarr", "diffusion_policy_zarr")
     assert content(far.output) == content(near.output)
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_is_kept(tmp_path):
+    def make(path: Path) -> None:
+        if path.name.startswith(".2"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_text("whole")
+
+    stopped = pytest.raises(DatasetError, match=r"No space left on device.*go on with --resume")
+    with stopped as caught, work_folder(tmp_path / "out", "a", False) as work:
+        work.produce([Part(work.parts / str(k), make) for k in range(3)], 1, lambda done, total: None)
+    assert "\n" not in str(caught.value)
+    assert [part.name for part in sorted((tmp_path / "out.unfinished" / "parts").glob("[0-9]*"))] == ["0", "1"]
+
+
+def test_hdf5_is_not_begun_where_it_does_not_fit(rich_dataset_to_read, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1000, 1000, 0))
+    with pytest.raises(DatasetError, match="No space left on device"):
+        export_dataset(rich_dataset_to_read, tmp_path / "out.hdf5", "robomimic_hdf5")
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_of_a_recording_at_native_rates_the_aligned_steps_are_exported(world, tmp_path, name):
+    described = features(
+        [
+            Feature("observation.state", (2,), rate_hz=50),
+            Feature("action", (1,), kind="action", rate_hz=10),
+            Feature("observation.images.front", (24, 32, 3), "uint8", "image", rate_hz=10),
+            Feature("button", (1,), "int64", "event"),
+        ]
+    )
+    clock, path = VirtualClock(), tmp_path / "streams.zarr"
+    with DatasetWriter.create(path, described, 10, recorded="streams", durable=False) as writer:
+        recorder = StreamRecorder(writer, clock)
+        recorder.start_episode()
+        start = clock.now()
+        for k in range(50):
+            clock.sleep_until(start + k / 50)
+            recorder.add("observation.state", np.full(2, k, np.float32), start + k / 50)
+            if k % 5 == 0:
+                recorder.add("action", np.full(1, k, np.float32), start + k / 50)
+                recorder.add("observation.images.front", world.image(k), start + k / 50)
+        recorder.add("button", np.ones(1, np.int64), start + 0.5)
+        recorder.commit({"task": "press"})
+    report = export_dataset(path, tmp_path / "theirs", name)
+    assert report.num_steps == Dataset(path).num_steps > 5
+    assert any("streams at their own rates are not carried over, only the steps at 10 Hz" in n for n in report.notes)

@@ -132,6 +132,15 @@ def test_masks_become_filter_keys_by_robomimics_names(rich_dataset, tmp_path):
         }  # fmt: skip
 
 
+def test_masks_that_would_share_a_filter_key_keep_their_names(rich_dataset, tmp_path):
+    for name, episode in (("valid", 0), ("val", 1)):
+        set_mask(rich_dataset, name, [episode])
+    with h5py.File(export(rich_dataset, tmp_path).output, "r") as file:
+        assert {name: rows[:].tolist() for name, rows in file["mask"].items()} == {
+            "valid": [b"demo_0"], "val": [b"demo_1"],
+        }  # fmt: skip
+
+
 @pytest.mark.parametrize("shapes", [{}, {"action": (2, 2)}, {"left": (2,), "right": (2,)}])
 def test_actions_that_are_no_vector_are_refused(tmp_path, shapes):
     found = {"observation.state": Feature("observation.state", (2,))}

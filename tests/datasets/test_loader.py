@@ -155,6 +155,21 @@ def test_resizing_averages_areas(dataset):
         assert np.abs(batch[IMAGE][row, 1] - averaged).max() <= 1
 
 
+def test_grey_images_and_depth_can_be_resized(tmp_path):
+    grey, depth = "observation.images.grey", "observation.depth.front"
+    declared = features([Feature(grey, (4, 6, 1), "uint8", "image"), Feature(depth, (4, 6), "uint16", "depth")])
+    edge = np.where(np.arange(6) < 3, 100, 3000).astype(np.uint16) * np.ones((4, 1), np.uint16)
+    with DatasetWriter.create(tmp_path / "d.zarr", declared, 10.0, image_codec="png", durable=False) as writer:
+        writer.start_episode()
+        writer.append(0.0, {grey: np.arange(24, dtype=np.uint8).reshape(4, 6, 1), depth: edge})
+        writer.commit({})
+    spec, half = WindowSpec({grey: (0,), depth: (0,)}), {grey: (2, 3), depth: (2, 3)}
+    batch = Loader(Dataset(tmp_path / "d.zarr"), spec, 1, resize=half).at(0)
+    assert batch[grey].shape == (1, 1, 2, 3, 1) and batch[depth].shape == (1, 1, 2, 3)
+    assert np.abs(batch[grey][0, 0, ..., 0] - [[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]).max() <= 0.5
+    assert set(batch[depth].ravel().tolist()) == {100, 3000}  # nothing in between
+
+
 def test_two_processes_share_out_the_batches_of_one(dataset):
     goals = FutureGoal((STATE,))
     one = Loader(dataset, VECTORS, 6, seed=1, goals=goals)
@@ -222,6 +237,17 @@ def test_goals_of_images_come_from_the_same_episode(dataset):
     finals = np.searchsorted([5, 8, 16], current_steps(batch), side="right")
     for row, episode in enumerate(finals):
         assert (batch[f"goal.{IMAGE}"][row, 0] == dataset.image(IMAGE, (4, 7, 15)[episode])).all()
+
+
+def test_goals_outside_their_episode_are_refused(dataset):
+    class Next:
+        features, horizon = (STATE,), 1
+
+        def steps(self, current, first, last, uniform):
+            return current[:, None] + 1
+
+    with pytest.raises(ConfigError, match=r"Next\.steps must give \(16, 1\) steps within their episodes"):
+        Loader(dataset, VECTORS, 16, goals=Next()).at(0)
 
 
 # masks

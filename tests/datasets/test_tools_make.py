@@ -397,14 +397,14 @@ def test_the_report_counts_what_is_there(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(make_dataset, tmp_path):
-    parent = Dataset(make_dataset(*[20] * 5))
+    parent = Dataset(make_dataset(1, 20))
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
     try:
-        with pytest.raises(DatasetError, match=r"Making .*d.zarr failed: No space left on device.*Free space or choose"):
+        with pytest.raises(DatasetError, match=r"Making .*d.zarr failed: No space left .*choose another"):
             drop(parent, folder / "d.zarr", selection=Selection("0"))
         assert list(folder.iterdir()) == []
     finally:

@@ -31,10 +31,11 @@ def test_colour_shrinks_to_the_mean_of_an_area(dataset, tmp_path):
     made = Dataset(resize(dataset, tmp_path / "r.zarr", 2, 3).output)
     assert made.features[COLOUR.name].shape == (2, 3, 3)
     assert made.features[GREY.name].shape == (2, 3, 1)
+    tiny = Dataset(resize(dataset, tmp_path / "t.zarr", 1, 2).output)
     for step in range(3):
         old = dataset.image(COLOUR.name, step).astype(float)
-        means = old.reshape(2, 2, 3, 2, 3).mean((1, 3))
-        assert np.abs(made.image(COLOUR.name, step) - means).max() <= 0.5
+        assert np.abs(made.image(COLOUR.name, step) - old.reshape(2, 2, 3, 2, 3).mean((1, 3))).max() <= 0.5
+        assert np.abs(tiny.image(COLOUR.name, step) - old.reshape(1, 4, 2, 3, 3).mean((1, 3))).max() <= 0.5
 
 
 def test_depth_keeps_distances_that_were_measured(dataset, tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from robolearn.datasets import layout
 from robolearn.datasets.convert.export.origin import KEY
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.source import TIMESTAMP, Source
-from robolearn.datasets.convert.export.work import Part, Work
+from robolearn.datasets.convert.export.work import Part, Work, require_space
 from robolearn.datasets.layout import Json, to_json
 
 TIMES = "timestamps"
@@ -32,6 +32,8 @@ RESERVED = ("actions", *FLAT, "states", "obs", "next_obs", TIMES)
 FILTER_KEYS = {"training": "train", "val": "valid", "validation": "valid"}
 ROBOSUITE_TYPE, GYM_TYPE = 1, 2
 GZIP_LEVEL = 4
+# of what HDF5 writes beside the values
+ROOM_BYTES = 1 << 20
 
 
 def key_of(feature: Feature) -> str:
@@ -58,6 +60,7 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
     ]
     work.produce(parts, options.workers, options.progress)
     work.clear_result()
+    require_space(work.folder, sum(part.path.stat().st_size for part in parts) + ROOM_BYTES)
     with h5py.File(work.result, "w") as file:
         data = file.create_group("data")
         data.attrs["total"] = source.num_steps
@@ -69,7 +72,7 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
             options.progress(k + 1, len(parts))
         for name, episodes in source.masks.items():
             demos = np.array([f"demo_{k}" for k in episodes], dtype="S")
-            file[f"mask/{FILTER_KEYS.get(name, name)}"] = demos
+            file[f"mask/{_filter_key(name, source.masks)}"] = demos
     notes = source.notes(carries_sim=True)
     if options.next_obs:
         notes.append("next_obs of an episode's last step repeats obs: what followed was not recorded")
@@ -88,13 +91,22 @@ def _action(source: Source) -> str:
     return name
 
 
+def _filter_key(mask: str, masks: Collection[str]) -> str:
+    """robomimic's word for a mask, unless another mask has it already."""
+    key = FILTER_KEYS.get(mask, mask)
+    rivals = [name for name in masks if key in (name, FILTER_KEYS.get(name))]
+    return key if len(rivals) == 1 else mask
+
+
 def _is_observation(feature: Feature) -> bool:
-    return feature.kind != "action" and not feature.name.startswith("next.")
+    return layout.is_encoded(feature) or (feature.kind != "action" and not feature.name.startswith("next."))
 
 
 def _write_demo(source: Source, k: int, keys: Mapping[str, str], options: ExportOptions, path: Path) -> None:
     record, dataset, index = source.records[k], source.dataset, source.episodes[k]
     length = source.length(k)
+    step_bytes = sum(int(np.prod(f.shape)) * np.dtype(f.dtype).itemsize for f in source.features.values())
+    require_space(path.parent, options.workers * (length * step_bytes * (1 + options.next_obs) + ROOM_BYTES))
     with h5py.File(path, "w") as file:
         demo = file.create_group("demo")
         demo.create_group("obs")
