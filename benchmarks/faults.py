@@ -78,8 +78,8 @@ def cutting(scratch: Path, cuts: int, command: str) -> Figure | None:
     for line in complaints:
         print(f"  LOST: {line}")
     note = (
-        f"system calls of recording processes (strace), cut at up to {cuts} places each and un-synced operations lost in "
-        f"{len(MODES)} ways ({', '.join(MODES)} kept)"
+        f"system calls of recording processes (strace), cut at up to {cuts} places each, un-synced operations lost "
+        f"in {len(MODES)} ways ({', '.join(MODES)} kept)"
     )
     print(f"power cuts x {count}: {len(complaints)} bad; {note}")
     return Figure("faults.power_cut_lost", len(complaints), "1", count, command, seeds=(0,), notes=note)

@@ -153,6 +153,10 @@ class Arrays:
                 )
             if counted != "steps":
                 self._check(key, ends, 0, range(len(ends)))
+            elif self.metadata.attributes.get("ends_crc32", crc := zlib.crc32(ends.data)) != crc:
+                raise DatasetError(
+                    f"{self.store.where(key)} does not have the checksum of what was written: {DAMAGED}."
+                )
             ends.flags.writeable = False
             self._whole[key] = ends
         return self._whole[key]

@@ -102,7 +102,11 @@ def commit_episode(
     added = {key: len(rows) for key, rows in columns.items()} | content.frames | {layout.EPISODES: 1}
     new_log = log.extended(record, arrays[layout.EPISODES].chunk_rows)
     new = Metadata(
-        {**old.attributes, "records_crc32": new_log.crc32},
+        {
+            **old.attributes,
+            "records_crc32": new_log.crc32,
+            "ends_crc32": zlib.crc32(columns[layout.EPISODE_ENDS].data, old.attributes.get("ends_crc32", 0)),
+        },
         {key: info.with_length(info.length + added[key]) if key in added else info for key, info in arrays.items()},
     )
     for key in arrays.keys() - old.arrays.keys():

@@ -53,6 +53,7 @@ def make_dataset(
         "created_at": wall_time(),
         "versions": package_versions(),
         "records_crc32": 0,
+        "ends_crc32": 0,
     }
     compressors = {name: codecs[name].get_config() for name, f in features.items() if layout.is_encoded(f)}
     started = Metadata(attributes, layout.arrays_for(features, recorded, compressors))

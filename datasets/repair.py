@@ -188,7 +188,8 @@ class _Repair:
         crc = 0
         for text in survey.texts:
             crc = zlib.crc32(text or b"", crc)
-        attributes = {**survey.metadata.attributes, "records_crc32": crc}
+        ends_crc = zlib.crc32(np.ascontiguousarray(survey.steps[:, 1]).data)
+        attributes = {**survey.metadata.attributes, "records_crc32": crc, "ends_crc32": ends_crc}
         survey.metadata = Metadata(attributes, survey.metadata.arrays)
         self._replace(layout.METADATA, survey.metadata.to_bytes())
         info = survey.metadata.arrays[layout.EPISODES]

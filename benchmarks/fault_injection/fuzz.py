@@ -17,6 +17,8 @@ from robolearn.datasets.edits import QUARANTINE, edit_episodes, set_mask
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.repair import repair
 
+COPIES = (".zarray", ".zattrs", ".zgroup")
+
 
 @dataclass
 class Outcome:
@@ -98,9 +100,12 @@ class Fuzzer:
             self._by_folder.setdefault(file.parent, []).append(file)
 
     def choose(self, rng: np.random.Generator) -> Path:
-        """A file relative to the dataset: folders have equal chances, so that not all of them are images."""
-        folders = sorted(self._by_folder)
-        files = self._by_folder[folders[rng.integers(len(folders))]]
+        """A file relative to the dataset: folders have equal chances, so that not all of them are images; copies of
+        metadata have a small one."""
+        copies = rng.random() < 0.15
+        folders = {f: [p for p in files if (p.name in COPIES) == copies] for f, files in self._by_folder.items()}
+        chosen = sorted(folder for folder, files in folders.items() if files)
+        files = folders[chosen[rng.integers(len(chosen))]]
         return files[rng.integers(len(files))].relative_to(self.template)
 
     def run(self, seed: int) -> Outcome:
@@ -188,17 +193,22 @@ def damage_file(file: Path, rng: np.random.Generator) -> str:
     if kind == "delete" or not data:
         return "deleted"
     if kind == "flip":
-        for place in rng.integers(0, len(data), rng.integers(1, 4)).tolist():
-            data[place] ^= 1 << int(rng.integers(8))
+        for _ in range(int(rng.integers(1, 4))):
+            data[place(rng, len(data))] ^= 1 << int(rng.integers(8))
     elif kind == "truncate":
-        del data[int(rng.integers(len(data))) :]
+        del data[place(rng, len(data)) :]
     elif kind == "overwrite":
-        start = int(rng.integers(len(data)))
+        start = place(rng, len(data))
         data[start : start + 64] = bytes(len(data[start : start + 64]))
     else:
         data += rng.bytes(int(rng.integers(1, 100)))
     file.write_bytes(data)
     return kind
+
+
+def place(rng: np.random.Generator, size: int) -> int:
+    """Where to strike: anywhere, or near the front, because most of a chunk in a small dataset is empty."""
+    return int(size * rng.random() ** int(rng.choice([1, 6])))
 
 
 def names_place(message: str, file: str) -> bool:

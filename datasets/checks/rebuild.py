@@ -43,6 +43,8 @@ def rebuild_metadata(store: Store, cause: DatasetError) -> Metadata:
         if newer:
             metadata = _with_lengths(store, metadata, count + 1, [newer], lengths)
             attributes["records_crc32"] = zlib.crc32(newer, attributes.get("records_crc32", 0))
+            end = np.int64(metadata.num_steps).tobytes()
+            attributes["ends_crc32"] = zlib.crc32(end, attributes.get("ends_crc32", 0))
         return Metadata.from_bytes(metadata.to_bytes(), store.name)
     except (DatasetError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error).rstrip(".")

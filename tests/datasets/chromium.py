@@ -1,6 +1,7 @@
 """Headless Chromium, driven through its DevTools protocol with nothing but `websockets`."""
 
 import base64
+import contextlib
 import json
 import re
 import shutil
@@ -11,7 +12,9 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-PROGRAM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+PROGRAM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 PATIENCE_S = 60
 
 
@@ -21,13 +24,24 @@ class Browser:
     def __init__(self, profile: Path, width: int = 1400, height: int = 900):
         profile.mkdir(parents=True, exist_ok=True)
         self._log = open(profile / "log", "w+")
-        options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio")
+        options = (
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--mute-audio",
+        )
         command = [PROGRAM, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._open = contextlib.ExitStack()
         self._next = 0
         self.problems: list[str] = []
         try:
-            self._socket = connect(self._find_browser(profile / "log"), max_size=None, open_timeout=PATIENCE_S, proxy=None)
+            address = self._find_browser(profile / "log")
+            self._socket = self._open.enter_context(
+                connect(address, max_size=None, open_timeout=PATIENCE_S, proxy=None)
+            )
             target = self._call("Target.createTarget", url="about:blank")["targetId"]
             self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log"):
@@ -46,8 +60,7 @@ class Browser:
         raise RuntimeError(f"{PROGRAM} did not start: {log.read_text(errors='replace')[-500:]}")
 
     def close(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
+        self._open.close()
         self._process.terminate()
         try:
             self._process.wait(10)

@@ -1,5 +1,6 @@
 """The page of `robolearn dataset view` in a real browser."""
 
+import contextlib
 import importlib.util
 import json
 import threading
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robolearn.core.clock import VirtualClock
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.recorder import StreamRecorder
 from robolearn.datasets.view.server import ViewServer
 from robolearn.datasets.writer import DatasetWriter
 
@@ -52,23 +55,29 @@ def path(tmp_path):
     return tmp_path / "page.zarr"
 
 
-@pytest.fixture
-def page(browser, path):
-    """The page of the dataset at `path`, its first episode open; fails on any message of the console."""
+@contextlib.contextmanager
+def opened(browser, path, cameras):
+    """The page of a dataset, its first episode open; fails on any message of the console."""
     server = ViewServer(path)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     browser.problems.clear()
     browser.prefer("light")
-    browser.resize(1400, 900)
     browser.navigate("about:blank")
     browser.navigate(server.url)
     browser.url = server.url
-    browser.wait_for("document.querySelectorAll('#cameras canvas[data-row]').length == 2")
+    browser.wait_for(f"document.querySelectorAll('#cameras canvas[data-row]').length == {cameras}")
+    browser.wait_for("document.getElementById('timing').textContent")
     yield browser
     browser.navigate("about:blank")
     server.shutdown()
     server.server_close()
     assert browser.problems == []
+
+
+@pytest.fixture
+def page(browser, path):
+    with opened(browser, path, cameras=2) as tab:
+        yield tab
 
 
 def rows(page):
@@ -101,7 +110,8 @@ def test_the_list_shows_every_episode_and_filters_them(page):
     page.type("pick")
     page.wait_for("document.getElementById('count').textContent == '2 of 3 episodes'")
     assert rows(page) == ["#0", "#2"]
-    page.evaluate("(() => { const s = document.getElementById('success'); s.value = 'false'; s.dispatchEvent(new Event('input')); })()")
+    page.evaluate("document.getElementById('success').value = 'false'")
+    page.evaluate("document.getElementById('success').dispatchEvent(new Event('input'))")
     assert rows(page) == ["#2"]
     page.evaluate("(() => { for (const id of ['search', 'success']) document.getElementById(id).value = ''; })()")
     page.click("#drops")
@@ -141,8 +151,8 @@ def test_scrubbing_moves_cameras_and_plots_to_one_time(page, path):
 
 
 def test_a_click_on_a_plot_goes_there_and_a_drag_looks_closer(page):
-    box = page.evaluate("(() => { const b = document.querySelector('.plot canvas').getBoundingClientRect(); return [b.left, b.top, b.width]; })()")
-    left, top, width = box
+    box = page.evaluate("document.querySelector('.plot canvas').getBoundingClientRect().toJSON()")
+    left, top, width = box["left"], box["top"], box["width"]
 
     def mouse(kind, share, buttons):
         x = left + 52 + share * (width - 52)
@@ -201,6 +211,41 @@ def test_a_frame_that_is_damaged_says_so(page, path):
     page.key("End")
     page.wait_for("document.querySelector('#cameras figcaption.bad')?.textContent.includes('29.0.0.0')")
     assert len(page.problems) == 1 and "404" in page.problems.pop()  # the browser notes the answer by itself
+
+
+@pytest.fixture
+def streams(tmp_path):
+    """Two seconds: a state at 100 Hz with one peak, a camera at 5 Hz that misses two frames, events; grid at 10 Hz."""
+    items = [
+        Feature("observation.state", (1,), rate_hz=100),
+        Feature(CAMERAS[0], (HEIGHT, WIDTH, 3), "uint8", "image", rate_hz=5),
+        Feature("button", (1,), "int64", "event"),
+    ]
+    clock = VirtualClock()
+    with DatasetWriter.create(tmp_path / "streams.zarr", features(items), 10, recorded="streams") as writer:
+        recorder = StreamRecorder(writer, clock)
+        recorder.start_episode()
+        samples = [(k / 100, items[0].name, k) for k in range(200)] + [(0.7, "button", 1)]
+        samples += [(k / 5 + 0.001, CAMERAS[0], k) for k in range(10) if k not in (4, 5)]
+        for time_s, name, k in sorted(samples):
+            clock.sleep_until(time_s)
+            value = picture(name, k) if name == CAMERAS[0] else np.array([9 * (k == 123)])
+            recorder.add(name, value, time_s, None, None if name == "button" else k)
+        recorder.commit({"task": "press"})
+    return tmp_path / "streams.zarr"
+
+
+def test_streams_are_shown_at_their_own_rate_with_their_losses(browser, streams):
+    with opened(browser, streams, cameras=1) as page:
+        page.wait_for("document.querySelector('.chip').textContent")
+        assert "dropped 2" in page.evaluate("document.getElementById('timing').textContent")
+        assert "received 8 of 10" in page.evaluate("document.getElementById('timing').textContent")
+        page.click("#scrubber", x=0.5)
+        page.wait_for("document.querySelector('#cameras canvas').dataset.row == 3")  # still the last before the loss
+        stream = Dataset(streams).stream(CAMERAS[0])
+        assert np.abs(pixels(page, CAMERAS[0]).astype(int) - stream.image(3)).max() <= 3
+        names = page.evaluate("[...document.querySelectorAll('.plot canvas')].map(c => c.dataset.plot)")
+        assert names == ["observation.state", "button"]
 
 
 def test_dark_and_light_follow_the_system(page):

@@ -241,7 +241,8 @@ def test_masks_are_changed_episode_by_episode(client, path):
     assert client.post("api/mask", {"name": "good", "add": [0, 1]})[1]["masks"] == {"good": [[0, 2]]}
     assert client.post("api/mask", {"name": "good", "remove": [0]})[1]["masks"] == {"good": [[1, 2]]}
     assert Dataset(path).mask("good").tolist() == [False, True]
-    assert [(e["mask"], e["added"]) for e in client.json("api/episode/0")[1]["history"]] == [("good", False), ("good", True)]
+    history = client.json("api/episode/0")[1]["history"]
+    assert [(edit["mask"], edit["added"]) for edit in history] == [("good", False), ("good", True)]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ export function el(tag, properties = {}, ...children) {
 }
 
 export const seconds = (value) => value < 60 ? `${value.toFixed(value < 10 ? 2 : 1)} s`
-  : `${Math.floor(value / 60)}:${String((value % 60).toFixed(1)).padStart(4, "0")} min`;
+  : value < 3600 ? `${Math.floor(value / 60)}:${(value % 60).toFixed(1).padStart(4, "0")} min` : `${(value / 3600).toFixed(1)} h`;
 
 export const number = (value) => {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
