@@ -12,9 +12,8 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-PROGRAM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
+PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio")
 PATIENCE_S = 60
 
 
@@ -23,25 +22,16 @@ class Browser:
 
     def __init__(self, profile: Path, width: int = 1400, height: int = 900):
         profile.mkdir(parents=True, exist_ok=True)
-        self._log = open(profile / "log", "w+")
-        options = (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--mute-audio",
-        )
-        command = [PROGRAM, *options, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         self._open = contextlib.ExitStack()
+        command = [PROGRAM, *OPTIONS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
+        with open(profile / "log", "w") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._next = 0
         self.problems: list[str] = []
         try:
             address = self._find_browser(profile / "log")
-            self._socket = self._open.enter_context(
-                connect(address, max_size=None, open_timeout=PATIENCE_S, proxy=None)
-            )
+            connection = connect(address, max_size=None, open_timeout=PATIENCE_S, proxy=None)
+            self._socket = self._open.enter_context(connection)
             target = self._call("Target.createTarget", url="about:blank")["targetId"]
             self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log"):
@@ -67,7 +57,6 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._log.close()
 
     def call(self, method: str, **parameters: Any) -> dict:
         return self._call(method, self._session, **parameters)

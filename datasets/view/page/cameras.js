@@ -42,7 +42,7 @@ class Camera {
       this.caption.className = "bad";
     } else {
       context.drawImage(frame, 0, 0, this.canvas.width, this.canvas.height);
-      this.caption.textContent = `${this.label} · frame ${row + 1} of ${this.times.length} · ${this.times[row].toFixed(3)} s`;
+      this.caption.textContent = `${this.label} · ${row + 1}/${this.times.length} · ${this.times[row].toFixed(3)} s`;
       this.caption.className = "";
     }
   }

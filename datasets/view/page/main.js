@@ -60,7 +60,7 @@ function tell(text) {
   if (text) $("episode").hidden = $("panel").hidden = true;
 }
 
-const facts = () => `${whole(dataset.num_episodes)} episodes · ${whole(dataset.num_steps)} steps · ${number(dataset.fps)} Hz`
+const facts = () => `${whole(dataset.num_episodes)} episode${dataset.num_episodes === 1 ? "" : "s"} · ${whole(dataset.num_steps)} steps · ${number(dataset.fps)} Hz`
   + (dataset.num_episodes ? ` · ${seconds(dataset.num_steps / dataset.fps)}` : "") + ` · ${dataset.location}`;
 
 function setTheme(theme) {
