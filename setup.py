@@ -78,7 +78,7 @@ setup(
     python_requires=">=3.10",
     # robolearn/{hardware,sim,datasets} are symlinks; discovery follows them, so archives hold real files
     packages=find_packages(include=["robolearn", "robolearn.*"]),
-    package_data={"": ["py.typed", "*.xml", "*.json", "*.yaml", "*.html", "*.css", "*.js", "*.svg"]},
+    package_data={"": ["py.typed", "*.xml", "*.json", "*.yaml", "*.html", "*.css", "*.js", "*.svg", "page/*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["robolearn = robolearn.cli.main:main"]},

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -69,11 +70,12 @@ def cutting(scratch: Path, cuts: int, command: str) -> Figure | None:
     if shutil.which("strace") is None:
         print("power cuts: left out, strace is not installed (apt-get install strace)")
         return None
-    count, complaints = 0, []
-    for kind in ("steps", "streams"):
-        folder = scratch / f"cut_{kind}"
+    count, complaints = 0, list[str]()
+    kinds: tuple[Literal["steps", "streams"], ...] = ("steps", "streams")
+    for kind in kinds:
+        folder = scratch / kind
         folder.mkdir()
-        done, found = record_and_cut(kind, folder, cuts)  # type: ignore[arg-type]
+        done, found = record_and_cut(kind, folder, cuts)
         count, complaints = count + done, complaints + found
     for line in complaints:
         print(f"  LOST: {line}")

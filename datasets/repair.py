@@ -100,7 +100,8 @@ def repair(path: str | Path, dry_run: bool = False, progress: Callable[[int, int
             done = _Repair(store, False, progress).run()
         finally:
             lock.release()
-        return done + _salvage_all(root, False)
+        done += _salvage_all(root, False)
+    return done
 
 
 class _Repair:

@@ -60,6 +60,13 @@ def test_the_wheel_holds_every_module_as_a_real_file(source, wheel):
     assert not [entry.filename for entry in entries if (entry.external_attr >> 16) & 0o170000 == 0o120000]
 
 
+def test_the_wheel_holds_the_page_of_dataset_view(wheel):
+    page = ROOT / "datasets" / "view" / "page"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {f"robolearn/datasets/view/page/{file.name}" for file in page.iterdir()} <= names
+
+
 def test_the_wheel_owns_no_top_level_name_but_its_own(wheel):
     """A top-level `datasets` would overwrite Hugging Face's."""
     with zipfile.ZipFile(wheel) as archive:

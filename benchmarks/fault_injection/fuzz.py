@@ -45,27 +45,27 @@ class Outcome:
         return not (self.silent or self.crashes or self.unnamed or self.harmed)
 
 
-def contents(dataset: Dataset, ask: Callable[[str, Callable[[], Any]], None]) -> None:
-    """Ask for everything that a dataset holds and that has a checksum, piece by piece."""
+def contents(dataset: Dataset, ask: Callable[..., None]) -> None:
+    """`ask(what, function, *arguments)` for everything that a dataset holds and that has a checksum."""
     ask("records", lambda: dataset.recorded_episodes)
     ask("ends", lambda: dataset.episode_ends.tolist())
     ask("timestamps", lambda: dataset.timestamps.tobytes())
     for name, feature in dataset.features.items():
         if not layout.is_encoded(feature):
-            ask(f"array {name}", lambda name=name: dataset.array(name).tobytes())
+            ask(f"array {name}", lambda n: dataset.array(n).tobytes(), name)
             continue
         for step in range(dataset.num_steps):
-            ask(f"frame {name} {step}", lambda name=name, step=step: dataset.encoded(name, step))
+            ask(f"frame {name} {step}", dataset.encoded, name, step)
     for name, feature in dataset.streams.items():
-        ask(f"stream {name} times", lambda name=name: dataset.stream(name).timestamp.tobytes())
-        ask(f"stream {name} devices", lambda name=name: dataset.stream(name).device_time.tobytes())
-        ask(f"stream {name} numbers", lambda name=name: dataset.stream(name).sequence.tobytes())
-        ask(f"stream {name} ends", lambda name=name: dataset.stream(name).episode_ends.tolist())
-        ask(f"stream {name} grid", lambda name=name: np.asarray(dataset.stream(name).at_step).tobytes())
+        ask(f"stream {name} times", lambda n: dataset.stream(n).timestamp.tobytes(), name)
+        ask(f"stream {name} devices", lambda n: dataset.stream(n).device_time.tobytes(), name)
+        ask(f"stream {name} numbers", lambda n: dataset.stream(n).sequence.tobytes(), name)
+        ask(f"stream {name} ends", lambda n: dataset.stream(n).episode_ends.tolist(), name)
+        ask(f"stream {name} grid", lambda n: np.asarray(dataset.stream(n).at_step).tobytes(), name)
         if not layout.is_encoded(feature):
-            ask(f"stream {name}", lambda name=name: dataset.stream(name).values.tobytes())
+            ask(f"stream {name}", lambda n: dataset.stream(n).values.tobytes(), name)
     for episode in range(dataset.num_episodes):
-        ask(f"episode {episode}", lambda episode=episode: whole_episode(dataset, episode))
+        ask(f"episode {episode}", whole_episode, dataset, episode)
 
 
 def whole_episode(dataset: Dataset, episode: int) -> list[Any]:
@@ -93,7 +93,7 @@ class Fuzzer:
         edit_episodes(template, [0], {"task": "edited"})
         set_mask(template, "train", [0, 1])
         self.truth: dict[str, Any] = {}
-        contents(Dataset(template), lambda what, read: self.truth.__setitem__(what, read()))
+        contents(Dataset(template), lambda what, read, *args: self.truth.__setitem__(what, read(*args)))
         files = sorted(p for p in template.rglob("*") if p.is_file() and "pending" not in p.parts)
         self._by_folder: dict[Path, list[Path]] = {}
         for file in files:
@@ -128,9 +128,9 @@ class Fuzzer:
         """Returns the episodes that read as they were recorded."""
         good: list[int] = []
 
-        def ask(what: str, read: Callable[[], Any]) -> None:
+        def ask(what: str, read: Callable[..., Any], *arguments: Any) -> None:
             try:
-                found = read()
+                found = read(*arguments)
             except RobolearnError as error:
                 outcome.noticed = True
                 if not names_place(str(error), file):

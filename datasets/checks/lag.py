@@ -62,7 +62,7 @@ class ActionLag(Check):
         self._reach = 0
 
     def start(self, survey: Survey) -> Iterator[Finding]:
-        grid = survey.metadata.grid.values()
+        grid = survey.grid.values()
         self._reach = int(min(max(2, round(LONGEST_S * survey.fps)), 1000))
         for action in (f for f in grid if f.kind == "action" and f.dtype.startswith("float")):
             for state in (f for f in grid if f.kind == "state" and f.name.startswith("observation.")):

@@ -75,6 +75,9 @@ class Survey:
         survey._read_records()
         survey._read_steps()
         edits, damaged = scan_edits(store)
+        if (store.find(EDITS) or b"\n")[-1:] != b"\n":
+            torn = "its last line has no end: an edit that was never acknowledged, or is lost"
+            survey.damage.append(Finding(severity="warning", check=METADATA_CHECK, message=torn, file=EDITS))
         for line, reason in damaged.items():
             survey._note(METADATA_CHECK, EDITS, f"line {line} cannot be read ({reason}); its edit is lost")
         mask = masks_of(edits, survey.num_episodes).get(QUARANTINE)
@@ -138,9 +141,15 @@ class Survey:
                 METADATA_CHECK, layout.EPISODES, f"the last episode ends at {self.steps[-1, 1]} of {total} steps"
             )
 
-    @property
+    @cached_property
     def features(self) -> Features:
+        """All of them."""
         return self.metadata.features
+
+    @cached_property
+    def grid(self) -> Features:
+        """Those that `data/` holds."""
+        return self.metadata.grid
 
     @property
     def num_episodes(self) -> int:
@@ -314,7 +323,7 @@ class EpisodeView:
 
     def signals(self) -> Iterator[tuple[str, str]]:
         """(feature, key) of the numbers on the grid."""
-        for name, feature in self.survey.metadata.grid.items():
+        for name, feature in self.survey.grid.items():
             if not layout.is_encoded(feature):
                 yield name, layout.data_key(name)
 

@@ -119,9 +119,18 @@ def test_a_damaged_edit_is_named_by_its_line(make_dataset):
     path = make_dataset(3)
     for name in ("a", "b", "c"):
         set_mask(path, name, [0])
-    flip(path / "meta/edits.jsonl", 300)
+    flip(path / "meta/edits.jsonl", 100)
     (found,) = errors(path)
     assert found.file == "meta/edits.jsonl" and "line " in found.message
+
+
+def test_a_torn_edit_is_a_warning(make_dataset):
+    path = make_dataset(3)
+    set_mask(path, "a", [0])
+    file = path / "meta/edits.jsonl"
+    file.write_bytes(file.read_bytes()[:-9])
+    (found,) = [f for f in validate(path) if f.file == "meta/edits.jsonl"]
+    assert (found.severity, found.check) == ("warning", "metadata")
 
 
 def test_unfinished_episodes_and_leftovers_are_told(make_dataset, world):

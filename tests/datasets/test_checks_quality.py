@@ -315,10 +315,10 @@ def test_a_grid_that_shows_another_sample_is_an_error(tmp_path):
 
 def test_human_data_is_not_buried_in_warnings(tmp_path, shared_data):
     """206 episodes of mouse teleoperation: the agent follows the mouse by 2 steps of 0.1 s, and nothing is wrong."""
+    from robolearn.datasets.convert.engine import convert_dataset
     from robolearn.datasets.convert.protocol import ConvertOptions
-    from robolearn.datasets.convert.registry import convert_dataset
 
-    convert_dataset(shared_data / "pusht.zarr", tmp_path / "p.zarr", ConvertOptions(num_episodes=20))
+    convert_dataset(shared_data / "pusht.zarr", tmp_path / "p.zarr", ConvertOptions(max_episodes=20))
     found = validate(tmp_path / "p.zarr")
     assert [f.line() for f in found if f.severity != "info"] == []
     assert any("follows it by 2 steps (200 ms)" in f.message for f in found)

@@ -289,6 +289,20 @@ def test_episodes_committed_meanwhile_show_on_reload(client, path, world):
     assert client.json("api/episode/2")[1]["steps"] == 2
 
 
+def test_a_dataset_behind_a_url_is_shown_but_not_edited(serve, path):
+    fsspec = pytest.importorskip("fsspec")
+    files = fsspec.filesystem("memory")
+    files.put(str(path), "/viewed.zarr", recursive=True)
+    try:
+        client = serve("memory://viewed.zarr")
+        assert client.json("api/dataset")[1]["editable"] is False
+        expected = Dataset(path).encoded("observation.images.front", 3)
+        assert client.request("frame/grid/observation.images.front/3")[2] == expected
+        assert client.post("api/episode/0/labels", {"success": True})[0] == 409
+    finally:
+        files.rm("/viewed.zarr", recursive=True)
+
+
 def test_an_empty_dataset_is_served(serve, make_dataset):
     client = serve(make_dataset())
     assert client.json("api/dataset")[1]["num_episodes"] == 0
