@@ -44,6 +44,8 @@ def make_dataset(
         raise FeatureError("A dataset needs at least one feature, found none.")
     for name, feature in features.items():
         _check_feature(name, feature, recorded)
+    if recorded == "streams" and all(map(layout.is_event, features.values())):
+        raise FeatureError("A dataset of streams needs at least one feature with a rate, found events only.")
     attributes = {
         "robolearn_format": layout.FORMAT_VERSION,
         "recorded": recorded,

@@ -133,12 +133,20 @@ class EncoderPool:
                 raise self.failure
 
     def stop(self) -> None:
-        """End the threads; what has not been written is left out."""
+        """End the threads; frames that have not been written still wait in memory."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+
+    def spool_rest(self) -> None:
+        """After `stop`: write the frames that still wait as raw pixels. Raises OSError."""
+        for queue in (self._waiting, self._to_spool):
+            while queue:
+                if queue[0].data is None:
+                    self._spool(queue[0])
+                queue.popleft()
 
     def _run(self, job: Callable[[], None]) -> None:
         while not self._stopped:
@@ -158,19 +166,26 @@ class EncoderPool:
         frame = self._take(self._waiting, self._spooled)
         if frame is not None and self._persistently(self._encode, frame):
             self._done(frame, "encoder", finished=True)
+        elif frame is not None:
+            self._waiting.appendleft(frame)
 
     def _spool_next(self) -> None:
         frame = self._take(self._to_spool)
         if frame is not None and self._persistently(self._spool, frame):
             self._done(frame, "spool", finished=False)
             self._on_spool(frame.stream)
+        elif frame is not None:
+            self._to_spool.appendleft(frame)
 
     def _persistently(self, write: Callable[[Frame], None], frame: Frame) -> bool:
         """Try until it works. False when the pool was stopped before."""
         while not self._stopped:
             try:
                 write(frame)
-            except (OSError, DatasetError) as error:
+            except Exception as error:  # whatever it is, `finish` must not wait for ever
+                if not isinstance(error, OSError | DatasetError):
+                    reason = f"{type(error).__name__}: {error}"
+                    error = DatasetError(f"Stream {frame.stream!r}: a frame cannot be encoded ({reason}).")
                 with self._changed:
                     self.failure = error
                     self._changed.notify_all()

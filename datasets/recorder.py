@@ -300,7 +300,10 @@ class StreamRecorder:
             self._journal.remove()
         else:
             try:
-                self._drain()
+                try:
+                    self._pool.spool_rest()
+                finally:
+                    self._drain()
             except OSError as error:
                 LOG.warning("The newest samples of the episode in %s are lost: %s.", self._journal.path, error.strerror)
             self._journal.close()

@@ -37,6 +37,8 @@ def stage_rows(
         in_place: write the rows that share a chunk with visible ones into its file, behind those. Quicker than a
             rename; the death of the process leaves the visible rows as they are, a power cut perhaps not.
     """
+    if not len(rows):
+        return
     stop = info.length + len(rows)
     for chunk in range(info.length // info.chunk_rows, -(-stop // info.chunk_rows)):
         first = chunk * info.chunk_rows

@@ -20,6 +20,7 @@ DAMAGED = "the dataset is damaged; restore the file from a backup"
 
 # a pathlib.Path made of a URL has lost a slash
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}")
+_CREDENTIALS = re.compile(r"(?<=://)[^/]*@")
 _KEYS_AT_ONCE = 256
 
 
@@ -129,12 +130,15 @@ class LocalStore(Store):
 class FsspecStore(Store):
     """A URL of any protocol that fsspec knows. Retries, credentials and time limits are fsspec's (`fsspec.config`).
 
+    `name` is the URL without a user and password in it: names are printed and stored.
+
     Raises MissingDependencyError when the package for the protocol is not installed, DatasetError for a protocol that
     nobody knows.
     """
 
     def __init__(self, url: str):
-        self.name = url.rstrip("/")
+        self._url = url.rstrip("/")
+        self.name = _CREDENTIALS.sub("", self._url)
         self._process = -1
         self._file_system: Any = None
         self._root = ""
@@ -150,7 +154,7 @@ class FsspecStore(Store):
                     f"Reading {self.name} needs the package fsspec: pip install 'robolearn[remote]'"
                 ) from error
             try:
-                self._file_system, self._root = fsspec.core.url_to_fs(self.name)
+                self._file_system, self._root = fsspec.core.url_to_fs(self._url)
             except ImportError as error:
                 raise MissingDependencyError(f"Reading {self.name} needs another package: {_line(error)}") from error
             except ValueError as error:
@@ -199,10 +203,10 @@ class FsspecStore(Store):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name}
+        return {"url": self._url}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["name"])  # type: ignore[misc]
+        self.__init__(state["url"])  # type: ignore[misc]
 
 
 def open_store(location: str | Path) -> Store:

@@ -42,6 +42,7 @@ class Machine:
         self.command("apt-get", "#!/bin/sh\necho apt-get $* >>calls\n")
         self.command("Xvfb", "#!/bin/sh\n")
         self.command("chromium", "#!/bin/sh\n")
+        self.command("strace", "#!/bin/sh\n")
 
     def command(self, name: str, script: str) -> None:
         (self.bin / name).write_text(script)

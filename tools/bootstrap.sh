@@ -62,6 +62,7 @@ libXi.so.6 libxi6
 LIBRARIES
 command -v Xvfb >/dev/null || wanted+=(xvfb)  # the viewer's test only
 command -v chromium >/dev/null || wanted+=(chromium)  # the test of `robolearn dataset view` only
+command -v strace >/dev/null || wanted+=(strace)  # the simulated power cut only
 
 if [ $((${#needed[@]} + ${#wanted[@]})) -gt 0 ]; then
     packages="${needed[*]} ${wanted[*]}"

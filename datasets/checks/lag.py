@@ -16,6 +16,7 @@ from robolearn.datasets.checks.values import listed
 LONGEST_S = 1.0  # lags up to this are looked for
 SLOW_S = 0.5  # a robot that follows later than this is not under the control of these actions
 CLEAR = 0.3  # correlation below which nothing is said
+MARGIN = 0.02  # by which a negative lag must be better to be believed
 
 
 @dataclass
@@ -93,7 +94,7 @@ class ActionLag(Check):
             if not pair.samples:
                 continue
             sums = max((pair.absolute, pair.relative), key=lambda c: float(c.max()))
-            peak = int(np.argmax(sums))
+            peak = _peak(sums, self._reach, pair.samples)
             correlation, lag = float(sums[peak] / pair.samples), peak - self._reach
             if correlation < CLEAR:
                 continue
@@ -117,6 +118,13 @@ class ActionLag(Check):
         return Finding(
             severity=severity, check=self.name, message=message, feature=pair.action, file=f"data/{pair.action}"
         )
+
+
+def _peak(sums: np.ndarray, reach: int, samples: int) -> int:
+    """Index of the lag. One at which the state comes first has to be clearly better than all others: a target that is
+    computed from the measured pose changes with it at once, without being late."""
+    peak, later = int(np.argmax(sums)), reach + int(np.argmax(sums[reach:]))
+    return peak if sums[peak] - sums[later] > MARGIN * samples else later
 
 
 def _correlation(a: np.ndarray, s: np.ndarray, reach: int) -> np.ndarray:

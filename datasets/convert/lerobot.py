@@ -147,12 +147,16 @@ class LeRobotSource(Source):
         tasks: task index -> text.
         videos: keys of the videos that are there.
         notes: what is missing.
+        numbers: of the episodes that are whole, in the order of `read_episode`.
     """
 
     def __init__(
-        self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str], notes: Sequence[str]
-    ):
+        self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
+        notes: Sequence[str], numbers: Sequence[int],
+    ):  # fmt: skip
         super().__init__()
+        self.numbers = list(numbers)
+        self.num_episodes = len(self.numbers)
         self.info, self.options, self.tasks = info, options, tasks
         self.path = info.path
         found = {key: f for key, f in info.all.items() if key not in info.videos or key in videos}
@@ -170,11 +174,8 @@ class LeRobotSource(Source):
         if info.origin:
             self.metadata = {k: v for k, v in info.origin.metadata.items() if k != "provenance"}
             self.metadata["exported_from"] = info.origin.metadata.get("provenance")
-            self.masks = info.origin.masks
-
-    @abstractmethod
-    def number(self, index: int) -> int:
-        """The source's number of the episode that `read_episode(index)` gives."""
+            place = {number: index for index, number in enumerate(self.numbers)}
+            self.masks = {name: [place[n] for n in members if n in place] for name, members in info.origin.masks.items()}
 
     @abstractmethod
     def rows(self, index: int, columns: Sequence[str]) -> Any:
@@ -186,7 +187,7 @@ class LeRobotSource(Source):
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
         """See `Source.read_episode`."""
-        info, number = self.info, self.number(index)
+        info, number = self.info, self.numbers[index]
         where = f"{self.path}: episode {number}"
         low = [key for key in info.columns if key in self.names]
         embedded = [key for key in info.embedded if key in self.names]

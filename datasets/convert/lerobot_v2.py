@@ -6,7 +6,7 @@ Incomplete downloads are common (videos are large): episodes whose files are not
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,22 +99,11 @@ def _inventory(info: Info, numbers: Sequence[int]) -> tuple[list[str], list[int]
 class LeRobotV2Source(LeRobotSource):
     """One file an episode."""
 
-    def __init__(
-        self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
-        notes: Sequence[str], episodes: list[int],
-    ):  # fmt: skip
-        super().__init__(info, options, tasks, videos, notes)
-        self._episodes = episodes
-        self.num_episodes = len(episodes)
-
-    def number(self, index: int) -> int:
-        return self._episodes[index]
-
     def video(self, index: int, key: str) -> tuple[Path, float]:
-        return _file(self.info, "video_path", self.number(index), key), 0.0
+        return _file(self.info, "video_path", self.numbers[index], key), 0.0
 
     def rows(self, index: int, columns: Sequence[str]) -> Any:
-        file = _file(self.info, "data_path", self.number(index))
+        file = _file(self.info, "data_path", self.numbers[index])
 
         def read(parquet: Any) -> Any:
             with parquet.ParquetFile(file) as opened:

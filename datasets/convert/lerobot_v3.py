@@ -156,25 +156,21 @@ class LeRobotV3Source(LeRobotSource):
         notes: Sequence[str], episodes: list[tuple[int, list[Piece]]],
         places: Mapping[tuple[int, str], tuple[Path, float]],
     ):  # fmt: skip
-        super().__init__(info, options, tasks, videos, notes)
-        self._episodes, self._places = episodes, places
-        self.num_episodes = len(episodes)
+        super().__init__(info, options, tasks, videos, notes, [number for number, _ in episodes])
+        self._pieces, self._places = [pieces for _, pieces in episodes], places
         self._group: tuple[Any, Any] = None, None
 
-    def number(self, index: int) -> int:
-        return self._episodes[index][0]
-
     def video(self, index: int, key: str) -> tuple[Path, float]:
-        return self._places[self.number(index), key]
+        return self._places[self.numbers[index], key]
 
     def rows(self, index: int, columns: Sequence[str]) -> Any:
-        return read_parquet(self._episodes[index][1][0].file, lambda parquet: self._rows(parquet, index, columns))
+        return read_parquet(self._pieces[index][0].file, lambda parquet: self._rows(parquet, index, columns))
 
     def _rows(self, parquet: Any, index: int, columns: Sequence[str]) -> Any:
         import pyarrow
 
         tables = []
-        for piece in self._episodes[index][1]:
+        for piece in self._pieces[index]:
             with parquet.ParquetFile(piece.file) as opened:
                 require_columns(piece.file, opened, columns)
                 start = 0

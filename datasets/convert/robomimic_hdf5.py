@@ -182,7 +182,7 @@ class RobomimicSource(Source):
         )
         self.num_episodes = len(opened.demos)
         masks, notes = read_masks(opened.path, opened.file, opened.demos)
-        self.masks = opened.origin.masks if opened.origin else masks
+        self.masks = _our_names(masks, opened.origin) if opened.origin else masks
         self.notes = [*opened.notes, *notes]
         name = opened.env.get("env_name")
         if opened.origin:
@@ -210,6 +210,8 @@ class RobomimicSource(Source):
             for key, feature in opened.found.items():
                 if len(demo[key]) != steps:
                     raise ValueError(f"{key} has {len(demo[key])} steps, actions {steps}")
+                if (demo[key].shape[1:] or (1,)) != opened.shapes[key]:  # before memory for it is asked for
+                    raise ValueError(f"{key} has shape {demo[key].shape}, in the first demonstration {opened.shapes[key]}")
                 if is_encoded(feature):
                     self._spool_images(demo[key], self.names[key], feature, spool)
                 else:

@@ -256,7 +256,7 @@ class ViewedDataset:
     def change_mask(self, name: str, add: Sequence[int], remove: Sequence[int]) -> None:
         """Journal that episodes join and leave a mask, which is made where there is none of that name."""
         with self._lock:
-            self._read_edits()  # of other editors, meanwhile
+            self.refresh()  # other editors, and episodes recorded meanwhile, which the mask may hold
             mask = self.masks.get(name, np.zeros(self.dataset.num_episodes, bool)).copy()
             for episodes, value in ((add, True), (remove, False)):
                 for episode in episodes:

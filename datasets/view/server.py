@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception as error:
-            print(f"dataset view: {self.command} {self.path}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"dataset view: {self.command}: {type(error).__name__}: {error}", file=sys.stderr)
             self._send_json({"error": f"the server failed: {type(error).__name__}: {error}"}, 500)
 
     def _check(self, parts: list[str]) -> None:
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = host[0] if host[1] and host[2].isdigit() else self.headers.get("Host", "")
         if name not in _HOSTS:
             raise _Refused(403, "this server answers to 127.0.0.1 and localhost only")
-        if not hmac.compare_digest(parts[0].encode(), self.server.token.encode()):
+        if not parts or not hmac.compare_digest(parts[0].encode(), self.server.token.encode()):
             raise _Refused(403, "the address lacks the token; use all of what robolearn dataset view printed")
 
     def _get(self, parts: list[str], query: dict[str, str]) -> None:

@@ -78,7 +78,7 @@ class EpisodeRecorder(Recorder, ABC):
 
     @abstractmethod
     def describe_episode(self, episode: Episode) -> str:
-        """How many samples were expected and came in the episode at hand, in one line for the operator."""
+        """How many samples were expected and came in the episode saved last, in one line for the operator."""
 
 
 class StepRecorder(EpisodeRecorder):
@@ -286,8 +286,8 @@ class RecordingSession:
 
     def _commit(self, episode: Episode, summary: RecordSummary) -> None:
         record = episode_record(episode, self._device, self._task, self._seed, self._simulated_time)
-        counts = self._recorder.describe_episode(episode)
         self._recorder.commit(record)
+        counts = self._recorder.describe_episode(episode)
         summary.recorded += 1
         summary.steps += episode.steps
         summary.late_ticks += episode.late_ticks

@@ -16,7 +16,7 @@ from robolearn.control.commander import STATE, Commander
 from robolearn.control.safety import SafetyLimits
 from robolearn.control.scheduler import ActionScheduler
 from robolearn.core.clock import MonotonicClock, Ticker
-from robolearn.core.errors import DeviceError, FeatureError, RobolearnError
+from robolearn.core.errors import DeviceError, FeatureError
 from robolearn.core.feature import Feature, Features
 from robolearn.hardware.robot import Robot
 
@@ -107,7 +107,7 @@ class _Follower:
         self._scheduler = ActionScheduler(1.0 / action_hz)
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._error: RobolearnError | None = None
+        self._error: Exception | None = None
         commander.start(robot.read().values, clock.now())
         self._thread = threading.Thread(target=self._run, name="arm commands", daemon=True)
         self._thread.start()
@@ -132,7 +132,7 @@ class _Follower:
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except RobolearnError as error:
+        except Exception as error:  # also a driver's bug: the session must hear that nobody commands the arm
             self._error = self._error or error
 
     def _follow(self) -> None:

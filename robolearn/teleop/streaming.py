@@ -10,7 +10,6 @@ import numpy as np
 
 from robolearn.core.clock import MonotonicClock, Ticker
 from robolearn.core.device import Sample
-from robolearn.core.errors import RobolearnError
 from robolearn.core.feature import Features
 from robolearn.datasets.recorder import StreamRecorder
 from robolearn.hardware.robot import Robot
@@ -100,7 +99,7 @@ class _Pump:
         self._ticker = Ticker(MonotonicClock(spin_s=0.0), _POLL_RATE_HZ)
         self._opened_s = np.inf
         self._ending = False
-        self._error: RobolearnError | None = None
+        self._error: Exception | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"recording {self._names[0]}", daemon=True)
         self._thread.start()
@@ -134,7 +133,7 @@ class _Pump:
                         newest = sample.sequence
                         if sample.host_time_s >= self._opened_s:
                             self._hand_over(sample)
-        except RobolearnError as error:
+        except Exception as error:  # also a driver's bug: the stream must not end unnoticed
             self._error = error
 
     def _hand_over(self, sample: Sample) -> None:

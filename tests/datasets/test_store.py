@@ -136,6 +136,25 @@ def test_a_protocol_without_its_package_says_which_one(monkeypatch):
         Dataset("farcloud://b/a.zarr")
 
 
+def test_a_password_in_a_url_is_used_but_never_told(served, monkeypatch):
+    pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
+    url = served[0].replace("http://", "http://anna:s3cret@") + "/nothing.zarr"
+    asked = []
+
+    def refuse(handler: CountingHandler) -> None:
+        asked.append(handler.headers["Authorization"])
+        handler.send_error(404)
+
+    monkeypatch.setattr(CountingHandler, "do_GET", refuse)
+    with pytest.raises(DatasetError, match="There is no dataset at http://127.0.0.1") as caught:
+        Dataset(url)
+    assert asked[-1] == "Basic YW5uYTpzM2NyZXQ="  # base64 of anna:s3cret
+    assert "s3cret" not in str(caught.value)
+    store = pickle.loads(pickle.dumps(open_store(url)))
+    assert store.name == f"{served[0]}/nothing.zarr"
+    assert store.find("x") is None and asked[-1] == "Basic YW5uYTpzM2NyZXQ="
+
+
 def test_damage_far_away_is_named(in_memory):
     _, url = in_memory
     memory = fsspec.filesystem("memory")

@@ -11,6 +11,7 @@ import pytest
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.codecs import PngCodec
+from robolearn.datasets.edits import set_mask
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.view import series
 from robolearn.datasets.view.data import coloured
@@ -287,6 +288,21 @@ def test_episodes_committed_meanwhile_show_on_reload(client, path, world):
         world.record(writer, 2, first=8)
     assert client.json("api/dataset")[1]["num_episodes"] == 3
     assert client.json("api/episode/2")[1]["steps"] == 2
+
+
+def test_a_mask_keeps_the_episodes_that_were_recorded_since_the_page_was_loaded(client, path, world):
+    with DatasetWriter.append_to(path) as writer:
+        world.record(writer, 2, first=8)
+    set_mask(path, "good", [1, 2])
+    assert client.post("api/mask", {"name": "good", "add": [0]})[1]["masks"] == {"good": [[0, 3]]}
+    assert Dataset(path).mask("good").tolist() == [True, True, True]
+
+
+def test_an_address_without_a_slash_is_refused(client):
+    connection = http.client.HTTPConnection(*client.server.server_address, timeout=20)
+    connection.request("GET", "elsewhere")
+    assert connection.getresponse().status == 403
+    connection.close()
 
 
 def test_a_dataset_behind_a_url_is_shown_but_not_edited(serve, path):

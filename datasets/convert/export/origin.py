@@ -1,7 +1,7 @@
 """`Origin`: the json document "robolearn" that travels with an export, so that importing it again loses nothing.
 
 Other formats have no place for units, element names, labels, masks or true times. Where each exporter puts the
-document is said in `docs/datasets.md`; readers of the other format do not look there.
+document is said in `docs/conversion.md`; readers of the other format do not look there.
 """
 
 from __future__ import annotations
