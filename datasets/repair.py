@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.datasets import layout
 from robolearn.datasets.checks.checksums import Checksums
 from robolearn.datasets.checks.survey import EpisodeView, Survey, holds_dataset
@@ -411,13 +411,16 @@ def _salvage(root: Path, writer: DatasetWriter, journal: Path, saved_before: set
     if journal.name in saved_before:  # an earlier repair was interrupted before it could remove it
         shutil.rmtree(journal)
         return Action("salvage", "saved earlier; removed", file)
+    found = None
     try:
         found = read_journal(journal)
         found.data.record |= {
             "salvaged": True, "success": None, "salvaged_from": journal.name, "losses": found.losses,
         }  # fmt: skip
         episode = writer.write_episode(found.data)
-    except DatasetError as error:
+    except (DatasetError, FeatureError) as error:
+        if found and isinstance(error.__cause__, OSError):
+            raise  # a full disk says nothing about the journal
         folder = root / FOLDER / f"pending_{journal.name}"
         folder.parent.mkdir(exist_ok=True)
         os.replace(journal, folder)

@@ -11,6 +11,7 @@ from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding, Severity
 from robolearn.datasets.checks.survey import EpisodeView, Survey
+from robolearn.datasets.layout import Json
 
 GAP_PERIODS = 2.5  # a gap is longer than this many periods ...
 GAP_S = 0.02  # ... and than this: a shorter hole in a 1 kHz stream is the operating system's jitter
@@ -26,6 +27,18 @@ class _Gaps:
     deviation_s: float = 0.0
     longest_s: float = 0.0
     medians_s: list[float] = field(default_factory=list)
+
+
+def _gaps_without_pauses(times: np.ndarray, record: Json) -> np.ndarray:
+    """Time between samples, less the pauses that the operator made in it."""
+    gaps = np.diff(times)
+    pauses = record.get("pauses")
+    for pause in pauses if isinstance(pauses, list) else ():
+        if isinstance(pause, list) and len(pause) == 2 and all(isinstance(number, int | float) for number in pause):
+            before = int(np.searchsorted(times, pause[0], side="right")) - 1
+            if 0 <= before < len(gaps):
+                gaps[before] -= pause[1]
+    return gaps
 
 
 class Timing(Check):
@@ -54,7 +67,7 @@ class Timing(Check):
             yield self._finding("error", message + more, view.index, feature, int(bad[0]))
         if period_s is None or len(times) < 2 or not np.isfinite(times).all():
             return
-        gaps, kept = np.diff(times), self._gaps.setdefault(feature or "", _Gaps())
+        gaps, kept = _gaps_without_pauses(times, view.record), self._gaps.setdefault(feature or "", _Gaps())
         kept.counts += np.histogram(np.maximum(gaps, 0) / period_s, EDGES)[0]
         kept.deviation_s += float(np.abs(gaps - period_s).sum())
         kept.longest_s = max(kept.longest_s, float(gaps.max()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,11 @@ def read_masks(path: Path, file: Any, demos: Sequence[str]) -> tuple[Mapping[str
             ]
         except (OSError, TypeError, ValueError) as error:
             raise damaged(f"{path}: mask/{name}", error) from error
-        masks[name] = sorted(place[m] for m in members if m in place)
+        label = re.sub(r"[^\w.-]", "_", name)
+        if label != name:
+            label += "_" * (label in file["mask"])
+            notes.append(f"mask {name!r} is called {label!r}")
+        masks[label] = sorted(place[m] for m in members if m in place)
         absent = sum(m not in place for m in members)
         if absent:
             notes.append(f"mask {name!r} names {absent} demonstrations that are not in the file")

@@ -175,7 +175,9 @@ class LeRobotSource(Source):
             self.metadata = {k: v for k, v in info.origin.metadata.items() if k != "provenance"}
             self.metadata["exported_from"] = info.origin.metadata.get("provenance")
             place = {number: index for index, number in enumerate(self.numbers)}
-            self.masks = {name: [place[n] for n in members if n in place] for name, members in info.origin.masks.items()}
+            self.masks = {
+                name: [place[n] for n in members if n in place] for name, members in info.origin.masks.items()
+            }
 
     @abstractmethod
     def rows(self, index: int, columns: Sequence[str]) -> Any:

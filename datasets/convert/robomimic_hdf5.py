@@ -8,6 +8,7 @@ simulator itself is not needed. A depth image in floats stays an array of floats
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,8 +211,8 @@ class RobomimicSource(Source):
             for key, feature in opened.found.items():
                 if len(demo[key]) != steps:
                     raise ValueError(f"{key} has {len(demo[key])} steps, actions {steps}")
-                if (demo[key].shape[1:] or (1,)) != opened.shapes[key]:  # before memory for it is asked for
-                    raise ValueError(f"{key} has shape {demo[key].shape}, in the first demonstration {opened.shapes[key]}")
+                if demo[key].size != steps * math.prod(feature.shape):  # said before memory for it is asked for
+                    raise ValueError(f"{key} has shape {demo[key].shape}, expected {(steps, *feature.shape)}")
                 if is_encoded(feature):
                     self._spool_images(demo[key], self.names[key], feature, spool)
                 else:
@@ -247,6 +248,14 @@ class RobomimicSource(Source):
         if rewards is not None and np.isin(rewards, (0, 1)).all():
             record["success"] = bool(rewards.any())
         return record
+
+
+def _our_names(masks: Mapping[str, list[int]], origin: Origin) -> dict[str, list[int]]:
+    """The filter keys that the file has now, those that we exported under the names of their masks."""
+    from robolearn.datasets.convert.export.robomimic_hdf5 import filter_key
+
+    exported = {filter_key(name, origin.masks): name for name in origin.masks}
+    return {exported.get(key, key): members for key, members in masks.items()}
 
 
 def _robot(env: Mapping[str, Any]) -> str | None:

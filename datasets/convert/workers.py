@@ -55,6 +55,8 @@ class ReadJob:
                 return opened.read_episode(index, spool)
         except (DatasetError, FeatureError) as error:
             return DatasetError(str(error))
+        except MemoryError as error:
+            return DatasetError(f"{self.source}: episode {index} needs more memory than there is ({error}).")
         except SpoolError as error:
             raise error.__cause__ or error from None
 

@@ -62,6 +62,36 @@ def test_values_times_labels_and_masks_come_back(rich_dataset, tmp_path, route):
     assert after.attributes["metadata"]["robot"] == "arm"
 
 
+def test_masks_mean_the_same_episodes_when_not_all_of_an_export_came_along(rich_dataset, tmp_path):
+    import pyarrow.compute as pc
+    from pyarrow import parquet
+
+    set_mask(rich_dataset, "late", [1, 2])
+    there = export_dataset(rich_dataset, tmp_path / "there", "lerobot_v3", ExportOptions(video="none")).output
+    file = next((there / "data").rglob("*.parquet"))
+    table = parquet.read_table(file)
+    parquet.write_table(table.filter(pc.greater(table["episode_index"], 0)), file)
+    convert_dataset(there, tmp_path / "back.zarr", ConvertOptions())
+    after = Dataset(tmp_path / "back.zarr")
+    assert after.num_episodes == 2
+    assert after.mask("late").tolist() == [True, True]
+
+
+def test_filter_keys_that_were_changed_since_the_export_are_those_of_the_file(rich_dataset, tmp_path):
+    import h5py
+
+    set_mask(rich_dataset, "validation", [1, 2])
+    there = export_dataset(rich_dataset, tmp_path / "there.hdf5", "robomimic_hdf5", ExportOptions()).output
+    with h5py.File(there, "a") as file:
+        file["mask/hard cases"] = np.array([b"demo_1"])
+        del file["data/demo_0"], file["mask/valid"]
+        file["mask/valid"] = np.array([b"demo_2"])
+    report = convert_dataset(there, tmp_path / "back.zarr", ConvertOptions())
+    masks = {name: np.flatnonzero(mask).tolist() for name, mask in Dataset(tmp_path / "back.zarr").masks.items()}
+    assert masks["validation"] == [1] and masks["hard_cases"] == [0]
+    assert "mask 'hard cases' is called 'hard_cases'" in report.notes
+
+
 def test_simulator_states_come_back_from_robomimic(rich_dataset_to_read, tmp_path):
     before, after = Dataset(rich_dataset_to_read), there_and_back(rich_dataset_to_read, tmp_path, "robomimic")
     for episode in range(3):

@@ -47,6 +47,15 @@ def source(tmp_path):
     return path
 
 
+def test_an_array_that_claims_a_terabyte_is_one_damaged_demonstration(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        del file["data/demo_2/obs/robot0_eef_pos"]
+        file["data/demo_2/obs"].create_dataset("robot0_eef_pos", (4, 10**11), "f4", chunks=(1, 1000))
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 2
+    assert "demo_2 is damaged (obs/robot0_eef_pos has shape (4, 100000000000), expected (4, 3))" in report.skipped[0]
+
+
 def test_everything_that_robomimic_stores_has_its_place(source, tmp_path):
     assert detect_format(source) == "robomimic_hdf5"
     report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(image_codec="png"))

@@ -72,7 +72,7 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
             options.progress(k + 1, len(parts))
         for name, episodes in source.masks.items():
             demos = np.array([f"demo_{k}" for k in episodes], dtype="S")
-            file[f"mask/{_filter_key(name, source.masks)}"] = demos
+            file[f"mask/{filter_key(name, source.masks)}"] = demos
     notes = source.notes(carries_sim=True)
     if options.next_obs:
         notes.append("next_obs of an episode's last step repeats obs: what followed was not recorded")
@@ -91,7 +91,7 @@ def _action(source: Source) -> str:
     return name
 
 
-def _filter_key(mask: str, masks: Collection[str]) -> str:
+def filter_key(mask: str, masks: Collection[str]) -> str:
     """robomimic's word for a mask, unless another mask has it already."""
     key = FILTER_KEYS.get(mask, mask)
     rivals = [name for name in masks if key in (name, FILTER_KEYS.get(name))]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from robolearn.cli.dataset.making import progress_bar
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
@@ -19,6 +18,11 @@ from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, I
 OURS = "robolearn"
 SUMMARY = "Make a dataset from one of another format, or the other way round."
 SHOWN = 20
+IMPORT_ONLY = (
+    "source_format", "fps", "task", "image_codec", "jpeg_quality", "jpeg_subsampling", "camera", "image_size",
+    "num_episodes",
+)  # fmt: skip
+EXPORT_ONLY = ("mask", "video", "crf", "compress", "next_obs")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,14 @@ class ConvertCommand:
                 raise ConfigError(f"--{option} must be at least 1, found {value}.")
         if self.jpeg_quality is not None and not 1 <= self.jpeg_quality <= 100:
             raise ConfigError(f"--jpeg-quality is 1 to 100, found {self.jpeg_quality}.")
+        importing = self.to == OURS
+        for option in fields(self):
+            idle = option.name in (EXPORT_ONLY if importing else IMPORT_ONLY)
+            if idle and getattr(self, option.name) != option.default:
+                flag = {"source_format": "from", "next_obs": "no-next-obs"}.get(option.name, option.name)
+                raise ConfigError(
+                    f"--{flag.replace('_', '-')} says nothing about a conversion to {self.to}; leave it out."
+                )
 
     @property
     def _pairs(self) -> list[tuple[str, str, str]]:
@@ -109,7 +121,7 @@ def main(argv: list[str]) -> int:
     """Make a dataset from one of another format, or one of another format from a dataset."""
     command = parse(ConvertCommand, argv, "robolearn dataset convert", SUMMARY)
     report: ConvertReport | ExportReport
-    with _progress_bar(f"Converting {command.input.name}") as progress:
+    with progress_bar(f"Converting {command.input.name}") as progress:
         if command.to == OURS:
             from robolearn.datasets.convert.engine import convert_dataset
 
@@ -135,19 +147,3 @@ def _shortened(skipped: tuple[str, ...]) -> list[str]:
     more = len(skipped) - SHOWN
     lines = [f"left out: {reason}" for reason in skipped[:SHOWN]]
     return [*lines, f"left out: {more} more episodes; --json lists them all"] if more > 0 else lines
-
-
-@contextmanager
-def _progress_bar(title: str) -> Iterator[Progress]:
-    """A bar on stderr, where that is a terminal; gives the function that moves it."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        job = bar.add_task(title, total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(job, completed=done, total=total)
-
-        yield progress
