@@ -417,6 +417,9 @@ def _salvage(root: Path, writer: DatasetWriter, journal: Path, saved_before: set
         found.data.record |= {
             "salvaged": True, "success": None, "salvaged_from": journal.name, "losses": found.losses,
         }  # fmt: skip
+        model = root / layout.SIM_MODELS / f"{found.header.get('sim_model')}.xml"
+        if model.is_file():
+            found.data.sim_model = model.read_bytes().decode()
         episode = writer.write_episode(found.data)
     except (DatasetError, FeatureError) as error:
         if found and isinstance(error.__cause__, OSError):

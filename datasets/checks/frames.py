@@ -29,13 +29,11 @@ class FrameRoll:
         undecodable: row -> why, of the frames that were decoded.
         brightness: row -> (mean, standard deviation) over all pixels, as a share of the full scale.
         thumbnails: row -> `(h, w, C)` pixels, of evenly spaced frames.
-        episode_crc32: over all frames, or None when one is unreadable.
     """
 
     files: Sequence[str]
     crc32: np.ndarray
     sizes: np.ndarray
-    episode_crc32: int | None = 0
     unreadable: dict[int, str] = field(default_factory=dict)
     undecodable: dict[int, str] = field(default_factory=dict)
     brightness: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -48,7 +46,6 @@ def look_at(
     """Read all frames for their checksums and decode some, or all, of them one at a time."""
     roll = FrameRoll(files, np.zeros(len(files), np.uint32), np.full(len(files), -1, np.int64))
     spaced = set(np.linspace(0, len(files) - 1, min(SAMPLED, len(files))).round().astype(int).tolist())
-    crc = 0
     for row, file in enumerate(files):
         try:
             data = store.read(file)
@@ -56,10 +53,8 @@ def look_at(
             roll.unreadable[row] = "the file is missing" if "missing" in str(error) else str(error).rstrip(".")
             continue
         roll.crc32[row], roll.sizes[row] = zlib.crc32(data), len(data)
-        crc = zlib.crc32(data, crc)
         if decode and (images == "all" or (images == "sample" and row in spaced)):
             _decode(roll, row, data, codec, shape, row in spaced)
-    roll.episode_crc32 = None if roll.unreadable else crc
     if decode and images == "sample":
         readable = roll.sizes[roll.sizes >= 0]
         limit = SMALL * float(np.median(readable)) if len(readable) else 0

@@ -21,7 +21,8 @@ def new_folder(output: Path) -> Iterator[Path]:
     When the block raises, or is interrupted, the folder is removed. What an earlier process that was killed left
     under that name is removed first.
 
-    Raises DatasetError when `output` exists, another process is making it, or the disk is full.
+    Raises DatasetError when `output` exists, another process is making it, something else has that name (an unfinished
+    conversion, a folder of the user's), or the disk is full.
     """
     output = Path(output)
     refuse_existing(output)
@@ -48,8 +49,16 @@ def refuse_existing(output: Path) -> None:
 
 
 def _remove_left_over(unfinished: Path, output: Path) -> None:
+    if not unfinished.exists():
+        return
+    if not (_is_begun(unfinished) or (unfinished.is_dir() and all(map(_is_begun, unfinished.iterdir())))):
+        raise DatasetError(f"{unfinished} is in the way and is not ours to remove; remove it, or choose another output.")
     for lock in [unfinished / layout.LOCK, *unfinished.glob(f"*/{layout.LOCK}")]:
         if lock.exists():
             WriterLock(lock, output).release()  # raises with the pid of the process that holds it
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
+    shutil.rmtree(unfinished)
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a folder is a dataset, at whatever moment its making was stopped."""
+    return (folder / layout.PENDING).is_dir() or layout.is_ours(folder)

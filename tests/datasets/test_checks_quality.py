@@ -110,6 +110,16 @@ def test_a_hole_in_time_is_a_warning_at_its_step(tmp_path):
     assert "a hole of 0.450 s, expected 0.05 s" in found[0].message
 
 
+def test_a_pause_of_the_operator_is_no_hole(tmp_path):
+    stamps = times(60)
+    stamps[31:] += 4.0
+    data = EpisodeData(stamps, motion(0, 60), {}, {"pauses": [[1.52, 4.0]]})
+    with DatasetWriter.create(tmp_path / "d.zarr", signals(), fps=FPS, durable=False) as writer:
+        writer.write_episode(data)
+    (found,) = of(tmp_path / "d.zarr", "time")
+    assert found.severity == "info" and "longest gap 0.05" in found.message
+
+
 def test_another_rate_than_the_nominal_is_a_warning(tmp_path):
     path = write(tmp_path / "d.zarr", [motion(0, 60)], stamps=[np.arange(60) / 15])
     (found,) = [f for f in of(path, "time") if f.severity == "warning"]

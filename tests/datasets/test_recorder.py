@@ -444,6 +444,8 @@ def test_a_commit_that_is_refused_can_be_repeated_and_nothing_comes_in_between(p
 def test_streams_and_steps_are_not_mixed(path, make_dataset):
     with pytest.raises(FeatureError, match="'action' has rate_hz None; a stream needs its rate"):
         DatasetWriter.create(path, features([Feature("action", (1,))]), 10, recorded="streams")
+    with pytest.raises(FeatureError, match="found events only"):
+        DatasetWriter.create(path, features([STREAMS["button"]]), 10, recorded="streams")
     with create(path) as writer, pytest.raises(DatasetError, match="record into it with StreamRecorder"):
         writer.start_episode()
     with DatasetWriter.append_to(make_dataset(1)) as writer, pytest.raises(DatasetError, match="step by step"):
@@ -486,6 +488,55 @@ def test_a_closed_recorder_leaves_an_episode_that_can_be_salvaged_whole(path, wo
         if not any(part in key for part in skipped) and "timestamp" not in key and "device_time" not in key:
             assert crc == second["checksums"][key], key
     assert first["streams"] == second["streams"]
+
+
+def test_closing_keeps_the_frames_that_wait_for_an_encoder(path, world):
+    clock = VirtualClock()
+    with create(path) as writer:
+        recorder = StreamRecorder(writer, clock, encoders=0)
+        recorder.start_episode()
+        feed(recorder, clock, world)
+        journal = writer.active_journal
+        recorder.close()
+    salvaged = read_journal(journal)
+    assert salvaged.losses == []
+    assert list(salvaged.data.streams[CAMERA].frames) == [JpegCodec().encode(world.image(k)) for k in range(20)]
+
+
+class BrokenCodec(JpegCodec):
+    def encode(self, image):
+        raise ValueError("no such table")
+
+
+def test_an_encoder_that_fails_is_told_and_nobody_waits_for_it(path, world):
+    clock = VirtualClock()
+    with create(path) as writer, StreamRecorder(writer, clock, tell=lambda line: None) as recorder:
+        writer._codecs[CAMERA] = BrokenCodec()
+        recorder.start_episode()
+        clock.advance(0.1)
+        recorder.add(CAMERA, world.image(0))
+        with pytest.raises(DatasetError, match=rf"'{CAMERA}': a frame cannot be encoded \(ValueError: no such table\)"):
+            recorder.commit({})
+        recorder.discard()
+
+
+def test_episodes_without_an_event_follow_one_with(path, world):
+    clock = VirtualClock()
+    with create(path) as writer, StreamRecorder(writer, clock) as recorder:
+        for presses in (1, 0, 1):
+            recorder.start_episode()
+            for k in range(20):
+                clock.advance(0.05)
+                for name in ("observation.state", "action"):
+                    recorder.add(name, np.full(STREAMS[name].shape, k))
+                recorder.add(CAMERA, world.image(k))
+            for _ in range(presses):
+                recorder.add("button", [7])
+            recorder.commit({})
+    assert read_rows(path, "streams/button/value").tolist() == [[7], [7]]
+    assert read_rows(path, "streams/button/episode_ends").tolist() == [1, 1, 2]
+    for episode in range(3):
+        Dataset(path).verify_episode(episode)
 
 
 @pytest.mark.parametrize("damage", ["row", "frame", "half a row", "no frame"])

@@ -1,5 +1,6 @@
 """`repair` mends what can be mended, sets aside what is broken, and never touches what is intact."""
 
+import errno
 import hashlib
 import json
 import os
@@ -219,6 +220,45 @@ def test_a_pending_episode_is_saved_and_marked(make_dataset, world):
     assert (record["salvaged"], record["success"], record["losses"]) == (True, None, [])
     assert Dataset(path).array("action")[3:, 0].tolist() == [k + 0.5 for k in range(3, 9)]
     assert repair(path) == [] and is_sound(path)
+
+
+def test_a_pending_simulated_episode_keeps_its_model(tmp_path, world):
+    path = tmp_path / "sim.zarr"
+    with DatasetWriter.create(path, world.features, fps=10) as w:
+        w.set_sim_model("<mujoco/>\r\n", {"name": "bar", "scene_version": 1})
+        world.record(w, 3, sim=True)
+        world.start(w, 6, first=3, sim=True)
+    repair(path)
+    recorded, salvaged = Dataset(path).recorded_episodes
+    assert salvaged["sim_model"] == recorded["sim_model"] and len(list((path / "sim/models").iterdir())) == 1
+
+
+def test_a_full_disk_leaves_a_pending_episode_where_it_is(make_dataset, world, monkeypatch):
+    path = make_dataset(3)
+    with DatasetWriter.append_to(path) as w:
+        world.start(w, 6, first=3)
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("robolearn.datasets.writer.commit_episode", full)
+        with pytest.raises(DatasetError, match="No space left on device"):
+            repair(path)
+    (action,) = repair(path)
+    assert action.message.startswith("saved 6 steps")
+
+
+def test_a_journal_of_other_features_is_set_aside_and_the_next_is_saved(make_dataset, world):
+    path = make_dataset(3)
+    for _ in range(2):
+        with DatasetWriter.append_to(path) as w:
+            world.start(w, 6, first=3)
+    first = min(p for p in (path / "pending").iterdir() if not p.name.startswith("."))
+    (first / "header.json").write_text((first / "header.json").read_text().replace('"action"', '"bction"', 1))
+    aside, saved = repair(path)
+    assert "cannot be saved" in aside.message and saved.message.startswith("saved 6 steps")
+    assert Dataset(path).num_episodes == 2 and repair(path) == []
 
 
 def test_of_a_torn_journal_the_whole_steps_are_saved_and_the_loss_is_told(make_dataset, world):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
+from robolearn.datasets.convert.unfinished import Unfinished
 from robolearn.datasets.edits import edit_episodes, set_mask
 from robolearn.datasets.episode import EpisodeData, StreamRows
 from robolearn.datasets.reader import Dataset
@@ -309,6 +310,22 @@ def test_what_a_killed_tool_left_is_cleared_away_but_not_under_one_that_runs(tmp
     drop(Dataset(path), tmp_path / "d.zarr", selection=Selection("0"))
     assert Dataset(tmp_path / "d.zarr").num_episodes == 1
     assert not unfinished.exists()
+
+
+def test_what_something_else_left_under_the_name_of_the_unfinished_is_kept(tmp_path):
+    parent = Dataset(counting(tmp_path / "a.zarr", [1, 1]))
+    conversion = Unfinished(tmp_path / "d.zarr")
+    DatasetWriter.create(conversion.dataset, {"a": Feature("a", (1,))}, 10).close()
+    conversion.begin({})
+    conversion.release()
+    for output in ("d.zarr", "e.zarr"):
+        mine = tmp_path / f"{output}.unfinished" / "mine"
+        mine.parent.mkdir(exist_ok=True)
+        mine.touch()
+        with pytest.raises(DatasetError, match=r"unfinished is in the way and is not ours to remove"):
+            drop(parent, tmp_path / output, selection=Selection("0"))
+        assert mine.exists()
+    assert conversion.dataset.exists()
 
 
 def stream_episode(first):

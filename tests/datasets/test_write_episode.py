@@ -172,6 +172,14 @@ def test_an_episode_with_streams_survives_reading_and_writing(tmp_path, world):
     two.verify_episode(1)
 
 
+def test_whole_numbers_that_do_not_fit_are_refused(tmp_path):
+    with DatasetWriter.create(tmp_path / "d.zarr", features([Feature("count", (1,), "int8")]), 10) as writer:
+        assert writer.write_episode(EpisodeData(np.arange(2.0), {"count": np.array([[-128], [127]])})) == 0
+        with pytest.raises(FeatureError, match="'count' holds int64 numbers that int8 cannot hold"):
+            writer.write_episode(EpisodeData(np.arange(2.0), {"count": np.array([[1], [300]])}))
+    assert Dataset(tmp_path / "d.zarr").array("count")[:, 0].tolist() == [-128, 127]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -131,6 +131,14 @@ def test_a_device_that_fails_ends_the_episode_with_its_own_words(recorder, senso
     assert recorder.num_episodes == 0
 
 
+def test_a_driver_that_breaks_its_promises_ends_the_episode_too(recorder, sensor):
+    recorder.start_episode()
+    act(recorder, 0.0)
+    sensor.samples.append(Sample({}, None, time.monotonic(), 1))
+    with pytest.raises(KeyError, match=FORCE.name):
+        wait_until(lambda: act(recorder, 1.0))
+
+
 def test_an_empty_episode_can_be_discarded(recorder):
     recorder.start_episode()
     recorder.discard()

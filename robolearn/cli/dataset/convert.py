@@ -85,10 +85,10 @@ class ConvertCommand:
         if self.jpeg_quality is not None and not 1 <= self.jpeg_quality <= 100:
             raise ConfigError(f"--jpeg-quality is 1 to 100, found {self.jpeg_quality}.")
         importing = self.to == OURS
-        for option in fields(self):
-            idle = option.name in (EXPORT_ONLY if importing else IMPORT_ONLY)
-            if idle and getattr(self, option.name) != option.default:
-                flag = {"source_format": "from", "next_obs": "no-next-obs"}.get(option.name, option.name)
+        for field in fields(self):
+            idle = field.name in (EXPORT_ONLY if importing else IMPORT_ONLY)
+            if idle and getattr(self, field.name) != field.default:
+                flag = {"source_format": "from", "next_obs": "no-next-obs"}.get(field.name, field.name)
                 raise ConfigError(
                     f"--{flag.replace('_', '-')} says nothing about a conversion to {self.to}; leave it out."
                 )
