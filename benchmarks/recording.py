@@ -74,9 +74,9 @@ def device(
     start_s, number = time.monotonic(), 0
     while (due_s := start_s + number / rate_hz) < end_s:
         time.sleep(max(0.0, due_s - time.monotonic()))
+        produced[name] += 1  # before: a sample that is refused counts as dropped
         recorder.add(name, sample(number), device_time_s=number / rate_hz, sequence=number)
         number += 1
-    produced[name] += number
 
 
 def rss_mb() -> float:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 from robolearn.datasets.layout import Json
 
-LATE = 1.5  # periods between two samples from which on the second is late, and silence at the end is a loss
-SILENCE_S = 0.25  # shorter silence at the end of an episode is latency, not loss
+LATE = 1.5  # periods between two samples from which on the second is late, and silence at either end is a loss
+SILENCE_S = 0.25  # shorter silence at the beginning or end of an episode is latency, not loss
 TOLERANCE = 1e-3  # by which a device's rate may differ from its nominal one before its samples count as missing
 
 
@@ -93,16 +93,15 @@ class Counter:
         if self.received:
             self._pause_since_last_s += length_s
 
-    def counts(self, end_s: float) -> StreamCounts:
-        """Of what came until `end_s`, the time of the last sample of any stream."""
+    def counts(self, start_s: float, end_s: float) -> StreamCounts:
+        """Of what came between the times of the first and the last sample of any stream."""
         rate, expected = self._rate_hz, self._expected
         if rate and self.received:
-            silence_s = end_s - self.last_s - self._pause_since_last_s
+            ends_s = (self.first_s - start_s, end_s - self.last_s - self._pause_since_last_s)
+            silence_s = sum(length for length in ends_s if length > max(LATE / rate, SILENCE_S))
             if self._numbered:
-                if silence_s > max(LATE / rate, SILENCE_S):
-                    expected += int(silence_s * rate + 1e-6)
+                expected += int(silence_s * rate + 1e-6)
             else:
-                silence_s = silence_s if silence_s > max(LATE / rate, SILENCE_S) else 0.0
                 by_rate = round((self.last_s - self.first_s - self._paused_s + silence_s) * rate) + 1
                 missing = by_rate - self.received
                 expected = by_rate if missing > TOLERANCE * by_rate else self.received

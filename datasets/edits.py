@@ -18,6 +18,7 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -175,14 +176,17 @@ def set_mask(path: str | Path, name: str, episodes: Iterable[int], by: str | Non
 
     Args:
         path: a dataset on this machine.
-        name: letters, digits, `.`, `_` and `-`. `quarantine` holds broken episodes, which loader and tools leave out.
+        name: letters, digits, `_` and, not first, `.` and `-`. `quarantine` holds broken episodes, which loader and
+            tools leave out.
         episodes: indices; none is an empty mask.
 
     Raises DatasetError for an episode that does not exist or a name that cannot be used.
     """
     root, metadata = _open(path)
-    if not name or not all(part.isalnum() for part in name.replace(".", "_").replace("-", "_").split("_") if part):
-        raise DatasetError(f"{root}: a mask cannot be called {name!r}; use letters, digits, dots, _ and -.")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise DatasetError(
+            f"{root}: a mask cannot be called {name!r}; use letters, digits, _ and, not first, dots and -."
+        )
     _append(root, {"mask": name, "episodes": _ranges(root, metadata, episodes)}, by)
 
 

@@ -1,14 +1,16 @@
 """Frames on their way to disk: encoded by worker threads, or spooled raw when those cannot keep up. None is dropped.
 
-Encoding releases Python's lock, so two threads use two cores. What waits is bounded in bytes: beyond `queue_bytes`
-a new frame is written to the journal as raw pixels by a thread of its own, which is quicker than encoding it, and is
-encoded when the workers have time, at the latest when the episode is saved.
+Encoding releases Python's lock, so two threads use two cores. What waits is bounded in bytes and in time: a new frame
+beyond `queue_bytes`, and one that has waited for `OVERDUE_S`, is written to the journal as raw pixels by a thread of
+its own, which is quicker than encoding it, and is encoded when the workers have time, at the latest when the episode is
+saved. So kill -9 costs about the last half second, however slow the encoders are.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -33,6 +35,7 @@ from robolearn.datasets.stream_journal import (
 )
 
 RETRY_S = 0.1
+OVERDUE_S = 0.5
 BUFFER_RATIO = 4  # memory for frames that wait for the spool, as a multiple of that for frames that wait for an encoder
 
 
@@ -46,6 +49,7 @@ class Frame:
         image: None once it is on disk.
         data: whole row, sealed; None until the frame is on disk, encoded or raw.
         written: whether the row is in the journal's file.
+        submitted_s: when it was handed over, on the monotonic clock.
     """
 
     stream: str
@@ -54,6 +58,7 @@ class Frame:
     image: np.ndarray | None
     data: bytes | None = None
     written: bool = False
+    submitted_s: float = 0.0
 
 
 class EncoderPool:
@@ -119,6 +124,7 @@ class EncoderPool:
                 )
             self._bytes[way] += size
             self._unfinished += 1
+            frame.submitted_s = time.monotonic()
             queue.append(frame)
             self._changed.notify_all()
 
@@ -152,30 +158,33 @@ class EncoderPool:
         while not self._stopped:
             job()
 
-    def _take(self, *queues: deque[Frame]) -> Frame | None:
-        """The next frame of the first queue that has one; None when the pool was stopped."""
+    def _take(self, choose: Callable[[], deque[Frame]]) -> tuple[Frame | None, deque[Frame]]:
+        """The next frame of the queue that `choose` names, and the queue; None when the pool was stopped."""
         with self._changed:
             while not self._stopped:
-                for queue in queues:
-                    if queue:
-                        return queue.popleft()
-                self._changed.wait()
-        return None
+                queue = choose()
+                if queue:
+                    return queue.popleft(), queue
+                self._changed.wait(OVERDUE_S / 2)
+            return None, choose()
 
     def _encode_next(self) -> None:
-        frame = self._take(self._waiting, self._spooled)
+        frame, _ = self._take(lambda: self._waiting or self._spooled)
         if frame is not None and self._persistently(self._encode, frame):
             self._done(frame, "encoder", finished=True)
         elif frame is not None:
             self._waiting.appendleft(frame)
 
     def _spool_next(self) -> None:
-        frame = self._take(self._to_spool)
+        frame, queue = self._take(lambda: self._waiting if self._is_overdue() else self._to_spool)
         if frame is not None and self._persistently(self._spool, frame):
-            self._done(frame, "spool", finished=False)
+            self._done(frame, "encoder" if queue is self._waiting else "spool", finished=False)
             self._on_spool(frame.stream)
         elif frame is not None:
-            self._to_spool.appendleft(frame)
+            queue.appendleft(frame)
+
+    def _is_overdue(self) -> bool:
+        return bool(self._waiting) and time.monotonic() - self._waiting[0].submitted_s > OVERDUE_S
 
     def _persistently(self, write: Callable[[Frame], None], frame: Frame) -> bool:
         """Try until it works. False when the pool was stopped before."""

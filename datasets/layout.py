@@ -274,7 +274,7 @@ class Metadata:
         if not path.exists():
             raise DatasetError(f"Dataset {path} does not exist; check the path, or record it with: robolearn record.")
         if not file.is_file() and is_ours(path):
-            raise DatasetError(f"{file} is missing: the dataset is damaged; restore the file from a backup.")
+            raise DatasetError(f"{file} is missing: the dataset is damaged; {_remedy(path)}.")
         if not file.is_file():
             raise DatasetError(
                 f"{path} is not a dataset: {METADATA} is missing. "
@@ -290,7 +290,7 @@ class Metadata:
     def from_bytes(cls, data: bytes, path: Path | str) -> Metadata:
         """Check and parse the content of `.zmetadata`. Raises DatasetError naming the dataset at `path`."""
         file = f"{path}/{METADATA}"
-        damaged = "restore it from a backup"
+        damaged = _remedy(path)
         try:
             documents = json.loads(data)["metadata"]
             attributes = documents[".zattrs"]
@@ -353,6 +353,10 @@ class Metadata:
                 raise DatasetError(
                     f"{file} is damaged: {key} has {info.length} rows, expected {length}; restore it from a backup."
                 )
+
+
+def _remedy(path: Path | str) -> str:
+    return f"restore it from a backup, or rebuild it from its copies with: robolearn dataset repair {path}"
 
 
 def to_json(value: Any) -> bytes:

@@ -42,7 +42,9 @@ def check_column(feature: Feature, rows: Any, count: int) -> np.ndarray:
             raise FeatureError(f"Feature {feature.name!r} has dtype {array.dtype}, expected {feature.dtype}.")
         given, array = array, array.astype(feature.dtype)
         if given.dtype.kind in "iu" and array.dtype.kind in "iu" and not np.array_equal(given, array):
-            raise FeatureError(f"Feature {feature.name!r} holds {given.dtype} numbers that {feature.dtype} cannot hold.")
+            raise FeatureError(
+                f"Feature {feature.name!r} holds {given.dtype} numbers that {feature.dtype} cannot hold."
+            )
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
         if not finite.all():

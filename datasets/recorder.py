@@ -221,8 +221,10 @@ class StreamRecorder:
 
     def counts(self) -> dict[str, StreamCounts]:
         """Of the episode being recorded, or of the one before when there is none."""
-        periodic = [s.counter.last_s for s in self._streams.values() if not layout.is_event(s.feature)]
-        return {name: stream.counter.counts(max(periodic, default=0.0)) for name, stream in self._streams.items()}
+        counters = {name: stream.counter for name, stream in self._streams.items()}
+        heard = [c for name, c in counters.items() if c.received and not layout.is_event(self._streams[name].feature)]
+        start_s, end_s = min((c.first_s for c in heard), default=0.0), max((c.last_s for c in heard), default=0.0)
+        return {name: counter.counts(start_s, end_s) for name, counter in counters.items()}
 
     def commit(self, metadata: Mapping[str, Any]) -> int:
         """Save the episode, see `DatasetWriter.commit`; returns its index.

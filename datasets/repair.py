@@ -388,6 +388,9 @@ def _chunk_bytes(info: ArrayInfo) -> int:
 def _salvage_all(root: Path, dry_run: bool) -> list[Action]:
     """Commit what is whole of the episodes in `pending/`."""
     journals = find_journals(root / layout.PENDING)
+    if dry_run and journals:
+        saved = {record.get("journal") for record in _records(root)[-1:]}
+        journals = [journal for journal in journals if journal.name not in saved]  # `append_to` removes it
     if dry_run or not journals:
         return [Action("salvage", "would be saved as far as it is whole", f"pending/{j.name}") for j in journals]
     with _quiet(), DatasetWriter.append_to(root) as writer:

@@ -181,10 +181,11 @@ def _read_streams(
         counters[name] = _recount(feature, rows, pauses)
     periodic = {name: streams[name].timestamp for name, feature in features.items() if not is_event(feature)}
     grid = align(periodic, float(header["fps"]), pauses)
+    start_s = min(float(stamps[0]) for stamps in periodic.values())
     end_s = max(float(stamps[-1]) for stamps in periodic.values())
     for name, rows_of in streams.items():
         rows_of.at_step = grid.at_step.get(name)
-        rows_of.counts = counters[name].counts(end_s).to_record()
+        rows_of.counts = counters[name].counts(start_s, end_s).to_record()
     record: Json = {"pauses": [list(pause) for pause in pauses]} if pauses else {}
     return EpisodeData(grid.times, {}, record=record, streams=streams), losses
 

@@ -221,6 +221,13 @@ def open_store(location: str | Path) -> Store:
     return LocalStore(Path("/" + unquote(rest).lstrip("/"))) if protocol == "file" else FsspecStore(url)
 
 
+def refuse_url(output: str | Path) -> None:
+    """Raises DatasetError for a URL as the place of something new."""
+    url = as_url(output)
+    if url is not None:
+        raise DatasetError(f"{_CREDENTIALS.sub('', url)} is a URL; choose a folder of this machine, and copy it there.")
+
+
 def as_url(location: str | Path) -> str | None:
     """The URL that `location` is, or None for a path. Understands a Path that was made of a URL."""
     match = _URL.match(str(location))

@@ -27,7 +27,7 @@ class Leftovers(Check):
             yield Finding(severity="warning", check="records", message="the dataset holds no episodes")
         yield from self._copies(survey)
         if isinstance(survey.store, LocalStore):
-            yield from self._pending(survey.store)
+            yield from self._pending(survey.store, survey)
             yield from self._past_the_end(survey.store, survey)
 
     def _copies(self, survey: Survey) -> Iterator[Finding]:
@@ -41,12 +41,15 @@ class Leftovers(Check):
                 message = f"this copy {state}; readers that look at it see something else (repair writes it again)"
                 yield Finding(severity="warning", check="copies", message=message, file=file)
 
-    def _pending(self, store: LocalStore) -> Iterator[Finding]:
+    def _pending(self, store: LocalStore, survey: Survey) -> Iterator[Finding]:
         writer = lock_holder(store.path / layout.LOCK)
         if writer:
             yield Finding(severity="info", check=self.name, message=f"process {writer} is writing this dataset")
             return
+        saved = {(record or {}).get("journal") for record in survey.records[-1:]}
         for journal in find_journals(store.path / layout.PENDING):
+            if journal.name in saved:
+                continue  # the commit was cut short after its commit point; the next writer removes it
             message = "an episode that was neither saved nor discarded (repair saves what is whole of it)"
             yield Finding(severity="warning", check=self.name, message=message, file=f"{layout.PENDING}/{journal.name}")
         staging = store.path / layout.STAGING

@@ -30,6 +30,7 @@ from robolearn.datasets.layout import Json, is_encoded, is_ours
 FORMAT = "diffusion_policy_zarr"
 NEEDED = (".zgroup", "data/.zgroup", "meta/episode_ends/.zarray")
 BLOCK_BYTES = 64 << 20
+LARGEST_ENTRY = 256 << 20  # of a zip file, unpacked: one chunk has to fit in memory
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Buffer:
 
         _register_codecs()
         try:
+            if path.is_file():
+                _check_entries(path)
             store: Any = ZipStore(path, mode="r") if path.is_file() else LocalStore(path, read_only=True)
             group = zarr.open_group(store, mode="r")
             arrays, notes = _open_arrays(path, group)
@@ -167,6 +170,17 @@ def _members(path: Path) -> list[str]:
         return [folder.name for folder in (path / "data").iterdir() if (folder / ".zarray").is_file()]
     with zipfile.ZipFile(path) as archive:
         return [n.split("/")[1] for n in archive.namelist() if re.fullmatch(r"data/[^/]+/\.zarray", n)]
+
+
+def _check_entries(path: Path) -> None:
+    """Raises DatasetError for a zip file of which an entry would fill the memory: zeros are packed a thousandfold."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.file_size > LARGEST_ENTRY:
+                raise DatasetError(
+                    f"{path}: {entry.filename} would have {entry.file_size} bytes, more than {LARGEST_ENTRY}; "
+                    "store the array in smaller chunks."
+                )
 
 
 def _safe(path: Path, array: Any) -> Any:

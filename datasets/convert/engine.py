@@ -26,6 +26,7 @@ from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.edits import set_mask
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.storage import explain_os_errors
+from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
 
 LOG = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ def convert_dataset(
     the options have changed since, and when no episode of the source can be read.
     """
     options = options or ConvertOptions()
+    for place in (source, output):
+        refuse_url(place)
     name = detect_format(source) if source_format == "auto" else source_format
     module = load_converter(name)
     if not source.exists():

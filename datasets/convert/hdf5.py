@@ -75,7 +75,7 @@ def read_masks(path: Path, file: Any, demos: Sequence[str]) -> tuple[Mapping[str
             ]
         except (OSError, TypeError, ValueError) as error:
             raise damaged(f"{path}: mask/{name}", error) from error
-        label = re.sub(r"[^\w.-]", "_", name)
+        label = re.sub(r"^[.-]|[^\w.-]", "_", name)
         if label != name:
             label += "_" * (label in file["mask"])
             notes.append(f"mask {name!r} is called {label!r}")

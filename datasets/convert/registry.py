@@ -8,6 +8,7 @@ from typing import cast
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.core.registry import Registry
+from robolearn.datasets import layout
 from robolearn.datasets.convert.protocol import Converter
 
 CONVERTERS = Registry(
@@ -37,6 +38,8 @@ def detect_format(source: Path) -> str:
     """
     if not source.exists():
         raise DatasetError(f"{source} does not exist; give the folder or file of an existing dataset.")
+    if layout.is_ours(source):
+        raise DatasetError(f"{source} is in our own format already; --to writes it in another one.")
     for name in CONVERTERS:
         try:
             if load_converter(name).detect(source):

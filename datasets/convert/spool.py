@@ -14,6 +14,7 @@ import numpy as np
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
 from robolearn.datasets.codecs import CODECS, ImageCodec
+from robolearn.datasets.image_header import image_header
 
 
 class SpoolError(Exception):
@@ -65,14 +66,14 @@ class FrameSpool:
         self._append(name, self._encoded(name, image))
 
     def _encoded(self, name: str, image: np.ndarray) -> bytes:
-        self._check(name, image)
+        self._check(name, image.shape)
         return self._codecs[name].encode(image)
 
-    def _check(self, name: str, image: np.ndarray) -> None:
-        shape = self._shapes[name]
-        if image.shape != shape and (*image.shape, 1) != shape:
+    def _check(self, name: str, found: tuple[int, ...]) -> None:
+        expected = self._shapes[name]
+        if found != expected and (*found, 1) != expected:
             raise DatasetError(
-                f"frame {len(self._starts[name])} of {name!r} is {_size(image.shape)}, expected {_size(shape)}."
+                f"frame {len(self._starts[name])} of {name!r} is {_size(found)}, expected {_size(expected)}."
             )
 
     def add_encoded(self, name: str, data: bytes) -> None:
@@ -87,11 +88,10 @@ class FrameSpool:
         codec = next((codec for codec in CODECS.values() if data.startswith(codec.start)), None)
         if codec is None:
             raise DatasetError(f"frame {len(self._starts[name])} of {name!r} is neither JPEG nor PNG.")
+        height, width, channels, _ = image_header(data)
+        self._check(name, (height, width) if channels == 1 else (height, width, 3))  # before memory for it is taken
         image = codec().decode(data)
-        if not isinstance(ours, codec):
-            return self._encoded(name, image)
-        self._check(name, image)
-        return data
+        return data if isinstance(ours, codec) else self._encoded(name, image)
 
     def repeat(self, name: str) -> None:
         """The next frame of a feature is the one before."""

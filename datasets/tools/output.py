@@ -10,55 +10,52 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets import layout
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_directory, sync_file_system
+from robolearn.datasets.store import refuse_url
+
+LOCK, RESULT = "lock", "result"
 
 
 @contextmanager
 def new_folder(output: Path) -> Iterator[Path]:
-    """Give a folder `OUTPUT.unfinished` to write into; at the end it is flushed to disk and renamed to `output`.
+    """Give a folder in `OUTPUT.unfinished` to make and write into; at the end it is flushed and renamed to `output`.
 
-    When the block raises, or is interrupted, the folder is removed. What an earlier process that was killed left
-    under that name is removed first.
+    When the block raises, or is interrupted, nothing stays. What an earlier process that was killed left under that
+    name is removed first.
 
-    Raises DatasetError when `output` exists, another process is making it, something else has that name (an unfinished
-    conversion, a folder of the user's), or the disk is full.
+    Raises DatasetError when `output` exists, another process is making it, something else has the name of the
+    unfinished (a conversion to go on with, a folder of the user's), or the disk is full.
     """
     output = Path(output)
     refuse_existing(output)
     unfinished = output.with_name(output.name + ".unfinished")
+    result = unfinished / RESULT
     with explain_os_errors(f"Making {output}", "Free space or choose another folder."):
-        _remove_left_over(unfinished, output)
+        unfinished.mkdir(parents=True, exist_ok=True)
+        if not {entry.name for entry in unfinished.iterdir()} <= {LOCK, RESULT}:
+            raise DatasetError(
+                f"{unfinished} is in the way and is not ours to remove; remove it, or choose another output."
+            )
+        lock = WriterLock(unfinished / LOCK, output)
         try:
-            yield unfinished
-            sync_file_system(unfinished)
+            refuse_existing(output)  # made while we came for the lock
+            shutil.rmtree(result, ignore_errors=True)
+            yield result
+            sync_file_system(result)
             refuse_existing(output)
-            os.rename(unfinished, output)
+            os.rename(result, output)
             sync_directory(output.parent)
         except BaseException as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise error.__cause__ from error  # the writer's advice is for recordings
             raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            lock.release()
 
 
 def refuse_existing(output: Path) -> None:
-    """Raises DatasetError when there is something at `output`; an empty folder is nothing."""
+    """Raises DatasetError when there is something at `output`, or it is a URL; an empty folder is nothing."""
+    refuse_url(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DatasetError(f"{output} exists already; choose another output, or remove it first.")
-
-
-def _remove_left_over(unfinished: Path, output: Path) -> None:
-    if not unfinished.exists():
-        return
-    if not (_is_begun(unfinished) or (unfinished.is_dir() and all(map(_is_begun, unfinished.iterdir())))):
-        raise DatasetError(f"{unfinished} is in the way and is not ours to remove; remove it, or choose another output.")
-    for lock in [unfinished / layout.LOCK, *unfinished.glob(f"*/{layout.LOCK}")]:
-        if lock.exists():
-            WriterLock(lock, output).release()  # raises with the pid of the process that holds it
-    shutil.rmtree(unfinished)
-
-
-def _is_begun(folder: Path) -> bool:
-    """Whether a folder is a dataset, at whatever moment its making was stopped."""
-    return (folder / layout.PENDING).is_dir() or layout.is_ours(folder)

@@ -58,9 +58,9 @@ def resample(parent: Dataset, output: Path, fps: float, *, progress: Progress = 
 
 
 def from_streams(episode: EpisodeData, fps: float) -> EpisodeData:
-    """The episode with its grid derived anew from its streams, which stay as they are."""
+    """The episode with its grid derived anew from its streams, which stay as they are; pauses stay without steps."""
     stamps = {name: rows.timestamp for name, rows in episode.streams.items() if rows.at_step is not None}
-    grid = align(stamps, fps)
+    grid = align(stamps, fps, episode.record.get("pauses") or ())
     states = None
     if episode.sim_states is not None:
         states = episode.sim_states[np.maximum(nearest_earlier(episode.timestamps, grid.times), 0)]

@@ -254,7 +254,12 @@ class ViewedDataset:
             self._read_edits()
 
     def change_mask(self, name: str, add: Sequence[int], remove: Sequence[int]) -> None:
-        """Journal that episodes join and leave a mask, which is made where there is none of that name."""
+        """Journal that episodes join and leave a mask, which is made where there is none of that name.
+
+        Raises DatasetError for an episode that does not exist and a name that cannot be used.
+        """
+        if name == edits.QUARANTINE:
+            raise DatasetError(f"The mask {name!r} is kept by robolearn dataset repair; choose another name.")
         with self._lock:
             self.refresh()  # other editors, and episodes recorded meanwhile, which the mask may hold
             mask = self.masks.get(name, np.zeros(self.dataset.num_episodes, bool)).copy()

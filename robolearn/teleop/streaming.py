@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from robolearn.core.clock import MonotonicClock, Ticker
+from robolearn.core.clock import MonotonicClock
 from robolearn.core.device import Sample
 from robolearn.core.feature import Features
 from robolearn.datasets.recorder import StreamRecorder
@@ -16,8 +16,8 @@ from robolearn.hardware.robot import Robot
 from robolearn.teleop.recording import EpisodeRecorder
 from robolearn.teleop.session import Episode
 
-# how often devices are asked for what came since; they keep samples for longer than this
-_POLL_RATE_HZ = 100.0
+# after so long devices are asked for what came since; they keep samples for longer than this
+_POLL_EVERY_S = 0.01
 
 
 class Device(Protocol):
@@ -96,9 +96,9 @@ class _Pump:
         self._device = device
         self._recorder = recorder
         self._names = tuple(device.observation_features)
-        self._ticker = Ticker(MonotonicClock(spin_s=0.0), _POLL_RATE_HZ)
+        self._clock = MonotonicClock()
         self._opened_s = np.inf
-        self._ending = False
+        self._ending = threading.Event()
         self._error: Exception | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"recording {self._names[0]}", daemon=True)
@@ -107,7 +107,7 @@ class _Pump:
     def open(self) -> None:
         """Record samples taken from now on; does nothing when that is so already."""
         if self._opened_s == np.inf:
-            self._opened_s = self._ticker.clock.now()
+            self._opened_s = self._clock.now()
 
     def close(self) -> None:
         """Record nothing more; samples that are being handed over are waited for."""
@@ -120,14 +120,13 @@ class _Pump:
             raise self._error
 
     def end(self) -> None:
-        self._ending = True
+        self._ending.set()
         self._thread.join()
 
     def _run(self) -> None:
         newest = 0
         try:
-            while not self._ending:
-                self._ticker.wait()
+            while not self._ending.wait(_POLL_EVERY_S):
                 with self._lock:
                     for sample in self._device.read_after(newest):
                         newest = sample.sequence

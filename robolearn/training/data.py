@@ -24,7 +24,7 @@ class WindowBatches:
     Args:
         dataset: one opened dataset, or several with episodes and weights.
         policy: gives features and horizons.
-        episodes: which episodes of the dataset to use.
+        episodes: which episodes of a single dataset to use; several say it themselves.
         batch_size: windows in a batch, over all processes; smaller datasets give smaller batches.
         cache, workers, resize, rank, world_size: see `Loader`.
     """

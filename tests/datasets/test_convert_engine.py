@@ -148,6 +148,11 @@ def test_an_existing_output_is_refused_and_untouched(source, tmp_path, make_data
     assert not list(tmp_path.glob("*.unfinished"))
 
 
+def test_a_dataset_of_ours_is_not_taken_for_another_format(make_dataset, tmp_path):
+    with pytest.raises(DatasetError, match="is in our own format already; --to writes it in another one"):
+        convert_dataset(make_dataset(2), tmp_path / "out.zarr")
+
+
 def test_two_conversions_to_one_output_do_not_mix(source, tmp_path, start):
     process = start(source, tmp_path / "out.zarr", stop_at=2)
     with pytest.raises(DatasetError, match=rf"out\.zarr is being written by process {process.pid};"):

@@ -95,6 +95,17 @@ def test_a_zip_file_is_read_without_unpacking(tmp_path, compression):
     assert Dataset(tmp_path / "zip.zarr").checksum() == Dataset(tmp_path / "folder.zarr").checksum()
 
 
+def test_an_entry_of_a_zip_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(diffusion_policy_zarr, "LARGEST_ENTRY", 1000)
+    path = tmp_path / "bomb.zarr.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in diffusion_policy_zarr.NEEDED:
+            archive.writestr(name, "{}")
+        archive.writestr("data/action/0.0", bytes(100_000))
+    with pytest.raises(DatasetError, match=r"data/action/0\.0 would have 100000 bytes, more than 1000; store"):
+        convert_dataset(path, tmp_path / "out.zarr", ConvertOptions(fps=10))
+
+
 def test_a_truncated_zip_is_not_recognised_and_one_line(tmp_path):
     packed = zipped(make_source(tmp_path / "a.zarr", **pusht_arrays()), tmp_path / "a.zarr.zip")
     packed.write_bytes(packed.read_bytes()[:-1000])

@@ -108,6 +108,7 @@ def test_wrong_episodes_and_names_are_refused(make_dataset, tmp_path):
         (lambda: edit_episodes(path, [0, 2], {"task": "x"}), "has no episode 2; it has 2"),
         (lambda: set_mask(path, "train", [-1]), "has no episode -1; it has 2"),
         (lambda: set_mask(path, "a/b", [0]), "cannot be called 'a/b'"),
+        (lambda: set_mask(path, "..", [0]), "cannot be called '..'"),
         (lambda: set_mask(path, "", [0]), "cannot be called ''"),
         (lambda: set_mask(tmp_path / "none.zarr", "a", [0]), "does not exist"),
     ]:

@@ -217,7 +217,13 @@ def test_two_features_of_one_name_are_refused(rich_dataset_to_read, tmp_path, na
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("lerobot_v3", "index"), ("robomimic_hdf5", "states"), ("diffusion_policy_zarr", "timestamp")]
+    ("name", "key"),
+    [
+        ("lerobot_v3", "index"),
+        ("robomimic_hdf5", "states"),
+        ("diffusion_policy_zarr", "timestamp"),
+        ("diffusion_policy_zarr", ".."),
+    ],
 )
 def test_names_with_a_meaning_of_their_own_are_refused(rich_dataset_to_read, tmp_path, name, key):
     with pytest.raises(ConfigError, match=f"cannot be called '{key}' there"):

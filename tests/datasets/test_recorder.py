@@ -151,7 +151,8 @@ class SlowCodec(JpegCodec):
         return super().encode(image)
 
 
-def test_frames_that_encoders_cannot_keep_up_with_are_spooled_and_none_is_lost(path, world):
+def test_frames_that_encoders_cannot_keep_up_with_are_spooled_and_none_is_lost(path, world, monkeypatch):
+    monkeypatch.setattr("robolearn.datasets.encoders.OVERDUE_S", 3600.0)
     clock, told, slow = VirtualClock(), [], SlowCodec()
     with create(path) as writer:
         writer._codecs[CAMERA] = slow
@@ -173,7 +174,25 @@ def test_frames_that_encoders_cannot_keep_up_with_are_spooled_and_none_is_lost(p
     Dataset(path).verify_episode(0)
 
 
-def test_spooled_frames_are_salvaged_after_a_crash(path, world):
+def test_a_frame_waits_half_a_second_for_an_encoder_then_it_is_spooled(path, world):
+    """So that kill -9 costs no more, however slow the encoders are."""
+    clock = VirtualClock()
+    with create(path) as writer:
+        recorder = StreamRecorder(writer, clock, encoders=0, tell=lambda line: None)
+        recorder.start_episode()
+        began_s = time.monotonic()
+        feed(recorder, clock, world)
+        while recorder._journal.num_rows[CAMERA] < 20:
+            assert time.monotonic() - began_s < 5
+            time.sleep(0.005)
+        assert time.monotonic() - began_s > 0.5
+        kept = read_journal(writer.active_journal).data.streams[CAMERA]
+        assert len(kept.timestamp) == kept.counts["spooled"] == 20
+        recorder.close()
+
+
+def test_spooled_frames_are_salvaged_after_a_crash(path, world, monkeypatch):
+    monkeypatch.setattr("robolearn.datasets.encoders.OVERDUE_S", 3600.0)
     clock = VirtualClock()
     with create(path) as writer:
         recorder = StreamRecorder(writer, clock, encoders=0, queue_bytes=5 * 24 * 32 * 3, tell=lambda line: None)

@@ -222,6 +222,17 @@ def test_a_pending_episode_is_saved_and_marked(make_dataset, world):
     assert repair(path) == [] and is_sound(path)
 
 
+def test_the_journal_of_a_saved_episode_is_no_unfinished_one(tmp_path, world, monkeypatch):
+    path = tmp_path / "cut.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr("robolearn.datasets.journal.Journal.remove", lambda self: self.close())
+        with DatasetWriter.create(path, world.features, fps=10) as w:
+            world.record(w, 3)
+    assert [finding.line() for finding in validate(path) if finding.check == "leftovers"] == []
+    assert repair(path, dry_run=True) == repair(path) == []
+    assert Dataset(path).num_episodes == 1 and [p.name for p in (path / "pending").glob("[!.]*")] == []
+
+
 def test_a_pending_simulated_episode_keeps_its_model(tmp_path, world):
     path = tmp_path / "sim.zarr"
     with DatasetWriter.create(path, world.features, fps=10) as w:

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.core.feature import Feature
+from robolearn.datasets.codecs import JpegCodec, PngCodec
 from robolearn.datasets.convert import rlds
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
+from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.tfrecord import index_records, parse_example, read_record
 from robolearn.datasets.reader import Dataset
 
@@ -225,6 +228,19 @@ def test_png_keeps_what_the_images_decode_to(source, tmp_path):
     convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10, image_codec="png", workers=2))
     decoded = cv2.imdecode(np.frombuffer(jpeg(102), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert (Dataset(tmp_path / "out.zarr").image("observation.images.top", 4) == decoded).all()
+
+
+def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    camera = Feature("camera", (4, 6, 3), "uint8", "image")
+    huge = bytearray(PngCodec().encode(np.zeros((4, 6, 3), np.uint8)))
+    huge[16:24] = struct.pack(">II", 60_000, 60_000)
+    monkeypatch.setattr(PngCodec, "decode", lambda *_: pytest.fail("it was decoded"))
+    expected = "frame 0 of 'camera' is 60000x60000x3, expected 4x6x3"
+    with (
+        FrameSpool(tmp_path / "spool", {"camera": JpegCodec()}, {"camera": camera}) as spool,
+        pytest.raises(DatasetError, match=expected),
+    ):
+        spool.add_encoded("camera", bytes(huge))
 
 
 def test_a_damaged_record_is_left_out_and_named(source, tmp_path):

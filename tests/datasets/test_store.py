@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
+from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.export.registry import export_dataset
 from robolearn.datasets.edits import set_mask
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.store import FsspecStore, LocalStore, as_url, open_store
+from robolearn.datasets.tools.drop import drop
+from robolearn.datasets.tools.select import Selection
 
 CAMERA = "observation.images.front"
 
@@ -173,6 +177,20 @@ def test_a_dataset_by_url_can_be_pickled_and_has_no_path(in_memory):
         dataset.path  # noqa: B018
     with pytest.raises(DatasetError, match="can be read but not edited"):
         set_mask(url, "train", [0])
+
+
+def test_nothing_is_made_at_a_url(make_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, there = make_dataset(2, 2), Path("s3://bucket/new")
+    for make in (
+        lambda: drop(Dataset(path), there, selection=Selection("0")),
+        lambda: convert_dataset(tmp_path / "buffer.zarr", there),
+        lambda: convert_dataset(there, tmp_path / "new.zarr"),
+        lambda: export_dataset(path, there, "diffusion_policy_zarr"),
+    ):
+        with pytest.raises(DatasetError, match="s3://bucket/new is a URL; choose a folder of this machine"):
+            make()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_which_locations_are_urls():

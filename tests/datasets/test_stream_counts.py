@@ -4,11 +4,11 @@ import pytest
 from robolearn.datasets.counts import Counter
 
 
-def counted(times, rate_hz, numbers=None, device=None, end_s=None):
+def counted(times, rate_hz, numbers=None, device=None, end_s=None, start_s=None):
     counter = Counter(rate_hz)
     for k, time_s in enumerate(times):
         counter.add(time_s, None if numbers is None else numbers[k], None if device is None else device[k])
-    return counter.counts(times[-1] if end_s is None else end_s)
+    return counter.counts(times[0] if start_s is None else start_s, times[-1] if end_s is None else end_s)
 
 
 def test_skipped_numbers_are_dropped_samples():
@@ -42,8 +42,14 @@ def test_a_device_that_falls_silent_is_missed_until_the_end(numbers):
 
 
 @pytest.mark.parametrize("numbers", [None, range(10)])
-def test_latency_at_the_end_is_no_loss(numbers):
-    assert counted([k / 30 for k in range(10)], 30, numbers, end_s=0.4).dropped == 0
+def test_a_device_that_comes_up_late_is_missed_from_the_start(numbers):
+    counts = counted([2.0 + k / 10 for k in range(10)], 10, numbers, start_s=0.0)
+    assert (counts.expected, counts.received, counts.dropped) == (30, 10, 20)
+
+
+@pytest.mark.parametrize("numbers", [None, range(10)])
+def test_latency_at_either_end_is_no_loss(numbers):
+    assert counted([0.1 + k / 30 for k in range(10)], 30, numbers, start_s=0.0, end_s=0.5).dropped == 0
 
 
 def test_a_restarted_device_is_judged_by_time():
@@ -69,6 +75,6 @@ def test_what_a_pause_hides_is_neither_dropped_nor_late(numbered):
         if k == 30:
             counter.pause(2.0)
         counter.add(k / 10, k if numbered else None, None)
-    counts = counter.counts(3.9)
+    counts = counter.counts(0.0, 3.9)
     assert (counts.expected, counts.received, counts.dropped, counts.late) == (20, 20, 0, 0)
     assert counts.rate_hz == pytest.approx(10)

@@ -292,10 +292,9 @@ def test_what_a_killed_tool_left_is_cleared_away_but_not_under_one_that_runs(tmp
     path = counting(tmp_path / "a.zarr", [1, 1])
     unfinished = tmp_path / "d.zarr.unfinished"
     code = (
-        "import sys, time; from pathlib import Path; from robolearn.datasets.writer import DatasetWriter;"
-        "from robolearn.core.feature import Feature;"
-        f"w = DatasetWriter.create(Path({str(unfinished)!r}), {{'a': Feature('a', (1,))}}, 10);"
-        "print('ready', flush=True); time.sleep(60)"
+        "import time\nfrom pathlib import Path\nfrom robolearn.datasets.tools.output import new_folder\n"
+        f"with new_folder(Path({str(tmp_path / 'd.zarr')!r})) as folder:\n"
+        "    folder.mkdir(); (folder / 'half').touch(); print('ready', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:

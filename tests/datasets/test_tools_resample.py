@@ -118,6 +118,19 @@ def test_streams_give_samples_that_the_old_grid_had_skipped(tmp_path):
     assert made.features["force"].rate_hz == 40
 
 
+def test_a_pause_stays_without_steps(tmp_path):
+    found = features([Feature("force", (1,), rate_hz=20.0)])
+    stamps = np.array([0.0, 0.05, 0.1, 0.8, 0.85, 0.9])  # nothing from 0.1 to 0.8 s
+    force = StreamRows(stamps, np.full(6, np.nan), np.arange(6), np.arange(6, dtype=np.float32)[:, None])
+    force.at_step = np.array([0, 2, 3, 5])
+    with DatasetWriter.create(tmp_path / "s.zarr", found, 10, recorded="streams") as writer:
+        record = {"pauses": [[0.12, 0.68]]}
+        writer.write_episode(EpisodeData(np.array([0, 0.1, 0.8, 0.9]), {}, record=record, streams={"force": force}))
+    made = Dataset(resample(Dataset(tmp_path / "s.zarr"), tmp_path / "t.zarr", 20).output)
+    assert made.timestamps == pytest.approx(stamps)
+    assert made.array("force").ravel().tolist() == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("fps", "message"),
     [(0, "positive rate"), (np.nan, "positive"), (np.inf, "positive"), (1e12, "the most is")],

@@ -256,6 +256,7 @@ def test_masks_are_changed_episode_by_episode(client, path):
         ("api/mask", {"name": "good", "add": [7]}),
         ("api/mask", {"name": "good", "add": ["0"]}),
         ("api/mask", {"name": "../good", "add": [0]}),
+        ("api/mask", {"name": "quarantine", "add": [0]}),
         ("api/mask", {"add": [0]}),
         ("api/mask", [0]),
     ],

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
 
+from robolearn.core.clock import MonotonicClock
 from robolearn.core.errors import ConfigError, DeviceError
 from robolearn.hardware.robot import make_robot
-from robolearn.teleop.robot_target import RobotTarget
+from robolearn.teleop.robot_target import RobotTarget, _Follower
 from robolearn.teleop.station import StationConfig, open_station
 
 
@@ -78,6 +80,21 @@ def test_a_cell_that_dies_is_reported_by_the_next_observation(target):
     target.robot.scene.process.wait()
     with pytest.raises(DeviceError, match="has ended"):
         target.observe()
+
+
+def test_a_bug_in_a_driver_stops_the_arm_and_is_reported():
+    stopped = []
+
+    def broken(*args):
+        raise KeyError("gripper")
+
+    robot = SimpleNamespace(read=lambda: SimpleNamespace(values={}), stop=lambda: stopped.append(True))
+    commander = SimpleNamespace(start=lambda *args: None, tick=broken)
+    follower = _Follower(robot, commander, MonotonicClock(), 20.0, 200.0)
+    follower._thread.join(5.0)
+    with pytest.raises(KeyError, match="gripper"):
+        follower.check()
+    assert stopped == [True]
 
 
 def test_an_action_outside_an_episode_is_refused(target):

@@ -132,7 +132,7 @@ class Source:
                 raise ConfigError("--rename: " + unknown_name("feature", name, self.features))
         names = {name: rename.get(name, rule(feature)) for name, feature in self.features.items()}
         for name, key in names.items():
-            if not key or "/" in key or key in taken:
+            if not key or "/" in key or key.startswith(".") or key in taken:
                 raise ConfigError(f"Feature {name!r} cannot be called {key!r} there; choose with --rename {name}=NAME.")
         for name, key in names.items():
             twin = next(other for other, found in names.items() if found == key)

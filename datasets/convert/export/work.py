@@ -15,6 +15,7 @@ from pathlib import Path
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.convert.protocol import Progress
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_directory, sync_file_system, write_file
+from robolearn.datasets.store import refuse_url
 
 LOG = logging.getLogger(__name__)
 STATE = "export.sha256"
@@ -100,7 +101,8 @@ def require_space(folder: Path, size: int) -> None:
 
 
 def refuse_existing(output: Path) -> None:
-    """Raises DatasetError when there is something at `output`."""
+    """Raises DatasetError when there is something at `output`, or it is a URL."""
+    refuse_url(output)
     if output.exists() or output.is_symlink():
         raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
 

@@ -70,7 +70,7 @@ export class Panel {
   drawMasks() {
     const names = Object.keys(this.list.members);
     $("masks").replaceChildren(...names.map((name) => {
-      const box = el("input", { type: "checkbox", checked: this.list.members[name].has(this.episode.index), disabled: !this.editable });
+      const box = el("input", { type: "checkbox", checked: this.list.members[name].has(this.episode.index), disabled: !this.editable || name === "quarantine" });
       box.dataset.mask = name;
       box.addEventListener("change", () => { this.toggleMask(name, box.checked); box.blur(); });
       return el("label", { className: "check" }, box, name, el("small", {}, whole(this.list.members[name].size)));
@@ -89,7 +89,7 @@ export class Panel {
   write(path, body, done) {
     this.say("saving", "busy");
     this.writing = this.writing.then(() => post(path, body)).then((answer) => { done(answer); this.say("saved ✓"); })
-      .catch((error) => this.say(`not saved: ${error.message}`, "bad"));
+      .catch((error) => { this.say(`not saved: ${error.message}`, "bad"); this.drawMasks(); });
     return this.writing;
   }
 
