@@ -99,7 +99,7 @@ def _open_recorder(options: RecordOptions, env_name: str | None, station: Statio
         from robolearn.teleop.streaming import RobotRecorder
 
         writer = stack.enter_context(open_writer(options.dataset, target, station.rate_hz, described, "streams"))
-        streams = StreamRecorder(writer, station.clock)
+        streams = StreamRecorder(writer, station.clock, tell=station.status.say)
         stack.callback(streams.close)
         recorder = RobotRecorder(target.robot, streams)
         stack.callback(recorder.end)

@@ -76,7 +76,11 @@ class Feature:
         if array.dtype != self.dtype:
             if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
                 raise FeatureError(f"{where}: feature {self.name!r} has dtype {array.dtype}, expected {self.dtype}.")
-            array = array.astype(self.dtype)
+            given, array = array, array.astype(self.dtype)
+            if given.dtype.kind in "iu" and array.dtype.kind in "iu" and not np.array_equal(given, array):
+                raise FeatureError(
+                    f"{where}: feature {self.name!r} holds {given.dtype} numbers that {self.dtype} cannot hold."
+                )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.ravel()))
             label = self.names[bad[0]] if self.names else f"element {bad[0]}"

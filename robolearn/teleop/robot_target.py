@@ -150,8 +150,9 @@ class _Follower:
             self._commander.brake(self._ticker.period_s)
 
     def close(self) -> None:
-        """Brake, stop, end. Raises DeviceError when the thread does not end."""
+        """Brake, stop, end. Raises DeviceError when the thread does not end, and what it failed with."""
         self._ending.set()
         self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
             raise DeviceError(f"The arm's driver does not answer for {_STOP_TIMEOUT_S:g} s; switch the arm off.")
+        self.check()

@@ -161,6 +161,7 @@ class TeleopSession:
             episode.success = target.success()
             if self._on_tick is not None:
                 self._on_tick(episode, measured, command)
+        self._recorder.pause()  # what devices do from here on, while the arm comes to rest, is not the episode
         if episode.paused and episode.pauses:
             episode.pauses.pop()  # nothing was recorded after it
         return episode

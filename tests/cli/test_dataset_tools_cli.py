@@ -174,7 +174,7 @@ def test_tools_on_real_push_t(tmp_path, monkeypatch, capsys):
     assert run("merge", "parts/val.zarr", "parts/train.zarr", "--output", "m.zarr") == 0
     original, merged = Dataset("p.zarr"), Dataset("m.zarr")
     for new, record in enumerate(merged.episodes):
-        assert record["source_dataset"] == str(SHARED_DATA / "pusht.zarr")
+        assert record["source_dataset"] == str((SHARED_DATA / "pusht.zarr").resolve())
         ours, theirs = merged.read_episode(new), original.read_episode(record["source_episode"])
         assert np.array_equal(ours.values["action"], theirs.values["action"])
         assert list(ours.frames[CAMERA]) == list(theirs.frames[CAMERA])

@@ -31,6 +31,8 @@ def test_lists_of_different_lengths_are_refused():
 
 
 def test_floats_do_not_become_pixels():
+    with pytest.raises(FeatureError, match=r"holds int64 numbers that int8 cannot hold"):
+        Feature("a", (2,), "int8").check(np.array([1, 300]))
     with pytest.raises(FeatureError, match=r"has dtype float64, expected uint8"):
         IMAGE.check(np.zeros((4, 4, 3)))
 

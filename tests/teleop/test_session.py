@@ -128,3 +128,14 @@ def test_an_environment_without_a_pose_action_is_refused(point_env):
     point_env.action_feature = Feature("action", (2,), kind="action")
     with pytest.raises(ConfigError, match=r"shape \(2,\).*--env put_on_plate"):
         SimTarget(point_env)
+
+
+def test_recording_has_ended_when_the_target_is_brought_to_rest(point_env, played):
+    order = []
+    target = SimTarget(point_env)
+    target.end_episode = lambda: order.append("rest")
+    recorder = Kept()
+    recorder.pause = lambda: order.append("pause")
+    motions = [Motion(np.array([0, 0, -0.1, 0, 0, 0])), Motion(events=(Event.SAVE,))]
+    TeleopSession(target, played(motions), VirtualClock(), 20.0, recorder).run_episode(3)
+    assert order == ["pause", "rest"]
