@@ -1,6 +1,6 @@
-"""Memory and speed of importing long video: two LeRobot episodes whose encoded frames alone are larger than the limit.
+"""Memory and speed of converting long video, both ways: the encoded frames alone are larger than the limit.
 
-    python benchmarks/convert.py            2 x 3,000 frames of 640x480 (1.2 GB as JPEG), about two minutes
+    python benchmarks/convert.py            2 x 3,000 frames of 640x480 (1.2 GB as JPEG), about six minutes
     python benchmarks/convert.py --quick    2 x 200 frames
 
 The pictures are noise over a moving gradient, which compresses badly: what a converter keeps in memory shows. Memory is
@@ -28,6 +28,12 @@ from robolearn.evaluation.figures import Figure, results_file, write_figures
 
 HEIGHT, WIDTH, FPS, EPISODES = 480, 640, 30, 2
 CAMERA = "observation.images.top"
+EXPORTS = {
+    "lerobot_v3.av1": ("lerobot_v3", "--video", "av1"),
+    "lerobot_v3.images": ("lerobot_v3", "--video", "none"),
+    "robomimic_hdf5": ("robomimic_hdf5",),
+    "diffusion_policy_zarr": ("diffusion_policy_zarr",),
+}
 LIMIT_MB = 1000
 
 
@@ -41,6 +47,10 @@ def main(argv: list[str]) -> int:
         make_source(source, length)
         seconds, peak_mb = convert(source, output)
         stored_mb = size_on_disk(output / "data" / CAMERA) / 1e6
+        exported = {}
+        for name, (target, *more) in EXPORTS.items():
+            exported[name] = convert(output, Path(scratch) / name, "--to", target, *more)
+            print(f"to {name}: {exported[name][0]:.0f} s, {exported[name][1]:.0f} MB of memory")
     frames = EPISODES * length
     print(f"{frames} frames, {stored_mb:.0f} MB of JPEG: {peak_mb:.0f} MB of memory, {frames / seconds:.0f} frames/s")
     command = "python benchmarks/convert.py" + (" --quick" if options.quick else "")
@@ -53,6 +63,13 @@ def main(argv: list[str]) -> int:
         Figure("convert.peak_rss_mb", peak_mb, "MB", 1, command, config=config, notes=memory_note),
         Figure("convert.frames_per_s", frames / seconds, "1/s", 1, command, config=config, notes="whole command"),
     ]
+    for name, (export_s, export_mb) in exported.items():
+        notes = f"to {name}; {memory_note}"
+        figures += [
+            Figure(f"convert.export_peak_rss_mb.{name}", export_mb, "MB", 1, command, config=config, notes=notes),
+            Figure(f"convert.export_frames_per_s.{name}", frames / export_s, "1/s", 1, command, config=config,
+                   notes=f"to {name}; whole command"),
+        ]  # fmt: skip
     write_figures(results_file("convert", options.quick), figures)
     return 0
 
@@ -101,9 +118,10 @@ def write_video(path: Path, length: int, seed: int) -> None:
         container.mux(stream.encode())
 
 
-def convert(source: Path, output: Path) -> tuple[float, float]:
+def convert(source: Path, output: Path, *more: str) -> tuple[float, float]:
     """(Seconds, largest memory in MB) of the command and all its processes."""
     command = [sys.executable, "-m", "robolearn", "dataset", "convert", "--input", str(source), "--output", str(output)]
+    command += more
     started, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(command)
     while process.poll() is None:

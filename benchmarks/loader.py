@@ -389,12 +389,18 @@ def main(argv: list[str]) -> int:
     on_all, on_one = {"batch": 32, "cores": len(CORES), "workers": len(CORES)}, {"batch": 32, "cores": 1, "workers": 0}
     add("jpeg320_ratio_to_codec", ratio(small[many], "loader", "codec"), "1",
         "320x240 JPEG 95 4:4:4 from files, cache none; cv2.imdecode of the same bytes in RAM", **on_all)  # fmt: skip
-    add("jpeg320_ratio_to_codec.one_core", ratio(small["1_core"], "loader", "codec"), "1", "as above", **on_one)
+    add(
+        "jpeg320_ratio_to_codec.one_core",
+        ratio(small["1_core"], "loader", "codec"),
+        "1",
+        "320x240 JPEG 95 4:4:4 from files, cache none, simplejpeg in the loader; cv2.imdecode of the same bytes",
+        **on_one,
+    )
     if codecs.simplejpeg:
         add("jpeg320_ratio_to_codec.simplejpeg", ratio(small["1_core"], "loader", "codec, simplejpeg"), "1",
-            "as above against simplejpeg, the loader's decoder, always into one buffer", **on_one)  # fmt: skip
+            "320x240 JPEG, cache none; against bare simplejpeg, the loader's own decoder", **on_one)  # fmt: skip
         add("jpeg320_ratio_to_codec.opencv", ratio(small["1_core"], "loader, OpenCV decoder", "codec"), "1",
-            "as above with OpenCV as the loader's decoder", **on_one)  # fmt: skip
+            "320x240 JPEG, cache none; OpenCV in the loader against bare cv2.imdecode", **on_one)  # fmt: skip
     for key, label, used in ((many, "", len(CORES)), ("1_core", ".one_core", 1)):
         rates = video[key]
         best = max((name for name in rates if name.startswith("PyAV")), key=lambda name: np.median(rates[name]))
@@ -406,7 +412,7 @@ def main(argv: list[str]) -> int:
             f"{windows}; every frame read and decoded each time", cache="none", **more)  # fmt: skip
         if used > 1:
             add("ratio_vs_mp4.uncached_vs_one_reader", ratio(rates, "loader, cache none", "PyAV, one reader"), "1",
-                "as uncached, against one PyAV reader with its own threading", cache="none", **more)  # fmt: skip
+                "cache none, against one PyAV reader with its own threading", cache="none", **more)  # fmt: skip
     write_figures(results_file("loader", options.quick), figures)
     return 0
 
