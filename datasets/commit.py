@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -68,14 +68,13 @@ def commit_episode(
     Args:
         old: the metadata that is on disk.
         log: the episode records that are on disk.
-        facts: what the record of the episode holds besides lengths and checksums.
+        facts: what the record of the episode holds besides lengths and checksums, see `checked_facts`.
         flush: whether to wait for the disk; without, the death of the process is survived, but not a power cut, and
             step 4 is left to the writer's `close`.
 
-    Returns what is now on disk. Raises DatasetError for facts that are not json, OSError when a file cannot be
-    written, and what `source` raises; the dataset is then as it was.
+    Returns what is now on disk. Raises OSError when a file cannot be written, and what `source` raises; the dataset is
+    then as it was.
     """
-    check_json(facts)
     content = source.place(root, old)
     columns, times = content.columns, content.columns[layout.TIMESTAMP]
     start, stop = old.num_steps, old.num_steps + len(times)
@@ -132,12 +131,17 @@ def commit_episode(
     return new, new_log
 
 
-def check_json(facts: Json) -> None:
-    """Raises DatasetError for what an episode record cannot hold."""
+def checked_facts(facts: Mapping[str, Any] | None) -> Json:
+    """A copy. Raises DatasetError for what an episode record cannot hold, or what only the writer may put into it."""
+    found = dict(facts or {})
+    reserved = sorted(set(layout.RESERVED) & found.keys())
+    if reserved:
+        raise DatasetError(f"Episode metadata may not set {reserved[0]!r}; the writer fills it in.")
     try:
-        layout.to_json(facts)
+        layout.to_json(found)
     except (TypeError, ValueError) as error:
         raise DatasetError(f"The episode's metadata cannot be stored as json: {error}.") from error
+    return found
 
 
 def grid_timing(times: np.ndarray, fps: float) -> Json:

@@ -39,6 +39,11 @@ from robolearn.datasets.store import DAMAGED, LocalStore, Store, open_store
 EDITS = "meta/edits.jsonl"
 QUARANTINE = "quarantine"
 LABELS = ("task", "success", "notes")
+# what recording, salvaging and the tools write into a record
+FACTS = frozenset((
+    *layout.RESERVED, "started_at", "clock", "rate_hz", "late_ticks", "skipped_ticks", "pauses", "software", "seed",
+    "init_state", "success_env", "success_operator", "salvaged", "losses", "source_dataset", "source_episode",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,12 +154,12 @@ def edit_episodes(path: str | Path, episodes: Iterable[int], fields: Mapping[str
     for record in read_records(LocalStore(root), metadata):
         known |= dict.fromkeys(record)
     for name, value in fields.items():
-        _check_label(root, name, value, set(known) - set(layout.RESERVED))
+        _check_label(root, name, value, set(known) - FACTS)
     _append(root, {"labels": dict(fields), "episodes": ranges}, by)
 
 
 def _check_label(root: Path, name: str, value: Any, known: set[str]) -> None:
-    if name in layout.RESERVED:
+    if name in FACTS:
         raise DatasetError(
             f"{root}: {name!r} is a fact of the recording and cannot be edited; labels are {_listed(known)}."
         )
@@ -164,7 +169,8 @@ def _check_label(root: Path, name: str, value: Any, known: set[str]) -> None:
         raise DatasetError(f"{root}: no episode has a field {name!r}.{hint} Known: {_listed(known)}.")
     expected = {"task": str, "notes": str, "success": bool}.get(name)
     if expected and value is not None and not isinstance(value, expected):
-        raise DatasetError(f"{root}: {name!r} must be a {expected.__name__} or null, found {value!r}.")
+        kind = "true, false" if expected is bool else "a text"
+        raise DatasetError(f"{root}: {name!r} must be {kind} or null, found {value!r}.")
 
 
 def _listed(names: set[str]) -> str:

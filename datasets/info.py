@@ -50,7 +50,7 @@ def _describe_dataset(dataset: Dataset) -> Json:
         "recorded": dataset.attributes.get("recorded"),
         "episodes": dataset.num_episodes,
         "steps": dataset.num_steps,
-        "duration_s": sum(record["duration_s"] for record in records),
+        "duration_s": sum(record.get("duration_s") or 0.0 for record in records),
         "fps": dataset.fps,
         "features": [_describe_feature(dataset, feature) for feature in dataset.features.values()],
         "streams": [_describe_stream(dataset, name) for name in dataset.streams],
@@ -81,10 +81,19 @@ def _describe_feature(dataset: Dataset, feature: Feature) -> Json:
 
 def _describe_stream(dataset: Dataset, name: str) -> Json:
     stream = dataset.stream(name)
-    duration = sum(record["duration_s"] for record in dataset.episodes)
     counts = {key: sum(int(episode.get(key) or 0) for episode in stream.counts) for key in STREAM_COUNTS}
-    measured = len(stream) / duration if duration and not layout.is_event(stream.feature) else None
+    measured = None if layout.is_event(stream.feature) else _measured_rate(stream.counts)
     return {**stream.feature.to_dict(), "rows": len(stream), "measured_hz": measured, **counts}
+
+
+def _measured_rate(counts: list[Json]) -> float | None:
+    """Gaps between samples per second of all episodes; None where no rate was recorded.
+
+    From the rates of the episodes, because the rows of a stream begin before the grid and end after it.
+    """
+    rated = [(int(count.get("received") or 0) - 1, count.get("rate_hz")) for count in counts]
+    measured = [(gaps, float(rate)) for gaps, rate in rated if gaps > 0 and rate]
+    return sum(gaps for gaps, _ in measured) / sum(gaps / rate for gaps, rate in measured) if measured else None
 
 
 def describe_timing(dataset: Dataset) -> Json | None:

@@ -1,6 +1,6 @@
 """The journal of the episode being recorded: `pending/<id>/`, on disk from the first step.
 
-    header.json          features, number of the episode, start time, process
+    header.json          features, number of the episode, start time, process, what is known of the episode; crc32
     steps.bin            one fixed-size row a step: timestamp, values, crc32 of each frame, crc32 of the row
     <feature>/<step>     one encoded frame a file
 
@@ -27,7 +27,7 @@ from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
 from robolearn.datasets import layout
 from robolearn.datasets.commit import Content
-from robolearn.datasets.layout import Json, Metadata, is_encoded, to_json
+from robolearn.datasets.layout import Json, Metadata, is_encoded, sealed_json
 from robolearn.datasets.staging import link_frames
 from robolearn.datasets.statistics import BINS, SAMPLED_FRAMES, image_channels, pixel_histogram
 from robolearn.datasets.storage import write_file
@@ -152,7 +152,7 @@ class Journal:
 def write_header(path: Path, features: Features, facts: Json) -> None:
     """What a reader of the journal at `path` has to know."""
     described = {"features": [feature.to_dict() for feature in features.values()]}
-    write_file(path / HEADER, to_json({**facts, **described, "id": path.name, "pid": os.getpid()}))
+    write_file(path / HEADER, sealed_json({**facts, **described, "id": path.name, "pid": os.getpid()}))
 
 
 def right_rows(rows: np.ndarray) -> np.ndarray:

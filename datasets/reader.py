@@ -131,6 +131,11 @@ class Dataset:
             return self.masks[name]
         if name == QUARANTINE:
             return np.zeros(self.num_episodes, bool)
+        if not self.masks:
+            raise DatasetError(
+                f"{self.name}: Unknown mask {name!r}; there are no masks yet. Make one with: "
+                "robolearn dataset edit PATH --mask NAME --episodes 0-9"
+            )
         raise DatasetError(f"{self.name}: " + unknown_name("mask", name, {*self.masks, QUARANTINE}))
 
     @cached_property

@@ -31,6 +31,7 @@ from robolearn.core.feature import Feature
 from robolearn.core.provenance import wall_time
 from robolearn.datasets import layout
 from robolearn.datasets.alignment import Pause
+from robolearn.datasets.commit import checked_facts
 from robolearn.datasets.counts import Counter, StreamCounts
 from robolearn.datasets.encoders import EncoderPool, Frame
 from robolearn.datasets.storage import explain_os_errors, sync_file_system
@@ -97,6 +98,7 @@ class StreamRecorder:
         self._paused_s: float | None = None
         self._pauses: list[Pause] = []
         self._started_at: str | None = None
+        self._facts: layout.Json = {}
 
     @property
     def num_episodes(self) -> int:
@@ -108,14 +110,21 @@ class StreamRecorder:
         """Whether samples are taken now."""
         return self._accepting
 
-    def start_episode(self) -> None:
-        """Begin an episode: its time 0 is now. Raises DatasetError when one is pending, or files cannot be made."""
+    def start_episode(self, metadata: Mapping[str, Any] | None = None) -> None:
+        """Begin an episode: its time 0 is now.
+
+        Args:
+            metadata: what is known of it already, see `DatasetWriter.start_episode`.
+
+        Raises DatasetError when one is pending, the metadata cannot be stored, or files cannot be made.
+        """
         if self._journal is not None:
             raise DatasetError("An episode is being recorded already; commit or discard it first.")
         writer = self._writer
+        self._facts = checked_facts(metadata)
         self._started_at = wall_time()
         with explain_os_errors("Starting the episode", "Free space and try again."):
-            header = writer.journal_header(self._started_at)
+            header = writer.journal_header(self._started_at, self._facts)
             self._journal = StreamJournal(writer.path / layout.PENDING, writer.features, header)
         writer.active_journal = self._journal.path
         self._streams = {name: _Stream(feature) for name, feature in writer.features.items()}
@@ -245,7 +254,7 @@ class StreamRecorder:
         try:
             source = RecordedStreams(journal, self.counts(), pool.histograms, self._pauses)
             pauses = {"pauses": [list(pause) for pause in self._pauses]} if self._pauses else {}
-            facts = {"started_at": self._started_at, **pauses, **metadata}
+            facts = {"started_at": self._started_at, **self._facts, **pauses, **metadata}
             return writer.commit_source(source, facts, writer.sim_model)
         finally:
             if writer.num_episodes > before:  # also when an interrupt came right after the commit point

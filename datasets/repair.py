@@ -12,30 +12,27 @@ step leaves something that the next `repair` goes on with, so it may be interrup
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.errors import DatasetError
 from robolearn.datasets import layout
 from robolearn.datasets.checks.checksums import Checksums
 from robolearn.datasets.checks.survey import EpisodeView, Survey, holds_dataset
 from robolearn.datasets.checks.texts import encode_texts
-from robolearn.datasets.commit import stage_copies
+from robolearn.datasets.commit import grid_timing, stage_copies
 from robolearn.datasets.derived import restored_rows, sampled_histogram
 from robolearn.datasets.edits import EDITS, QUARANTINE, mend_edits, scan_edits, set_mask
-from robolearn.datasets.journal import find_journals
 from robolearn.datasets.layout import ArrayInfo, Metadata
+from robolearn.datasets.mending import Action
 from robolearn.datasets.quarantine import FOLDER, episode_folder, keep_episode, keep_file
-from robolearn.datasets.salvage import read_journal
+from robolearn.datasets.rescue import rescue
 from robolearn.datasets.storage import (
     WriterLock,
     explain_os_errors,
@@ -45,29 +42,6 @@ from robolearn.datasets.storage import (
     write_file,
 )
 from robolearn.datasets.store import LocalStore, open_store
-from robolearn.datasets.writer import DatasetWriter
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing that was done, or would be.
-
-    Attributes:
-        what: `metadata`, `records`, `derived`, `quarantine`, `chunk`, `copies`, `edits`, `leftovers` or `salvage`.
-    """
-
-    what: str
-    message: str
-    file: str | None = None
-    episode: int | None = None
-
-    def line(self) -> str:
-        where = f"episode {self.episode}: " if self.episode is not None else ""
-        file = f" [{self.file}]" if self.file else ""
-        return f"{self.what:10s}  {where}{self.message}{file}"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def repair(path: str | Path, dry_run: bool = False, progress: Callable[[int, int], None] | None = None) -> list[Action]:
@@ -92,7 +66,7 @@ def repair(path: str | Path, dry_run: bool = False, progress: Callable[[int, int
         writer = lock_holder(root / layout.LOCK)
         if writer:
             raise DatasetError(f"{root} is being written by process {writer}; wait until it is done.")
-        return _Repair(store, True, progress).run() + _salvage_all(root, True)
+        return _Repair(store, True, progress).run() + rescue(root, True)
     with explain_os_errors(f"Repairing {root}", "Free space or check permissions, then run it again."):
         (root / layout.PENDING).mkdir(exist_ok=True)
         lock = WriterLock(root / layout.LOCK, root)
@@ -100,7 +74,7 @@ def repair(path: str | Path, dry_run: bool = False, progress: Callable[[int, int
             done = _Repair(store, False, progress).run()
         finally:
             lock.release()
-        done += _salvage_all(root, False)
+        done += rescue(root, False)
     return done
 
 
@@ -114,8 +88,8 @@ class _Repair:
     def run(self) -> list[Action]:
         self._remove_leftovers()
         survey = Survey.open(self._store, images="none")
-        self._mend_edits()
         self._mend_records(survey)
+        self._mend_edits()  # opens the dataset, so its metadata come first
         self._mend_ends(survey)
         patches: dict[tuple[str, int], dict[int, np.ndarray]] = {}
         broken = self._find_broken(survey, patches)
@@ -172,11 +146,13 @@ class _Repair:
                 "index": episode,
                 "start_step": start,
                 "num_steps": stop - start,
+                **self._times(survey, start, stop),
                 "success": None,
                 "checksums": {},
             }
             survey.texts[episode] = layout.sealed_json({**facts, "record_lost": True})
-            self._say("records", "its record is lost; a stand-in tells its steps only", layout.EPISODES, episode)
+            message = "its record is lost; a stand-in tells its steps and times only"
+            self._say("records", message, layout.EPISODES, episode)
         if survey.rebuilt:
             self._say("metadata", "rebuilt from its copies and the episode records", layout.METADATA)
         elif not lost and not survey.records_are_proven:
@@ -211,6 +187,14 @@ class _Repair:
             (n for n, s in enumerate(survey.steps[episode + 1 :, 0], 1) if s >= 0), len(survey.steps) - episode
         )
         return start, start + max(1, room - (unknown - 1))
+
+    def _times(self, survey: Survey, start: int, stop: int) -> layout.Json:
+        """Duration and timing of an episode whose record is lost: by its timestamps, or the nominal rate."""
+        stop = min(stop, survey.metadata.num_steps)
+        times, whole = survey.rows(layout.TIMESTAMP, slice(min(start, stop), stop))
+        if not len(times) or not whole.all() or not np.isfinite(times).all():
+            return {"duration_s": max(0, stop - start - 1) / survey.fps}
+        return {"duration_s": float(times[-1] - times[0]), **grid_timing(times, survey.fps)}
 
     def _mend_ends(self, survey: Survey) -> None:
         ends = survey.steps[:, 1]
@@ -383,59 +367,3 @@ class _Repair:
 
 def _chunk_bytes(info: ArrayInfo) -> int:
     return np.dtype(info.dtype).itemsize * info.chunk_rows * int(np.prod(info.row_shape, dtype=np.int64))
-
-
-def _salvage_all(root: Path, dry_run: bool) -> list[Action]:
-    """Commit what is whole of the episodes in `pending/`."""
-    journals = find_journals(root / layout.PENDING)
-    if dry_run and journals:
-        saved = {record.get("journal") for record in _records(root)[-1:]}
-        journals = [journal for journal in journals if journal.name not in saved]  # `append_to` removes it
-    if dry_run or not journals:
-        return [Action("salvage", "would be saved as far as it is whole", f"pending/{j.name}") for j in journals]
-    with _quiet(), DatasetWriter.append_to(root) as writer:
-        saved_before = {record.get("salvaged_from") for record in _records(root)}
-        return [_salvage(root, writer, journal, saved_before) for journal in find_journals(root / layout.PENDING)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The writer tells of unfinished episodes when it opens: the very ones that are about to be saved."""
-    logger = logging.getLogger(DatasetWriter.__module__)
-    was, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = was
-
-
-def _salvage(root: Path, writer: DatasetWriter, journal: Path, saved_before: set[Any]) -> Action:
-    file = f"pending/{journal.name}"
-    if journal.name in saved_before:  # an earlier repair was interrupted before it could remove it
-        shutil.rmtree(journal)
-        return Action("salvage", "saved earlier; removed", file)
-    found = None
-    try:
-        found = read_journal(journal)
-        found.data.record |= {
-            "salvaged": True, "success": None, "salvaged_from": journal.name, "losses": found.losses,
-        }  # fmt: skip
-        model = root / layout.SIM_MODELS / f"{found.header.get('sim_model')}.xml"
-        if model.is_file():
-            found.data.sim_model = model.read_bytes().decode()
-        episode = writer.write_episode(found.data)
-    except (DatasetError, FeatureError) as error:
-        if found and isinstance(error.__cause__, OSError):
-            raise  # a full disk says nothing about the journal
-        folder = root / FOLDER / f"pending_{journal.name}"
-        folder.parent.mkdir(exist_ok=True)
-        os.replace(journal, folder)
-        return Action("salvage", f"cannot be saved ({str(error).rstrip('.')}); moved to {FOLDER}/{folder.name}", file)
-    shutil.rmtree(journal)
-    lost = f"; lost: {'; '.join(found.losses)}" if found.losses else "; nothing was lost"
-    steps = len(found.data.timestamps)
-    return Action("salvage", f"saved {steps} steps of an unfinished episode{lost}", file, episode)
-
-
-def _records(root: Path) -> list[dict[str, Any]]:
-    return [record or {} for record in Survey.open(LocalStore(root), images="none").records]

@@ -23,7 +23,7 @@ from robolearn.datasets.codecs import ImageCodec, codec_from_config
 from robolearn.datasets.counts import Counter
 from robolearn.datasets.episode import EpisodeData, StreamRows
 from robolearn.datasets.journal import HEADER, STEPS, right_rows, row_dtype
-from robolearn.datasets.layout import Json, is_encoded, is_event
+from robolearn.datasets.layout import Json, Metadata, is_encoded, is_event, is_sealed
 from robolearn.datasets.stream_journal import (
     NUMBERED,
     PAUSE_ROW,
@@ -44,7 +44,7 @@ class Salvaged:
     Attributes:
         data: to be given to `DatasetWriter.write_episode`. Its frames are read, or encoded if they were spooled, when
             they are asked for.
-        header: of the journal: `id`, `episode_index`, `started_at`, `recorded`, `features`, `fps`, `pid`, ...
+        header: of the journal: `id`, `episode_index`, `started_at`, `recorded`, `features`, `fps`, `pid`, `facts`, ...
         losses: one line for each thing that was cut off or left out.
     """
 
@@ -70,24 +70,52 @@ class JournalFrames(Sequence[bytes]):
         return JournalFrames(self._loads[index]) if isinstance(index, slice) else self._loads[index]()
 
 
-def read_journal(path: Path) -> Salvaged:
+def read_journal(path: Path, dataset: Metadata | None = None) -> Salvaged:
     """What can be salvaged of the journal in the folder `path`.
+
+    Args:
+        dataset: that the journal belongs to; tells what the steps hold where the journal's header is damaged.
 
     Raises DatasetError, saying why, when that is nothing.
     """
-    header, features, codecs = _read_header(path)
+    guessed = []
+    try:
+        header, features, codecs = _read_header(path)
+    except DatasetError as error:
+        if dataset is None:
+            raise
+        guessed.append(
+            f"{str(error).rpartition(': ')[0]}; read by the dataset's features, facts given at the start lost"
+        )
+        header, features, codecs = _header_of(dataset)
     if header.get("recorded") == "streams":
         data, losses = _read_streams(path, header, features, codecs)
     else:
         data, losses = _read_steps(path, header, features)
-    data.record["started_at"] = header.get("started_at")
-    return Salvaged(data, header, losses)
+    data.record = {"started_at": header.get("started_at"), **header.get("facts", {}), **data.record}
+    return Salvaged(data, header, guessed + losses)
+
+
+def _header_of(dataset: Metadata) -> tuple[Json, Features, dict[str, ImageCodec]]:
+    """What the header of a journal says that the dataset says, too."""
+    state = dataset.arrays.get(layout.SIM_STATE)
+    header = {
+        "recorded": dataset.recorded,
+        "fps": float(dataset.attributes["fps"]),
+        "sim_state_size": state.row_shape[0] if state else 0,
+    }
+    encoded = [name for name, feature in dataset.grid.items() if is_encoded(feature)]
+    configs = {name: dataset.arrays[layout.data_key(name)].compressor or {} for name in encoded}
+    return header, dataset.features, {name: codec_from_config(config) for name, config in configs.items()}
 
 
 def _read_header(path: Path) -> tuple[Json, Features, dict[str, ImageCodec]]:
     file = path / HEADER
     try:
-        header = json.loads(file.read_bytes())
+        data = file.read_bytes()
+        if not is_sealed(data):
+            raise ValueError("its checksum does not match")
+        header = json.loads(data)
         features = {item["name"]: Feature.from_dict(item) for item in header["features"]}
         codecs = {name: codec_from_config(config) for name, config in header["codecs"].items()}
         size, fps = header.get("sim_state_size", 0), float(header["fps"])

@@ -22,6 +22,10 @@ DAMAGED = "the dataset is damaged; restore the file from a backup"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}")
 _CREDENTIALS = re.compile(r"(?<=://)[^/]*@")
 _KEYS_AT_ONCE = 256
+_PACKAGES = {
+    "http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs",
+    "sftp": "paramiko", "ssh": "paramiko", "abfs": "adlfs", "az": "adlfs",
+}  # fmt: skip
 
 
 class Store(ABC):
@@ -133,7 +137,7 @@ class FsspecStore(Store):
     `name` is the URL without a user and password in it: names are printed and stored.
 
     Raises MissingDependencyError when the package for the protocol is not installed, DatasetError for a protocol that
-    nobody knows.
+    nobody knows, or a server that does not answer.
     """
 
     def __init__(self, url: str):
@@ -151,14 +155,20 @@ class FsspecStore(Store):
                 import fsspec
             except ImportError as error:
                 raise MissingDependencyError(
-                    f"Reading {self.name} needs the package fsspec: pip install 'robolearn[remote]'"
+                    f"Reading {self.name} needs the package fsspec: pip install '.[remote]' -c constraints.txt"
                 ) from error
             try:
                 self._file_system, self._root = fsspec.core.url_to_fs(self._url)
             except ImportError as error:
-                raise MissingDependencyError(f"Reading {self.name} needs another package: {_line(error)}") from error
+                package = _PACKAGES.get(self.name.partition("://")[0])
+                way = f"the package {package}: pip install {package} -c constraints.txt" if package else None
+                raise MissingDependencyError(
+                    f"Reading {self.name} needs {way or f'another package: {_line(error)}'}"
+                ) from error
             except ValueError as error:
                 raise DatasetError(f"{self.name} cannot be opened: {_line(error)}.") from error
+            except Exception as error:  # some file systems connect at once, and each has exceptions of its own
+                raise self._unreachable(self.name, error) from error
             self._process = os.getpid()
         return self._file_system
 
@@ -198,8 +208,11 @@ class FsspecStore(Store):
         return bytes(answer)
 
     def _unreadable(self, key: str, error: Exception) -> DatasetError:
+        return self._unreachable(self.where(key), error)
+
+    def _unreachable(self, place: str, error: Exception) -> DatasetError:
         return DatasetError(
-            f"{self.where(key)} cannot be read: {_line(error)}. Check the address and the network, then try again."
+            f"{place} cannot be read: {_line(error)}. Check the address and the network, then try again."
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -221,11 +234,14 @@ def open_store(location: str | Path) -> Store:
     return LocalStore(Path("/" + unquote(rest).lstrip("/"))) if protocol == "file" else FsspecStore(url)
 
 
-def refuse_url(output: str | Path) -> None:
-    """Raises DatasetError for a URL as the place of something new."""
+def refuse_url(output: str | Path, why: str = "") -> None:
+    """Raises DatasetError for a URL as the place of something new; `why` is a clause for the message."""
     url = as_url(output)
     if url is not None:
-        raise DatasetError(f"{_CREDENTIALS.sub('', url)} is a URL; choose a folder of this machine, and copy it there.")
+        reason = f"{why}; " if why else ""
+        raise DatasetError(
+            f"{_CREDENTIALS.sub('', url)} is a URL; {reason}choose a folder of this machine, and copy it there."
+        )
 
 
 def as_url(location: str | Path) -> str | None:
@@ -237,5 +253,6 @@ def as_url(location: str | Path) -> str | None:
 
 
 def _line(error: Exception) -> str:
-    """An exception in one line, without a full stop."""
-    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
+    """What an exception says first, in one line, without a full stop and without passwords."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return _CREDENTIALS.sub("", " ".join(first.split()) or type(error).__name__).rstrip(".")

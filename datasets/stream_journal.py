@@ -1,6 +1,7 @@
 """The journal of an episode recorded as streams: `pending/<id>/`, on disk from the first samples.
 
-    header.json            features, codecs, rate of the grid, number of the episode, start time, process
+    header.json            features, codecs, rate of the grid, number of the episode, start time, process, what is
+                           known of the episode; crc32
     .pauses                one row a pause: start, length, crc32 of the row
     <feature>.bin          one fixed-size row a sample: times, number, flags, then the value, or size and crc32 of the
                            encoded frame; crc32 of the row

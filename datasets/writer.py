@@ -17,7 +17,7 @@ from robolearn.core.feature import Feature, Features
 from robolearn.core.provenance import wall_time
 from robolearn.datasets import layout
 from robolearn.datasets.codecs import ImageCodec, JpegCodec, PngCodec, codec_from_config
-from robolearn.datasets.commit import Source, commit_episode, rename_all, stage_copies, write_atomically
+from robolearn.datasets.commit import Source, checked_facts, commit_episode, rename_all, stage_copies, write_atomically
 from robolearn.datasets.creation import make_dataset
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.journal import REMOVED, Journal, find_journals
@@ -53,6 +53,7 @@ class DatasetWriter:
         self._lock = lock
         self._recording = False
         self._started_at: str | None = None
+        self._facts: Json = {}
         self._journal: Journal | None = None
         self.active_journal: Path | None = None
         self._last_timestamp_s = -np.inf
@@ -179,7 +180,7 @@ class DatasetWriter:
         """Episodes in `pending/` that a crashed or closed writer left behind."""
         return [path for path in find_journals(self.path / layout.PENDING) if path != self.active_journal]
 
-    def journal_header(self, started_at: str | None) -> Json:
+    def journal_header(self, started_at: str | None, facts: Json) -> Json:
         """What a journal says of its episode, for whoever salvages it."""
         self._require_open()
         return {
@@ -189,15 +190,24 @@ class DatasetWriter:
             "episode_index": self.num_episodes,
             "started_at": started_at,
             "sim_model": self.sim_model,
+            "facts": facts,
         }
 
-    def start_episode(self) -> None:
-        """Begin an episode. Raises DatasetError when one is being recorded."""
+    def start_episode(self, metadata: Mapping[str, Any] | None = None) -> None:
+        """Begin an episode.
+
+        Args:
+            metadata: what is known of it already, see `commit`: kept with its steps, so that an episode that is never
+                committed has it, too.
+
+        Raises DatasetError when one is being recorded, or the metadata cannot be stored.
+        """
         self._require_open()
         if self._metadata.recorded == "streams":
             raise DatasetError(f"{self.path} is recorded as streams; record into it with StreamRecorder.")
         if self._recording:
             raise DatasetError("An episode is being recorded already; commit or discard it first.")
+        self._facts = checked_facts(metadata)
         self._recording = True
         self._started_at = wall_time()
         self._last_timestamp_s = -np.inf
@@ -229,7 +239,7 @@ class DatasetWriter:
             "The steps before it are kept; free space, then go on or commit.",
         ):
             if self._journal is None:
-                header = self.journal_header(self._started_at)
+                header = self.journal_header(self._started_at, self._facts)
                 self._journal = Journal(self.path / layout.PENDING, self._features, size, header)
                 self.active_journal = self._journal.path
             self._journal.append(timestamp_s, plain, frames, images)
@@ -271,7 +281,8 @@ class DatasetWriter:
         """Make the episode part of the dataset, in one atomic step, and return its index.
 
         Args:
-            metadata: json-ready facts about the episode: task, success, operator, seed, init_state, late_ticks, ...
+            metadata: json-ready facts about the episode: task, success, operator, seed, init_state, late_ticks, ...;
+                they go over those that `start_episode` was given.
 
         Raises DatasetError when there is nothing to commit, the metadata cannot be stored or the disk is full; the
         episode is then still pending and `commit` can be called again.
@@ -279,8 +290,9 @@ class DatasetWriter:
         if not self._recording or self._journal is None:
             raise DatasetError("There is no recorded step to commit; record an episode first, or discard this one.")
         before = self.num_episodes
+        facts = {"started_at": self._started_at, **self._facts, **metadata}
         try:
-            return self.commit_source(self._journal, {"started_at": self._started_at, **metadata}, self.sim_model)
+            return self.commit_source(self._journal, facts, self.sim_model)
         finally:
             if self.num_episodes > before:  # also when an interrupt came right after the commit point
                 self._end_episode()
@@ -295,11 +307,9 @@ class DatasetWriter:
         Returns its index. Raises DatasetError or FeatureError; the dataset is then as it was.
         """
         self._require_open()
-        reserved = sorted(set(layout.RESERVED) & set(facts))
-        if reserved:
-            raise DatasetError(f"Episode metadata may not set {reserved[0]!r}; the writer fills it in.")
+        facts = checked_facts(facts)
         if sim_model:
-            facts = {**facts, "sim_model": sim_model}
+            facts["sim_model"] = sim_model
         try:
             with explain_os_errors("Saving the episode", "It is kept in pending/; free space and save again."):
                 self._metadata, self._log = commit_episode(

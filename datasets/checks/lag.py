@@ -100,14 +100,14 @@ class ActionLag(Check):
                 continue
             lag_s = lag / survey.fps
             elements = listed(survey.features[pair.state], pair.elements[1])
-            told = f"{pair.state} ({elements}) follows it by {lag} steps ({1e3 * lag_s:.0f} ms)"
+            told = f"{pair.state} ({elements}) follows it by {_steps(lag)} ({1e3 * lag_s:.0f} ms)"
             yield self._finding(pair, "info", f"{told}, correlation {correlation:.2f}")
             if pair.largest_difference < 1e-6:
                 message = f"equals {pair.state} of the same step: a policy learns to copy what it sees"
                 yield self._finding(pair, "warning", message)
             elif lag < 0:
                 message = (
-                    f"{pair.state} moves {-lag} steps ({-1e3 * lag_s:.0f} ms) before it: are the action's times late?"
+                    f"{pair.state} moves {_steps(-lag)} ({-1e3 * lag_s:.0f} ms) before it: are the action's times late?"
                 )
                 yield self._finding(pair, "warning", message)
             elif lag_s > SLOW_S:
@@ -120,6 +120,10 @@ class ActionLag(Check):
         )
 
 
+def _steps(count: int) -> str:
+    return f"{count} step{'s' * (count != 1)}"
+
+
 def _peak(sums: np.ndarray, reach: int, samples: int) -> int:
     """Index of the lag. One at which the state comes first has to be clearly better than all others: a target that is
     computed from the measured pose changes with it at once, without being late."""
@@ -128,11 +132,11 @@ def _peak(sums: np.ndarray, reach: int, samples: int) -> int:
 
 
 def _correlation(a: np.ndarray, s: np.ndarray, reach: int) -> np.ndarray:
-    """`(2 reach + 1,)`: mean over elements of sum over t of a[t] s[t + lag], both of unit variance; lag from -reach."""
+    """`(2 reach + 1,)`: mean over elements of sum over t of a[t] s[t + lag], both standardised; lag from -reach."""
     moving = (a.std(0) > 1e-12) & (s.std(0) > 1e-12)
     if not moving.any():
         return np.zeros(2 * reach + 1)
-    a, s = (x[:, moving] / x[:, moving].std(0) for x in (a, s))
+    a, s = ((x[:, moving] - x[:, moving].mean(0)) / x[:, moving].std(0) for x in (a, s))
     size = 1 << (len(a) + reach).bit_length()
     product = np.fft.irfft(np.conj(np.fft.rfft(a, size, axis=0)) * np.fft.rfft(s, size, axis=0), size, axis=0).mean(1)
     return np.concatenate([product[-reach:], product[: reach + 1]])

@@ -60,6 +60,14 @@ def validate(
     return sorted(unique, key=lambda finding: finding.order)
 
 
+def holds_images(path: str | Path) -> bool:
+    """Whether the dataset has features that are stored as images; False where nothing readable tells."""
+    try:
+        return bool(Survey.open(open_store(path), "none").codecs)
+    except DatasetError:
+        return False
+
+
 def _guarded(check: Check, found: Iterable[Finding], episode: int | None = None) -> Iterator[Finding]:
     """A check that fails at damage nobody thought of says so, and the others go on."""
     try:

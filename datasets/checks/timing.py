@@ -75,7 +75,8 @@ class Timing(Check):
         holes = np.flatnonzero(gaps > max(GAP_PERIODS * period_s, GAP_S))
         if len(holes):
             worst = int(holes[np.argmax(gaps[holes])])
-            message = f"a hole of {gaps[worst]:.3f} s, expected {period_s:.4g} s between samples"
+            after = f"{'sample' if feature else 'step'} {worst}, at {times[worst]:.3f} s"
+            message = f"a hole of {gaps[worst]:.3f} s after {after}; expected {period_s:.4g} s between samples"
             more = f" (and {len(holes) - 1} more)" if len(holes) > 1 else ""
             yield self._finding("warning", message + more, view.index, feature, worst)
 

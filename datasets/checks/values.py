@@ -16,6 +16,7 @@ LONG_ENOUGH = 20  # steps below which standing still says nothing
 RARE = 0.1  # share of episodes in which a signal may stand still for that to be strange
 LEVELS = 16  # values up to which a signal is a switch, not a quantity
 SATURATED = 0.25  # share of steps at one end of the range
+NOISE = 1e-4  # range below which an action is still: of a rotation that is never commanded only rounding is left
 
 
 def label(feature: Feature, element: int) -> str:
@@ -23,9 +24,12 @@ def label(feature: Feature, element: int) -> str:
 
 
 def listed(feature: Feature, elements: np.ndarray) -> str:
-    """`x, y` or `elements 3, 5`; all of them is `all`."""
-    if len(elements) == int(np.prod(feature.shape)):
-        return "all elements" if len(elements) > 1 else "it"
+    """`x, y` or `elements 3, 5`; all of several `all elements`; the only one, without a name, `value`."""
+    width = int(np.prod(feature.shape))
+    if len(elements) == width > 1:
+        return "all elements"
+    if width == 1 and not feature.names:
+        return "value"
     names = [feature.names[i] if feature.names else str(i) for i in elements[:8].tolist()]
     return ("" if feature.names else "elements ") + ", ".join(names) + ", ..." * (len(elements) > 8)
 
@@ -144,6 +148,8 @@ class Saturated(_RangeCheck):
     def finish(self, survey: Survey) -> Iterator[Finding]:
         for name, found in self.ranges.items():
             for element, levels in enumerate(found.levels):
+                if found.high[element] - found.low[element] < NOISE:
+                    continue
                 for end, value, count in (
                     ("lowest", found.low[element], found.at_low[element]),
                     ("highest", found.high[element], found.at_high[element]),

@@ -41,6 +41,7 @@ class Buffer:
         arrays: key -> zarr array of `data/`.
         episode_ends: `(E,)` int64.
         store: to close.
+        missing: key -> {place of a chunk along time: name of a chunk there that is not stored}, where there are any.
         layout: what the keys mean, if they are a known set.
         origin: what an export of ours says of the dataset it came from.
     """
@@ -48,6 +49,7 @@ class Buffer:
     path: Path
     arrays: dict[str, Any]
     episode_ends: np.ndarray
+    missing: dict[str, dict[int, str]]
     store: Any
     layout: Layout | None
     origin: Origin | None
@@ -68,7 +70,10 @@ class Buffer:
             store: Any = ZipStore(path, mode="r") if path.is_file() else LocalStore(path, read_only=True)
             group = zarr.open_group(store, mode="r")
             arrays, notes = _open_arrays(path, group)
-            episode_ends = np.asarray(_safe(path, group["meta/episode_ends"])[:], np.int64)
+            ends = _safe(path, group["meta/episode_ends"])
+            for chunk in _missing_chunks(path, ends).values():
+                raise DatasetError(f"{path}: {chunk} is missing, which says where episodes end: {INCOMPLETE}.")
+            episode_ends = np.asarray(ends[:], np.int64)
             document = group.attrs.get(KEY)
         except RobolearnError:
             raise
@@ -89,10 +94,11 @@ class Buffer:
                 )
         if (np.diff(episode_ends, prepend=0) < 1).any():
             raise DatasetError(f"{path}: meta/episode_ends does not rise; expected cumulative ends of episodes.")
-        gaps = {key: array.nchunks - array.nchunks_initialized for key, array in arrays.items()}
-        notes += [f"data/{key}: {gap} chunks are not stored and read as zeros" for key, gap in gaps.items() if gap]
+        gaps = {key: found for key, array in arrays.items() if (found := _missing_chunks(path, array))}
+        notes += [f"data/{key}: chunks are missing, episodes that need them are left out" for key in gaps]
         layout = None if origin else find_layout(arrays)
-        return cls(path, arrays, episode_ends, store, layout, origin, (*notes, *(layout.notes if layout else ())))
+        notes += layout.notes if layout else ()
+        return cls(path, arrays, episode_ends, gaps, store, layout, origin, tuple(notes))
 
     def columns(self, rename: Mapping[str, str]) -> list[Column]:
         """What becomes of every key. A renamed key is stored whole under its new name."""
@@ -119,6 +125,14 @@ class Buffer:
         key = self.origin.timestamp
         return self._guarded(key, start, stop, lambda: np.asarray(self.arrays[key][start:stop], np.float64))
 
+    def check(self, index: int, start: int, stop: int) -> None:
+        """Raises DatasetError when a chunk of episode `index` is not stored: zarr would read zeros in its place."""
+        for key, chunks in self.missing.items():
+            rows = self.arrays[key].chunks[0]
+            for place in range(start // rows, (stop - 1) // rows + 1):
+                if place in chunks:
+                    raise DatasetError(f"{self.path}: episode {index}: chunk {chunks[place]} is missing: {INCOMPLETE}.")
+
     def _guarded(self, key: str, start: int, stop: int, call: Any) -> np.ndarray:
         try:
             return call()
@@ -129,6 +143,7 @@ class Buffer:
             ) from error
 
 
+INCOMPLETE = "possibly an incomplete copy"
 INSTALL_IMAGECODECS = "install imagecodecs with: pip install '.[umi]' -c constraints.txt"
 
 
@@ -170,6 +185,22 @@ def _members(path: Path) -> list[str]:
         return [folder.name for folder in (path / "data").iterdir() if (folder / ".zarray").is_file()]
     with zipfile.ZipFile(path) as archive:
         return [n.split("/")[1] for n in archive.namelist() if re.fullmatch(r"data/[^/]+/\.zarray", n)]
+
+
+def _missing_chunks(path: Path, array: Any) -> dict[int, str]:
+    """Place along time -> name of a chunk there that is not stored."""
+    if array.nchunks_initialized >= array.nchunks:
+        return {}
+    stored: set[str] = set()
+    if path.is_file():
+        with zipfile.ZipFile(path) as archive:
+            stored.update(archive.namelist())
+    missing: dict[int, str] = {}
+    for place in np.ndindex(*(-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True))):
+        name = f"{array.path}/{array.metadata.encode_chunk_key(place)}"
+        if not (name in stored or (path.is_dir() and (path / name).is_file())):
+            missing.setdefault(place[0], name)
+    return missing
 
 
 def _check_entries(path: Path) -> None:
@@ -233,6 +264,12 @@ class ZarrSource(Source):
 
     def __init__(self, buffer: Buffer, options: ConvertOptions):
         super().__init__()
+        for key, array in buffer.arrays.items():
+            if array.nchunks and not array.nchunks_initialized:
+                raise DatasetError(
+                    f"{buffer.path}: no chunk of data/{key} is there: {INCOMPLETE}; copy it again, or remove the folder "
+                    f"data/{key} to convert the rest."
+                )
         known = buffer.origin or buffer.layout
         fps = options.fps or (known.fps if known else None)
         if fps is None:
@@ -258,6 +295,7 @@ class ZarrSource(Source):
         """See `Source.read_episode`."""
         ends = self.buffer.episode_ends
         start, stop = int(ends[index - 1]) if index else 0, int(ends[index])
+        self.buffer.check(index, start, stop)
         values = {}
         for column in self.columns:
             if not is_encoded(column.feature):

@@ -18,10 +18,10 @@ from typing import Any
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.process import usable_cores
 from robolearn.datasets import layout
-from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, Source, no_progress
-from robolearn.datasets.convert.registry import detect_format, load_converter
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source, no_progress
+from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
 from robolearn.datasets.convert.source import source_provenance
-from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint
+from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.edits import set_mask
 from robolearn.datasets.reader import Dataset
@@ -42,24 +42,41 @@ def convert_dataset(
 
     Raises ConfigError for an unknown format and options that do not fit it; DatasetError when `output` exists or is
     being made by another process, when there is an unfinished conversion and `resume` is not given or the source or
-    the options have changed since, and when no episode of the source can be read.
+    the options have changed since, when there is none and `resume` is given, and when no episode of the source can be
+    read.
     """
     options = options or ConvertOptions()
-    for place in (source, output):
-        refuse_url(place)
+    refuse_url(source, "other formats are read from local folders only")
+    refuse_url(output)
     name = detect_format(source) if source_format == "auto" else source_format
     module = load_converter(name)
     if not source.exists():
         raise DatasetError(f"{source} does not exist; give the folder or file of an existing dataset.")
     if output.exists():
         raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
+    if options.resume:
+        require_unfinished(output)
     remedy = "Free space or choose another folder; --resume goes on with what is done."
     with explain_os_errors(f"Converting to {output}", remedy), contextlib.ExitStack() as stack:
-        opened = stack.enter_context(contextlib.closing(module.open_source(source, options)))
+        opened = stack.enter_context(contextlib.closing(_open(module, source, name, options)))
         _check_options(source, opened, options)
         unfinished = Unfinished(output)
         stack.callback(unfinished.release)
         return _Conversion(source, name, output, options, opened, unfinished).run()
+
+
+def _open(module: Converter, source: Path, name: str, options: ConvertOptions) -> Source:
+    """Raises DatasetError that blames a wrong `--from` rather than the data, where the source looks otherwise."""
+    try:
+        return module.open_source(source, options)
+    except DatasetError as error:
+        if module.detect(source):
+            raise
+        if other := find_format(source):
+            raise DatasetError(f"{source} is in {other}, not in {name}: leave out --from.") from error
+        raise DatasetError(
+            f"{source} does not look like {name}: leave out --from to have its format found out. ({error})"
+        ) from error
 
 
 def _check_options(source: Path, opened: Source, options: ConvertOptions) -> None:

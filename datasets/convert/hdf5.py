@@ -40,7 +40,7 @@ def open_hdf5(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise damaged(path, error) from error
+        raise DatasetError(f"{path} is a damaged or truncated HDF5 file ({_line(error)}); copy it again.") from error
 
 
 def demo_names(data: Any) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import cast
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.core.registry import Registry
 from robolearn.datasets import layout
+from robolearn.datasets.convert.hdf5 import file_of, is_hdf5, open_hdf5
 from robolearn.datasets.convert.protocol import Converter
 
 CONVERTERS = Registry(
@@ -23,6 +24,8 @@ CONVERTERS = Registry(
     },
     extra="convert",
 )
+HDF5_SUFFIXES = (".hdf5", ".h5")
+SEARCHED, SHOWN = 100, 5  # entries of a folder that are looked into, and named
 
 
 def load_converter(name: str) -> Converter:
@@ -40,10 +43,32 @@ def detect_format(source: Path) -> str:
         raise DatasetError(f"{source} does not exist; give the folder or file of an existing dataset.")
     if layout.is_ours(source):
         raise DatasetError(f"{source} is in our own format already; --to writes it in another one.")
+    found = find_format(source)
+    if found is None:
+        raise DatasetError(_unknown(source))
+    return found
+
+
+def find_format(source: Path) -> str | None:
+    """Name of the format that recognises `source`; None where none does. Never raises."""
     for name in CONVERTERS:
         try:
             if load_converter(name).detect(source):
                 return name
         except MissingDependencyError:
             continue
-    raise DatasetError(f"{source} is not in a format that can be read. Known: {', '.join(CONVERTERS)}.")
+    return None
+
+
+def _unknown(source: Path) -> str:
+    """Why no format recognises `source`, as far as can be told. Raises DatasetError for a damaged HDF5 file."""
+    if file_of(source).is_file() and (is_hdf5(file_of(source)) or file_of(source).suffix in HDF5_SUFFIXES):
+        with open_hdf5(file_of(source)):
+            return f"{source} is a whole HDF5 file, but its groups are neither robomimic's nor robosuite's."
+    known = f"Known: {', '.join(CONVERTERS)}."
+    entries = sorted(source.iterdir())[:SEARCHED] if source.is_dir() else []
+    inside = [entry.name for entry in entries if find_format(entry)]
+    if inside:
+        more = ", ..." if len(inside) > SHOWN else ""
+        known = f"Did you mean one inside of it: {', '.join(inside[:SHOWN])}{more}?"
+    return f"{source} is not in a format that can be read. {known}"

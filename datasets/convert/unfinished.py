@@ -23,6 +23,18 @@ from robolearn.datasets.layout import Json, to_json
 from robolearn.datasets.storage import WriterLock, sync_file_system, write_file
 
 
+def unfinished_path(output: Path) -> Path:
+    """Where the work on `output` is kept until it is complete."""
+    return output.with_name(output.name + ".unfinished")
+
+
+def require_unfinished(output: Path) -> None:
+    """Raises DatasetError when there is nothing that `--resume` could go on with."""
+    path = unfinished_path(output)
+    if not path.exists():
+        raise DatasetError(f"There is no unfinished conversion {path} to go on with; leave out --resume to start it.")
+
+
 class Unfinished:
     """The folder next to `output`, locked. Raises DatasetError when `output` exists or another process makes it.
 
@@ -32,7 +44,7 @@ class Unfinished:
 
     def __init__(self, output: Path):
         self._output = output
-        self.path = output.with_name(output.name + ".unfinished")
+        self.path = unfinished_path(output)
         self.frames = self.path / "frames"
         self.dataset = self.path / "dataset"
         self._state_file = self.path / "conversion.json"

@@ -49,6 +49,11 @@ class Collection:
     def __init__(self, sources: Sequence[Source], names: Iterable[str]):
         if not sources:
             raise ConfigError("A loader needs at least one dataset, found none.")
+        for source in sources:
+            if not isinstance(source, Source) or not isinstance(source.dataset, Dataset):
+                raise ConfigError(
+                    f"A loader takes Dataset(path), or a list of Source(Dataset(path)); found {source!r}."
+                )
         given = [source.weight for source in sources if source.weight is not None]
         if given and len(given) != len(sources):
             raise ConfigError(f"Give weights to all {len(sources)} datasets or to none, found {len(given)} weights.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import get_args
 
@@ -90,6 +91,8 @@ class Loader:
         self._windows, self._goals, self._seed = windows, goals, seed
         self._goal_features = tuple(goals.features) if goals else ()
         self._shard = slice(rank, None, world_size)
+        if isinstance(sources, str | Path):
+            raise ConfigError(f"A loader takes an open dataset, Dataset({str(sources)!r}); found the path only.")
         chosen = [Source(sources)] if isinstance(sources, Dataset) else list(sources)
         self._collection = Collection(chosen, dict.fromkeys([*windows.offsets, *self._goal_features]))
         self._sampler = windows.sampler(self._collection.episode_ends, self._collection.episodes)

@@ -15,8 +15,9 @@ class BatchOrder:
 
     One source: an epoch is a permutation of its windows. Several sources with weights: an epoch has as many windows
     as the sources have together, shared out by weight; a source with a smaller share than it has windows goes on in
-    the next epoch where it stopped, one with a larger share repeats. Each goes through all of its windows, in an
-    order of its own, before it repeats one. What does not fill a batch at the end of an epoch is left out.
+    the next epoch where it stopped, one with a larger share repeats. Each has at least one window in an epoch, and
+    goes through all of its windows, in an order of its own, before it repeats one. What does not fill a batch at the
+    end of an epoch is left out.
 
     Args:
         counts: windows of each source; they are numbered through, source after source.
@@ -68,7 +69,7 @@ class BatchOrder:
 
 
 def _apportion(total: int, weights: Sequence[float]) -> list[int]:
-    """Whole shares of `total` in proportion to `weights`, by largest remainder."""
+    """Whole shares of `total` in proportion to `weights`, by largest remainder; at least 1 each."""
     share = np.asarray(weights, np.float64)
     if not (np.isfinite(share).all() and (share > 0).all()):
         raise ConfigError(f"Weights of datasets must be positive numbers, found {list(weights)}.")
@@ -76,4 +77,7 @@ def _apportion(total: int, weights: Sequence[float]) -> list[int]:
     whole = np.floor(exact).astype(np.int64)
     rest = total - int(whole.sum())
     whole[np.argsort(whole - exact, kind="stable")[:rest]] += 1
+    for missed in np.flatnonzero(whole == 0):
+        whole[whole.argmax()] -= 1
+        whole[missed] = 1
     return [int(count) for count in whole]

@@ -42,6 +42,8 @@ class WindowSpec:
         if not self.offsets:
             raise ConfigError("A window needs at least one feature, found none.")
         for name, offsets in self.offsets.items():
+            if not isinstance(name, str):
+                raise ConfigError(f"A window needs names of features, such as 'action', found {name!r}.")
             if len(offsets) == 0 or (np.diff(offsets) < 1).any():
                 raise ConfigError(f"The offsets of {name!r} must be whole numbers that rise, found {list(offsets)}.")
         object.__setattr__(self, "offsets", {name: tuple(map(int, o)) for name, o in self.offsets.items()})
@@ -57,7 +59,12 @@ class WindowSpec:
 
     @classmethod
     def chunks(cls, observations: Iterable[str], action: str, obs_horizon: int, action_horizon: int) -> WindowSpec:
-        """What chunking policies train on: observations t-W+1..t, actions t-W+1..t+H-1."""
+        """What chunking policies train on: observations t-W+1..t, actions t-W+1..t+H-1.
+
+        Raises ConfigError for names that are no text.
+        """
+        if isinstance(observations, str):
+            raise ConfigError(f"A window needs a list of observations, such as [{observations!r}], found a text.")
         past = 1 - obs_horizon
         return cls({**{name: range(past, 1) for name in observations}, action: range(past, action_horizon)})
 

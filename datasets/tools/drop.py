@@ -40,11 +40,14 @@ def drop(
     Raises ConfigError for an unknown name, or when nothing or everything would be left out.
     """
     kept = ~parent.mask(QUARANTINE)
-    if selection is not None and not selection.is_all:
+    selects = selection is not None and not selection.is_all
+    if selection is not None and selects:
         kept &= ~selection.find(parent)
     if keep_mask is not None:
         kept &= parent.mask(keep_mask)
     if kept.all() and not features:
+        if selects or keep_mask is not None:
+            raise ConfigError(f"{parent.name}: nothing to leave out; none of its {len(kept)} episodes is meant.")
         raise ConfigError(
             f"{parent.name}: nothing to leave out; give --episodes, --where, --mask, --keep-mask or --features."
         )

@@ -13,20 +13,15 @@ from robolearn.datasets.layout import Json
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.tools.select import Selection
 
-FACTS = ("source_dataset", "source_episode", "started_at")
-
 
 def edit_labels(dataset: Dataset, selection: Selection, fields: Json) -> list[int]:
     """Set fields of the records of the selected episodes; returns their indices.
 
-    Raises ConfigError when no episode is selected or a field is no label, DatasetError for a wrong type or a dataset
-    that is not on this machine.
+    Raises ConfigError when no episode is selected, DatasetError for a field that is no label, a wrong type or a
+    dataset that is not on this machine.
     """
-    for key in fields:
-        if key in FACTS:
-            raise ConfigError(f"--set: {key!r} is a fact of the recording and cannot be edited.")
     if selection.is_all:
-        raise ConfigError("--set needs --episodes or --where; all episodes are --episodes 0--1.")
+        raise ConfigError("--set needs --episodes or --where, or --in-mask; all episodes are --episodes 0--1.")
     episodes = _selected(dataset, selection)
     edits.edit_episodes(dataset.path, episodes, fields)
     return episodes
@@ -41,7 +36,7 @@ def edit_mask(dataset: Dataset, name: str, selection: Selection) -> list[int]:
     if name == edits.QUARANTINE:
         raise ConfigError(f"The mask {name!r} is kept by robolearn dataset repair; choose another name.")
     if selection.is_all:
-        raise ConfigError(f"--mask {name} needs --episodes or --where for its episodes, or --remove.")
+        raise ConfigError(f"--mask {name} needs --episodes, --where or --in-mask for its episodes, or --remove.")
     episodes = _selected(dataset, selection)
     edits.set_mask(dataset.path, name, episodes)
     return episodes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
@@ -55,6 +55,10 @@ def merge(parents: Sequence[Dataset], output: Path, *, common: bool = False, pro
     features = _agreed(parents, [parent.features for parent in parents], common, notes)
     if not features:
         raise FeatureError(f"{', '.join(parent.name for parent in parents)} have no feature in common.")
+    if not any(name.startswith("observation") for name in features) and any(
+        name.startswith("observation") for name in first.features
+    ):
+        notes.append(f"no observation is left, only {', '.join(features)}: nothing to train a policy on")
     same_simulator = _have_same_simulator(parents, common, notes)
     streams = _agreed_streams(parents, common, notes)
     picks = [Pick(parent, episode) for parent in parents for episode in parent.intact_episodes.tolist()]
@@ -86,8 +90,13 @@ def _agreed(parents: Sequence[Dataset], declared: Sequence[Features], common: bo
     agreed = dict(declared[0])
     for parent, theirs in zip(parents[1:], declared[1:], strict=True):
         for name in [*declared[0], *(name for name in theirs if name not in declared[0])]:
-            difference = _difference(name, declared[0].get(name), theirs.get(name), parents[0].name, parent.name)
+            difference = _difference(
+                name, declared[0].get(name), theirs.get(name), parents[0].name, parent.name,
+                rates=name in parents[0].streams and name in parent.streams,
+            )  # fmt: skip
             if difference is None:
+                if name in agreed and agreed[name].rate_hz != theirs[name].rate_hz:
+                    agreed[name] = replace(agreed[name], rate_hz=None)  # on the grid it has that of the steps
                 continue
             if not common:
                 raise FeatureError(f"{difference}; {COMMON}.")
@@ -97,14 +106,15 @@ def _agreed(parents: Sequence[Dataset], declared: Sequence[Features], common: bo
 
 
 def _difference(
-    name: str, ours: Feature | None, theirs: Feature | None, our_place: str, their_place: str
+    name: str, ours: Feature | None, theirs: Feature | None, our_place: str, their_place: str, rates: bool
 ) -> str | None:
+    """The first thing in which two declarations differ. `rates`: both are streams, so that their rates count."""
     if ours is None or theirs is None:
         has, lacks = (our_place, their_place) if theirs is None else (their_place, our_place)
         return f"{lacks} lacks feature {name!r} of {has}"
     for field in fields(Feature):
         mine, other = getattr(ours, field.name), getattr(theirs, field.name)
-        if mine != other:
+        if mine != other and (rates or field.name != "rate_hz"):
             return f"Feature {name!r} has {field.name} {other!r} in {their_place}, {mine!r} in {our_place}"
     return None
 
@@ -136,8 +146,8 @@ def _agreed_streams(parents: Sequence[Dataset], common: bool, notes: list[str]) 
         lacking, having = parents[with_streams.index(False)].name, parents[with_streams.index(True)].name
         difference = f"{having} has streams at native rates, {lacking} was recorded step by step"
         if not common:
-            raise DatasetError(f"{difference}; {COMMON}.")
-        notes.append(f"{difference}: streams left out")
+            raise DatasetError(f"{difference}; --common keeps the aligned steps of both and leaves the streams out.")
+        notes.append(f"{difference}: streams left out, the aligned steps are kept")
         return {}
     return _agreed(parents, [parent.streams for parent in parents], common, notes)
 

@@ -1,7 +1,8 @@
 """Which episodes: the one grammar of all dataset tools.
 
     --episodes 0-9,12,-1       indices and ranges, both ends included; -1 is the last episode
-    --where success=false      a field of the episode record; = != < <= > >=; the value is json, or else text
+    --where success=false      a field of the episode record; = != < <= > >=; the value is json, or else text; True,
+                               False and None are understood, too
     --mask NAME                a named subset
 
 Given together they narrow each other down. Quarantined episodes are never among them.
@@ -28,6 +29,7 @@ CONDITION = re.compile(r"\s*([\w.]+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+PYTHON = {"True": True, "False": False, "None": None}
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ def _index(index: int, num_episodes: int) -> int:
 
 
 def parse_value(text: str) -> Any:
-    """A value as typed: json (`true`, `null`, `3`, `"3"`) where it is some, else the text itself."""
+    """A value as typed: json (`true`, `null`, `3`, `"3"`), True, False, None, or else the text itself."""
+    if text in PYTHON:
+        return PYTHON[text]
     try:
         return json.loads(text)
     except ValueError:

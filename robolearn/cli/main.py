@@ -27,7 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "teleop": "drive an arm by hand without recording",
         "record": "collect episodes into a dataset",
         "replay": "play recorded episodes back, by states or by actions",
-        "dataset": "describe a dataset, or make one from another format",
+        "dataset": "view, validate, repair, edit, split, merge, convert and more; robolearn dataset --help lists all",
     },
     "Policies": {
         "train": "train a policy on a dataset",

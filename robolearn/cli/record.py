@@ -74,7 +74,9 @@ def main(argv: list[str]) -> int:
         env_name, options.operator, options.robot, options.fps, options.camera, options.image_size,
         options.seed, options.speed, options.viewer,
     )  # fmt: skip
-    task = options.task if options.task is not None else (env_name or options.robot or "").replace("_", " ")
+    # the same scene is the same task, in steps or in real time
+    scene = env_name or (options.robot or "").rpartition(":")[2]
+    task = options.task if options.task is not None else scene.replace("_", " ")
     with open_station(station_config) as station, ExitStack() as stack:
         recorder = _open_recorder(options, env_name, station, stack)
         session = RecordingSession(

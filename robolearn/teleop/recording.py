@@ -16,6 +16,7 @@ from robolearn.core.errors import DatasetError, DeviceError, FeatureError
 from robolearn.core.feature import Features, require
 from robolearn.core.provenance import git_revision, package_versions
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event, InputDevice
@@ -68,7 +69,12 @@ class EpisodeRecorder(Recorder, ABC):
         """Committed episodes."""
 
     @abstractmethod
-    def start_episode(self) -> None: ...
+    def start_episode(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Begin an episode.
+
+        Args:
+            facts: what is known of it already, json-ready; an episode that is never committed has them, too.
+        """
 
     @abstractmethod
     def commit(self, metadata: Mapping[str, Any]) -> int: ...
@@ -91,8 +97,8 @@ class StepRecorder(EpisodeRecorder):
     def num_episodes(self) -> int:
         return self._writer.num_episodes
 
-    def start_episode(self) -> None:
-        self._writer.start_episode()
+    def start_episode(self, facts: Mapping[str, Any] | None = None) -> None:
+        self._writer.start_episode(facts)
 
     def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
         self._writer.append(time_s, values, sim_state)
@@ -114,11 +120,12 @@ def recorded_features(target: TeleopTarget) -> Features:
 
 
 def check_dataset_path(path: Path, resume: bool, command: str) -> None:
-    """Refuse an existing dataset without `--resume` and a missing one with it. Raises DatasetError.
+    """Refuse a URL, an existing dataset without `--resume` and a missing one with it. Raises DatasetError.
 
     Args:
         command: the command line that was typed, to be shown with `--resume` added.
     """
+    refuse_url(path, "recording needs a local folder")
     exists = path.exists() and (not path.is_dir() or any(path.iterdir()))
     if exists and not resume:
         count = Dataset(path).num_episodes
@@ -250,7 +257,7 @@ class RecordingSession:
         failures = 0
         while summary.recorded < num_episodes and summary.stopped is None:
             self._heading = f"episode {summary.recorded + 1}/{num_episodes}"
-            self._recorder.start_episode()
+            self._recorder.start_episode(self._known(state))
             self._announced = self._device.autonomous
             episode = self._session.run_episode(state)
             state += 1
@@ -277,6 +284,10 @@ class RecordingSession:
         summary.total_episodes = self._recorder.num_episodes
         summary.wall_s = time.monotonic() - started
         return summary
+
+    def _known(self, state: int) -> dict[str, Any]:
+        """What is known of an episode before it begins."""
+        return {"task": self._task, "operator": self._device.name, "seed": self._seed, "init_state": state}
 
     def _tick(self, episode: Episode, measured: Command, target: Command) -> None:
         if not self._announced:

@@ -43,6 +43,7 @@ class RobotRecorder(EpisodeRecorder):
     def __init__(self, robot: Robot, recorder: StreamRecorder):
         self._recorder = recorder
         self._begun = False
+        self._facts: Mapping[str, Any] | None = None
         self._clock = MonotonicClock()
         self._pumps = [_Pump(device, recorder) for device in (robot.arm, *robot.sensors) if device.observation_features]
 
@@ -50,14 +51,14 @@ class RobotRecorder(EpisodeRecorder):
     def num_episodes(self) -> int:
         return self._recorder.num_episodes
 
-    def start_episode(self) -> None:
+    def start_episode(self, facts: Mapping[str, Any] | None = None) -> None:
         """Nothing yet: time counts from the first step, as the operator's hand is not ready before."""
-        self._begun = False
+        self._begun, self._facts = False, facts
 
     def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
         """Record the action that was given now; the devices' samples come by themselves."""
         if not self._begun:
-            self._recorder.start_episode()
+            self._recorder.start_episode(self._facts)
             self._begun = True
         self._recorder.resume()
         for pump in self._pumps:

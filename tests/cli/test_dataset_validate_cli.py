@@ -33,8 +33,18 @@ def damage(path):
 def test_a_sound_dataset_is_status_0_with_a_summary(dataset, capsys):
     assert main(["dataset", "validate", str(dataset), "--strict"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("0 errors, 0 warnings, 1 info.") and "a sample" not in lines[0]
+    assert lines[-1] == "0 errors, 0 warnings, 1 info." and "a sample" not in lines[0]
     assert lines[0].startswith("info     time        grid at 20 Hz")
+
+
+def test_what_was_done_about_images_is_told_where_there_are_some(tmp_path, capsys):
+    camera = Feature("observation.images.front", (8, 8, 3), "uint8", "image")
+    with DatasetWriter.create(tmp_path / "d.zarr", features([camera]), 20) as writer:
+        writer.start_episode()
+        writer.append(0.0, {camera.name: np.full((8, 8, 3), 90, np.uint8)})
+        writer.commit({})
+    assert main(["dataset", "validate", str(tmp_path / "d.zarr"), "--images", "all"]) == 0
+    assert capsys.readouterr().out.endswith(" Images: every frame looked at.\n")
 
 
 def test_errors_are_status_1_and_come_first(dataset, capsys):

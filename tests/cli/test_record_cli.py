@@ -311,7 +311,7 @@ def test_a_robot_is_recorded_in_real_time_at_the_rates_of_its_devices(tmp_path, 
     assert re.search(r"observation\.state (\d+)/\1, 0 dropped", capfd.readouterr().err)
     dataset = Dataset(path)
     record = dataset.episodes[0]
-    assert record["success"]
+    assert (record["success"], record["task"]) == (True, "put on plate")
     assert (record["clock"], dataset.attributes["recorded"]) == ("host monotonic", "streams")
     state = dataset.stream("observation.state")
     assert len(state.timestamp) / record["duration_s"] == pytest.approx(250, rel=0.1)
@@ -319,6 +319,13 @@ def test_a_robot_is_recorded_in_real_time_at_the_rates_of_its_devices(tmp_path, 
     assert np.array_equal(dataset.array("observation.state"), state.values[state.at_step])
     assert main(["record", "--dataset", str(path), "--operator", "scripted", "--resume", "--num-episodes", "1"]) == 2
     assert "was recorded from a robot in real time, by --robot" in capfd.readouterr().err
+
+
+def test_a_url_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments(Path("http://host/bar.zarr"), 1)) == 2
+    assert "http://host/bar.zarr is a URL; recording needs a local folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_scene_and_a_robot_at_once_are_refused(tmp_path, capfd):

@@ -107,7 +107,7 @@ def test_a_hole_in_time_is_a_warning_at_its_step(tmp_path):
     stamps[31:] += 0.4
     found = [f for f in of(write(tmp_path / "d.zarr", [motion(0, 60)], stamps=[stamps]), "time") if f.step is not None]
     assert [(f.severity, f.episode, f.step) for f in found] == [("warning", 0, 30)]
-    assert "a hole of 0.450 s, expected 0.05 s" in found[0].message
+    assert "a hole of 0.450 s after step 30, at 1.500 s; expected 0.05 s" in found[0].message
 
 
 def test_a_pause_of_the_operator_is_no_hole(tmp_path):
@@ -151,6 +151,18 @@ def test_constant_columns_are_told_and_warned_of_in_actions(tmp_path):
     assert found[ACTION].message == "constant over all 60 steps: y"
 
 
+def test_a_constant_feature_of_one_number_is_called_by_its_name_or_a_value(tmp_path):
+    declared = features([Feature("observation.grip", (1,), names=("gripper",)), Feature("next.reward", (1,))])
+    columns = {name: np.ones((60, 1), np.float32) for name in declared}
+    with DatasetWriter.create(tmp_path / "d.zarr", declared, fps=FPS, durable=False) as writer:
+        writer.write_episode(EpisodeData(times(60), columns, {}, {}))
+    found = {f.feature: f.message for f in of(tmp_path / "d.zarr", "constant")}
+    assert found == {
+        "observation.grip": "constant over all 60 steps: gripper",
+        "next.reward": "constant over all 60 steps: value",
+    }
+
+
 def test_a_sensor_that_stood_still_in_one_episode_is_a_warning(tmp_path):
     episodes = [motion(k, 60) for k in range(12)]
     episodes[7][STATE][:] = episodes[7][STATE][0]
@@ -167,11 +179,21 @@ def test_a_clipped_action_is_saturated_and_a_switch_is_not(tmp_path):
     assert "in 40 % of the steps" in found.message
 
 
+def test_rounding_of_an_action_that_is_never_commanded_is_not_saturated(tmp_path):
+    columns = motion(0, 200)
+    noise = np.random.default_rng(0).uniform(-1, 1, 200) * 4e-5
+    columns[ACTION][:, 1] = 3.1 + np.clip(noise, -1, 0)
+    assert len(np.unique(columns[ACTION][:, 1])) > 16
+    assert of(write(tmp_path / "d.zarr", [columns]), "saturated") == []
+
+
 @pytest.mark.parametrize("lag", [1, 2, 6])
 def test_the_lag_of_the_state_is_told_in_steps_and_time(tmp_path, lag):
     (found,) = of(write(tmp_path / "d.zarr", [motion(k, 200, lag) for k in range(3)]), "lag")
     assert found.severity == "info"
-    assert f"{STATE} (all elements) follows it by {lag} steps ({50 * lag} ms)" in found.message
+    steps = "1 step" if lag == 1 else f"{lag} steps"
+    assert f"{STATE} (all elements) follows it by {steps} ({50 * lag} ms)" in found.message
+    assert 0.3 < float(found.message.rpartition("correlation ")[2]) <= 1
 
 
 @pytest.mark.parametrize(

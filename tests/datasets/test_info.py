@@ -101,9 +101,9 @@ def test_masks_edits_and_the_edited_labels_are_told(make_dataset):
 
 
 def test_streams_are_listed_with_rates_and_losses(tmp_path):
-    """21 samples at 20 Hz in an episode of 1.0 s on a grid of 10 Hz."""
+    """21 samples at 20 Hz in an episode of 1.0 s on a grid of 10 Hz: 20 gaps a second, not 21 rows."""
     described = features([Feature("force", (1,), "float64", rate_hz=25), Feature("button", (1,), "int64", "event")])
-    counts = {"rate_hz": 25, "expected": 25, "received": 21, "dropped": 4, "late": 2, "repeats": 0, "spooled": 3}
+    counts = {"rate_hz": 20, "expected": 25, "received": 21, "dropped": 4, "late": 2, "repeats": 0, "spooled": 3}
     path, times = tmp_path / "streams.zarr", np.arange(21) / 20
     with DatasetWriter.create(path, described, 10, recorded="streams") as writer:
         force = StreamRows(times, times, np.arange(21), times[:, None], at_step=np.arange(0, 21, 2), counts=counts)
@@ -111,12 +111,12 @@ def test_streams_are_listed_with_rates_and_losses(tmp_path):
         writer.write_episode(EpisodeData(np.arange(11) / 10, {}, streams={"force": force, "button": button}))
     force_told, button_told = describe(path)["streams"]
     assert (force_told["rows"], force_told["dropped"], force_told["late"], force_told["spooled"]) == (21, 4, 2, 3)
-    assert force_told["measured_hz"] == pytest.approx(21.0)
+    assert force_told["measured_hz"] == pytest.approx(20.0)
     assert (button_told["rows"], button_told["measured_hz"]) == (2, None)
     lines = [" ".join(line.split()) for line in to_text(describe(path)).splitlines()]
     assert lines[-3:] == [
         "stream rate measured rows dropped late spooled",
-        "force 25 Hz 21 Hz 21 4 2 3",
+        "force 25 Hz 20 Hz 21 4 2 3",
         "button events 2 0 0 0",
     ]
 

@@ -380,6 +380,16 @@ def test_a_loader_that_is_not_closed_does_not_hold_up_the_exit(dataset, tmp_path
     assert done.stdout == "done\n" and done.returncode == 0, done.stderr
 
 
+def test_what_is_no_dataset_is_explained(dataset):
+    for sources, message in (
+        ("plate.zarr", r"Dataset\('plate.zarr'\); found the path only"),
+        ([dataset], r"a list of Source\(Dataset\(path\)\)"),
+        ([Source("plate.zarr")], "found Source"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Loader(sources, PICTURES, 4)
+
+
 def test_wrong_options_are_explained(dataset):
     for options, message in (
         ({"workers": -1}, "workers=-1"),

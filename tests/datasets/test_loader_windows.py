@@ -50,6 +50,11 @@ def test_windows_are_those_of_a_naive_loop_over_current_steps(lengths, offsets, 
         (lambda: WindowSpec({"a": (0, 0)}), r"'a' must be whole numbers that rise, found \[0, 0\]"),
         (lambda: WindowSpec({"a": (-1, 0)}, pad_before=2), "pad_before must be 0 to 1 with these offsets, found 2"),
         (lambda: WindowSpec({"a": (0,)}, pad_masks=("b",)), "Unknown feature 'b'"),
+        (
+            lambda: WindowSpec.chunks(["a"], ("action",), 1, 2),
+            r"names of features, such as 'action', found \('action',\)",
+        ),
+        (lambda: WindowSpec.chunks("a", "action", 1, 2), r"a list of observations, such as \['a'\]"),
     ],
 )
 def test_wrong_windows_are_explained(make, message):
@@ -89,6 +94,13 @@ def test_without_weights_an_epoch_is_a_permutation_that_depends_on_seed_and_epoc
         found = np.concatenate([order.at(first + k) for k in range(order.per_epoch)])
         assert (found == whole[: len(found)]).all()
         assert total - len(found) < order.batch_size
+
+
+def test_a_source_of_tiny_weight_is_seen_in_every_epoch():
+    order = BatchOrder([50, 50, 3], [1.0, 1e-9, 1.0], 103, 0)
+    for epoch in range(3):
+        windows = order.at(epoch)
+        assert ((windows >= 50) & (windows < 100)).sum() == 1
 
 
 def test_wrong_orders_are_explained():

@@ -19,6 +19,7 @@ from robolearn.datasets.codecs import JpegCodec
 from robolearn.datasets.layout import Metadata
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.recorder import StreamRecorder
+from robolearn.datasets.repair import repair
 from robolearn.datasets.salvage import read_journal
 from robolearn.datasets.staging import RecordLog
 from robolearn.datasets.writer import DatasetWriter
@@ -480,6 +481,44 @@ def test_a_second_recorder_is_refused_with_the_pid_of_the_first(path, world):
         assert f"is being written by process {os.getpid()}" in other.stderr
         feed(recorder, clock, world)
         assert recorder.commit({}) == 0
+
+
+def test_what_is_known_at_the_start_is_in_the_record_committed_or_salvaged(path, world):
+    clock = VirtualClock()
+    with create(path) as writer:
+        recorder = StreamRecorder(writer, clock)
+        with pytest.raises(DatasetError, match="may not set 'num_steps'"):
+            recorder.start_episode({"num_steps": 1})
+        recorder.start_episode({"task": "push", "seed": 3})
+        feed(recorder, clock, world)
+        recorder.commit({"seed": 4})
+        recorder.start_episode({"task": "pull"})
+        feed(recorder, clock, world)
+        recorder._pool.finish()
+        recorder.close()
+    repair(path)
+    committed, salvaged = Dataset(path).recorded_episodes
+    assert (committed["task"], committed["seed"]) == ("push", 4)
+    assert (salvaged["task"], salvaged["salvaged"]) == ("pull", True)
+
+
+def test_of_streams_with_a_damaged_header_the_dataset_tells_what_they_hold(path, world):
+    clock = VirtualClock()
+    with create(path) as writer:
+        recorder = StreamRecorder(writer, clock)
+        recorder.start_episode({"task": "push"})
+        feed(recorder, clock, world)
+        recorder._pool.finish()
+        recorder.close()
+        (left,) = writer.leftover_journals
+    whole = read_journal(left).data
+    (left / "header.json").write_bytes(b"{}")
+    with pytest.raises(DatasetError, match=r"header\.json is damaged"):
+        read_journal(left)
+    found = read_journal(left, Metadata.read(path))
+    assert "header.json" in found.losses[0] and len(found.losses) == 1
+    assert found.data.timestamps.tolist() == whole.timestamps.tolist()
+    assert list(found.data.streams[CAMERA].frames) == list(whole.streams[CAMERA].frames)
 
 
 def test_a_closed_recorder_leaves_an_episode_that_can_be_salvaged_whole(path, world):

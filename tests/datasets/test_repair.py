@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets import repair as repair_module
+from robolearn.datasets import layout, rescue
 from robolearn.datasets.checks import validate
 from robolearn.datasets.edits import edit_episodes, set_mask
+from robolearn.datasets.info import describe
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.repair import repair
+from robolearn.datasets.tools.select import Selection
 from robolearn.datasets.writer import DatasetWriter
 
 CAMERA = "observation.images.front"
@@ -27,6 +29,18 @@ def flip(file, place=0):
     data[place] ^= 1
     file.unlink()
     file.write_bytes(data)
+
+
+def the_journal(path):
+    (journal,) = (p for p in (path / "pending").iterdir() if p.is_dir() and not p.name.startswith("."))
+    return journal
+
+
+def change_header(journal, change):
+    """As another program would have written it: with the right checksum."""
+    header = json.loads(change((journal / "header.json").read_bytes()))
+    header.pop("crc32")
+    (journal / "header.json").write_bytes(layout.sealed_json(header))
 
 
 def digest(path):
@@ -184,6 +198,27 @@ def test_of_a_lost_record_the_steps_are_kept_and_the_episode_is_set_aside(make_d
     assert is_sound(path) and repair(path) == []
 
 
+def test_the_stand_in_of_a_lost_record_tells_times_and_can_be_described_and_selected(make_dataset):
+    path = make_dataset(3, 5)
+    recorded = Dataset(path).recorded_episodes
+    (path / "meta/episodes/0").unlink()
+    repair(path)
+    for before, after in zip(recorded, Dataset(path).recorded_episodes, strict=True):
+        assert {key: after[key] for key in ("duration_s", "timing")} == {
+            key: before[key] for key in ("duration_s", "timing")
+        }
+    assert describe(path)["duration_s"] == pytest.approx(0.2 + 0.4)
+    assert Selection(where=("duration_s>0",)).find(Dataset(path)).tolist() == [False, False]  # both in quarantine
+
+
+def test_a_stand_in_without_readable_times_has_the_nominal_duration(make_dataset):
+    path = make_dataset(3, 5)
+    (path / "meta/episodes/0").unlink()
+    (path / "data/timestamp/0").unlink()
+    repair(path)
+    assert [record["duration_s"] for record in Dataset(path).recorded_episodes] == pytest.approx([0.2, 0.4])
+
+
 def test_all_records_and_ends_lost_still_leave_a_dataset_that_opens(make_dataset):
     path = make_dataset(3, 5, 4)
     (path / "meta/episodes/0").unlink()
@@ -207,6 +242,50 @@ def test_a_damaged_edit_is_taken_out_and_the_others_stay(make_dataset):
     assert [record["task"] for record in dataset.episodes] == ["count", "kept"]
     assert dataset.mask("train").tolist() == [True, False]
     assert repair(path) == []
+
+
+def test_lost_metadata_and_a_damaged_edit_are_mended_together(make_dataset):
+    path = make_dataset(3, 5)
+    set_mask(path, "train", [0])
+    before = digest(path)
+    (path / ".zmetadata").unlink()
+    with (path / "meta/edits.jsonl").open("ab") as file:
+        file.write(b"garbage\n")
+    told = repair(path, dry_run=True)
+    assert [action.what for action in told] == ["metadata", "edits"] and repair(path) == told
+    assert digest(path) == before and repair(path) == []
+
+
+def test_a_salvaged_episode_has_what_was_known_at_its_start(make_dataset, world):
+    path = make_dataset(3)
+    with DatasetWriter.append_to(path) as w:
+        w.start_episode({"task": "lift", "operator": "keyboard", "seed": 3, "init_state": 10_001})
+        w.append(0.0, world.values(0))
+    repair(path)
+    record = Dataset(path).recorded_episodes[1]
+    assert (record["task"], record["operator"], record["seed"], record["init_state"]) == ("lift", "keyboard", 3, 10_001)
+    assert (record["salvaged"], record["success"]) == (True, None) and record["started_at"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"flipped"])
+def test_a_journal_with_a_damaged_header_is_read_by_the_features_of_its_dataset(tmp_path, world, content):
+    path = tmp_path / "sim.zarr"
+    with DatasetWriter.create(path, world.features, fps=10) as w:
+        world.record(w, 3, sim=True)
+        world.start(w, 6, first=3, sim=True)
+    header = the_journal(path) / "header.json"
+    if content is None:
+        header.unlink()
+    elif content == b"flipped":
+        flip(header, 40)
+    else:
+        header.write_bytes(content)
+    (action,) = repair(path)
+    assert (
+        action.message.startswith("saved 6 steps of an unfinished episode; lost: ") and "header.json" in action.message
+    )
+    assert Dataset(path).array("action")[3:, 0].tolist() == [k + 0.5 for k in range(3, 9)]
+    assert is_sound(path) and repair(path) == []
 
 
 def test_a_pending_episode_is_saved_and_marked(make_dataset, world):
@@ -266,7 +345,7 @@ def test_a_journal_of_other_features_is_set_aside_and_the_next_is_saved(make_dat
         with DatasetWriter.append_to(path) as w:
             world.start(w, 6, first=3)
     first = min(p for p in (path / "pending").iterdir() if not p.name.startswith("."))
-    (first / "header.json").write_text((first / "header.json").read_text().replace('"action"', '"bction"', 1))
+    change_header(first, lambda text: text.replace(b'"action"', b'"bction"', 1))
     aside, saved = repair(path)
     assert "cannot be saved" in aside.message and saved.message.startswith("saved 6 steps")
     assert Dataset(path).num_episodes == 2 and repair(path) == []
@@ -276,7 +355,7 @@ def test_of_a_torn_journal_the_whole_steps_are_saved_and_the_loss_is_told(make_d
     path = make_dataset(3)
     with DatasetWriter.append_to(path) as w:
         world.start(w, 6, first=3)
-        (journal,) = (p for p in (path / "pending").iterdir() if p.is_dir() and not p.name.startswith("."))
+        journal = the_journal(path)
     steps = journal / "steps.bin"
     steps.write_bytes(steps.read_bytes()[:-5])
     (action,) = repair(path)
@@ -288,7 +367,7 @@ def test_a_journal_without_a_whole_step_is_set_aside(make_dataset, world):
     path = make_dataset(3)
     with DatasetWriter.append_to(path) as w:
         world.start(w, 6, first=3)
-        (journal,) = (p for p in (path / "pending").iterdir() if p.is_dir() and not p.name.startswith("."))
+        journal = the_journal(path)
     (journal / "steps.bin").write_bytes(b"x" * 7)
     (action,) = repair(path)
     assert "cannot be saved" in action.message
@@ -309,9 +388,9 @@ def test_an_episode_is_salvaged_once_although_repair_was_interrupted(make_datase
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(repair_module.shutil, "rmtree", killed)
+        patch.setattr(rescue.shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            repair_module._salvage_all(path, False)
+            rescue.rescue(path, False)
     assert Dataset(path).num_episodes == 2
     (action,) = repair(path)
     assert action.message == "saved earlier; removed"

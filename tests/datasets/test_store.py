@@ -124,6 +124,8 @@ def test_what_cannot_be_reached_is_told_in_one_line(make_dataset, served):
         (lambda: Dataset(f"{url}/nothing.zarr"), "There is no dataset at http"),
         (lambda: Dataset("http://127.0.0.1:9/a.zarr"), r"http://127.0.0.1:9/a.zarr/.zmetadata cannot be read: .*9"),
         (lambda: Dataset("memory://nothing.zarr"), "There is no dataset at memory://nothing.zarr"),
+        (lambda: Dataset("ftp://127.0.0.1:9/a.zarr"), "ftp://127.0.0.1:9/a.zarr cannot be read: .*Connection refused"),
+        (lambda: Dataset("github://a.zarr"), "github://a.zarr cannot be read"),
         (lambda: Dataset("nosuch://a/b.zarr"), "nosuch://a/b.zarr cannot be opened: Protocol not known: nosuch"),
         (lambda: Dataset(f"{url}/{path.name}").array("action"), "data/action/0.0 is missing"),
     ]:
@@ -138,6 +140,9 @@ def test_a_protocol_without_its_package_says_which_one(monkeypatch):
     monkeypatch.setitem(known_implementations, "farcloud", {"class": "no_such_package.FS", "err": "Install farcloudfs"})
     with pytest.raises(MissingDependencyError, match="farcloud://b/a.zarr needs another package: Install farcloudfs"):
         Dataset("farcloud://b/a.zarr")
+    monkeypatch.setitem(known_implementations, "s3", {"class": "no_such_package.FS", "err": "Install s3fs"})
+    with pytest.raises(MissingDependencyError, match="needs the package s3fs: pip install s3fs -c constraints.txt$"):
+        Dataset("s3://b/a.zarr")
 
 
 def test_a_password_in_a_url_is_used_but_never_told(served, monkeypatch):

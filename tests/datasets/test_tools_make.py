@@ -115,7 +115,6 @@ def test_masks_are_renumbered_when_datasets_are_merged(tmp_path):
         ({"unit": "px"}, 10, "Feature 'action' has unit 'px' in .*b.zarr, 'm' in .*a.zarr; --common"),
         ({"names": ("y",)}, 10, "has names"),
         ({"dtype": "float64"}, 10, "has dtype 'float64'"),
-        ({"rate_hz": 5.0}, 10, "has rate_hz 5.0"),
         ({"name": "action.x"}, 10, "a.zarr lacks feature 'action.x'|b.zarr lacks feature 'action'"),
         ({}, 20, "b.zarr has 20 Hz, .*a.zarr has 10 Hz; .*robolearn dataset resample"),
     ],
@@ -249,6 +248,7 @@ def test_drop_leaves_out_features_and_keeps_the_bytes_of_frames(make_dataset, tm
     [
         ({}, "nothing to leave out"),
         ({"selection": Selection("0-1")}, "all 2 episodes would be left out"),
+        ({"selection": Selection(where=("num_steps>9",))}, "nothing to leave out; none of its 2 episodes is meant"),
         ({"features": ["acton"]}, "Did you mean 'action'"),
         ({"features": ["action"]}, "all features would be left out"),
         ({"features": ["sim"]}, "Unknown feature 'sim'"),
@@ -389,15 +389,34 @@ def test_a_stream_can_be_dropped(stream_dataset, tmp_path):
 
 def test_streams_and_steps_merge_on_the_grid(stream_dataset, tmp_path):
     steps = tmp_path / "steps.zarr"
-    with DatasetWriter.create(steps, features([Feature("observation.force", (1,), rate_hz=20.0)]), 10) as writer:
+    with DatasetWriter.create(steps, features([Feature("observation.force", (1,))]), 10) as writer:
         writer.write_episode(EpisodeData(np.zeros(1), {"observation.force": np.ones((1, 1), np.float32)}))
     parents = [Dataset(stream_dataset), Dataset(steps)]
     with pytest.raises((DatasetError, FeatureError), match="--common"):
         merge(parents, tmp_path / "m.zarr")
-    merge(parents, tmp_path / "m.zarr", common=True)
+    report = merge(parents, tmp_path / "m.zarr", common=True)
+    assert not any("no observation" in note for note in report.notes)
     made = Dataset(tmp_path / "m.zarr")
     assert not made.streams
     assert made.array("observation.force").ravel().tolist() == [0, 2, 4, 6, 10, 12, 14, 16, 1]
+
+
+def test_rates_are_compared_where_both_are_streams(stream_dataset, tmp_path):
+    parent, force = Dataset(stream_dataset), Feature("observation.force", (1,), rate_hz=25.0)
+    rest = [feature for name, feature in parent.streams.items() if name != force.name]
+    other = tmp_path / "other.zarr"
+    DatasetWriter.create(other, features([force, *rest]), 10, recorded="streams").close()
+    with pytest.raises(FeatureError, match="'observation.force' has rate_hz 25.0 in .*other.zarr, 20.0 in"):
+        merge([parent, Dataset(other)], tmp_path / "m.zarr")
+
+
+def test_a_merge_that_leaves_no_observation_says_so(tmp_path):
+    for name, feature in (("a.zarr", "observation.a"), ("b.zarr", "observation.b")):
+        described = features([Feature(feature, (1,)), Feature("action", (1,), kind="action")])
+        with DatasetWriter.create(tmp_path / name, described, 10) as writer:
+            writer.write_episode(EpisodeData(np.zeros(1), {n: np.zeros((1, 1), np.float32) for n in described}))
+    report = merge([Dataset(tmp_path / "a.zarr"), Dataset(tmp_path / "b.zarr")], tmp_path / "m.zarr", common=True)
+    assert any(note.startswith("no observation is left, only action") for note in report.notes)
 
 
 def test_the_report_counts_what_is_there(tmp_path):

@@ -73,6 +73,10 @@ def test_episodes_that_make_no_sense_are_refused(text, message):
         ("success=true", [0, 3]),
         ("success!=true", [1, 2]),
         ("success=null", [2]),
+        ("success=True", [0, 3]),
+        ("success!=True", [1, 2]),
+        ("success=False", [1]),
+        ("success=None", [2]),
         ("task=push", [0, 1]),
         ('task="push"', [0, 1]),
         ("task=12", [2]),
@@ -116,8 +120,8 @@ def test_an_unknown_field_or_mask_is_named(dataset, selection, message):
 
 
 def test_values_are_json_or_else_text():
-    found = parse_fields(("task=push the T", "success=true", "note=a=b", 'id="3"', "n=3"), "--set")
-    assert found == {"task": "push the T", "success": True, "note": "a=b", "id": "3", "n": 3}
+    found = parse_fields(("task=push the T", "success=True", "note=a=b", 'id="3"', "n=3", 'who="None"'), "--set")
+    assert found == {"task": "push the T", "success": True, "note": "a=b", "id": "3", "n": 3, "who": "None"}
     for wrong in (("task",), ("=3",), ("a=1", "a=2")):
         with pytest.raises(ConfigError, match="--set"):
             parse_fields(wrong, "--set")

@@ -15,6 +15,7 @@ from robolearn.core.feature import Feature
 from robolearn.core.interrupt import StopRequest
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.salvage import read_journal
 from robolearn.hardware.input.protocol import Event, Motion
 from robolearn.teleop.recording import (
     FIRST_RECORDED_STATE,
@@ -113,6 +114,22 @@ def test_a_persons_failure_is_kept_and_labelled(tmp_path, point_env):
     missed = [SIDE, Motion(events=(Event.FAILURE, Event.SAVE))]
     record(path, point_env, Scripts(missed, REACH, autonomous=False), 2)
     assert [record["success"] for record in Dataset(path).episodes] == [False, True]
+
+
+def test_an_episode_that_a_failure_cuts_short_keeps_what_was_known_about_it(tmp_path, point_env):
+    class Failing(Scripts):
+        def read(self) -> Motion:
+            if len(self._left) == 2:
+                raise DeviceError("The operator has left.")
+            return super().read()
+
+    path = tmp_path / "a.zarr"
+    with pytest.raises(DeviceError):
+        record(path, point_env, Failing([DOWN] * 5), 1, task="reach down", seed=7)
+    (journal,) = find_journals(path / "pending")
+    known = {"task": "reach down", "operator": "played", "seed": 7, "init_state": FIRST_RECORDED_STATE}
+    found = read_journal(journal).data
+    assert len(found.timestamps) == 3 and {key: found.record[key] for key in known} == known
 
 
 def test_an_operator_that_always_fails_does_not_try_for_ever(tmp_path, point_env):

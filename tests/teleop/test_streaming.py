@@ -12,8 +12,10 @@ from robolearn.core.clock import MonotonicClock
 from robolearn.core.device import Sample
 from robolearn.core.errors import DeviceError
 from robolearn.core.feature import Feature, features
+from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.recorder import StreamRecorder
+from robolearn.datasets.salvage import read_journal
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.teleop.session import Episode
 from robolearn.teleop.streaming import RobotRecorder
@@ -137,6 +139,18 @@ def test_a_driver_that_breaks_its_promises_ends_the_episode_too(recorder, sensor
     sensor.samples.append(Sample({}, None, time.monotonic(), 1))
     with pytest.raises(KeyError, match=FORCE.name):
         wait_until(lambda: act(recorder, 1.0))
+
+
+def test_an_episode_that_is_never_saved_has_what_was_known_when_it_began(recorder, sensor, tmp_path):
+    recorder.start_episode({"task": "push", "init_state": 7})
+    act(recorder, 0.0)
+    sensor.measure(1.0)
+    wait_until(lambda: received(recorder) == 1)
+    act(recorder, 1.0)
+    recorder._recorder.close()
+    (journal,) = find_journals(tmp_path / "d.zarr" / "pending")
+    record = read_journal(journal).data.record
+    assert (record["task"], record["init_state"]) == ("push", 7)
 
 
 def test_an_empty_episode_can_be_discarded(recorder):

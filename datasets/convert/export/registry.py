@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
+from robolearn.core.errors import DatasetError
 from robolearn.core.registry import Registry
+from robolearn.datasets import layout
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport
 from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import refuse_existing, work_folder
+from robolearn.datasets.convert.registry import find_format
+from robolearn.datasets.store import as_url
 
 EXPORTERS = Registry(
     "export format",
@@ -29,17 +34,28 @@ def export_dataset(
     Labels are the edited ones; episodes in quarantine are left out. What an interrupted export has done stays in
     `OUTPUT.unfinished`, and `options.resume` goes on with it.
 
-    Raises ConfigError for an unknown format, mask or name; DatasetError when the dataset is damaged, `output` exists
-    or is being made by another process, or there is an unfinished export and `resume` is not given or the dataset or
+    Raises ConfigError for an unknown format, mask or name; DatasetError when the dataset is damaged or in another format, `output`
+    exists or is being made by another process, or there is an unfinished export and `resume` is not given or the dataset or
     the options have changed since; FeatureError for what the format cannot hold.
     """
     options = options or ExportOptions()
     exporter = EXPORTERS.resolve(format)
     output = Path(output)
     refuse_existing(output)
+    if as_url(dataset) is None:
+        _refuse_foreign(Path(dataset), output, format)
     source = Source.open(dataset, options.mask)
     settings = (format, output.name, sorted(options.rename.items()), options.video, options.crf, options.compress)
     key = hashlib.sha256(repr((source.fingerprint(), *settings, options.next_obs)).encode()).hexdigest()
     with work_folder(output, key, options.resume) as work:
         notes = exporter(source, work, options)
     return ExportReport(format, output, source.num_episodes, source.num_steps, tuple(notes))
+
+
+def _refuse_foreign(dataset: Path, output: Path, format: str) -> None:
+    """Raises DatasetError that names the two steps from one foreign format to another."""
+    if layout.is_ours(dataset) or (found := find_format(dataset)) is None:
+        return
+    first = f"robolearn dataset convert --input {shlex.quote(str(dataset))} --output NAME.zarr"
+    second = f"robolearn dataset convert --input NAME.zarr --output {shlex.quote(str(output))} --to {format}"
+    raise DatasetError(f"{dataset} is in {found}; from there to {format} takes two steps: {first} and then {second}")

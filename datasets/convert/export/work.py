@@ -14,6 +14,7 @@ from pathlib import Path
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.convert.protocol import Progress
+from robolearn.datasets.convert.unfinished import require_unfinished, unfinished_path
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_directory, sync_file_system, write_file
 from robolearn.datasets.store import refuse_url
 
@@ -115,10 +116,12 @@ def work_folder(output: Path, fingerprint: str, resume: bool) -> Iterator[Work]:
     and the same fingerprint finds them.
 
     Raises DatasetError when `output` exists, another process is making it, there is an unfinished export and `resume`
-    is not given or the fingerprint has changed since, or the disk is full.
+    is not given or the fingerprint has changed since, there is none and `resume` is given, or the disk is full.
     """
     refuse_existing(output)
-    folder = output.with_name(output.name + ".unfinished")
+    if resume:
+        require_unfinished(output)
+    folder = unfinished_path(output)
     remedy = "What is done so far is kept: free space or choose another folder, and go on with --resume."
     with explain_os_errors(f"Exporting to {output}", remedy):
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from robolearn.cli.dataset.making import progress_bar
+from robolearn.cli.dataset.making import progress_bar, wrote
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
@@ -22,7 +22,11 @@ IMPORT_ONLY = (
     "source_format", "fps", "task", "image_codec", "jpeg_quality", "jpeg_subsampling", "camera", "image_size",
     "num_episodes",
 )  # fmt: skip
-EXPORT_ONLY = ("mask", "video", "crf", "compress", "next_obs")
+EXPORT_ONLY = {
+    "lerobot_v3": ("mask", "video", "crf"),
+    "robomimic_hdf5": ("mask", "compress", "next_obs"),
+    "diffusion_policy_zarr": ("mask",),
+}
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,10 @@ class ConvertCommand:
                 raise ConfigError(f"--{option} must be at least 1, found {value}.")
         if self.jpeg_quality is not None and not 1 <= self.jpeg_quality <= 100:
             raise ConfigError(f"--jpeg-quality is 1 to 100, found {self.jpeg_quality}.")
-        importing = self.to == OURS
-        for field in fields(self):
-            idle = field.name in (EXPORT_ONLY if importing else IMPORT_ONLY)
-            if idle and getattr(self, field.name) != field.default:
+        known = {OURS: IMPORT_ONLY, **EXPORT_ONLY}
+        others = {name for names in known.values() for name in names} - set(known.get(self.to, ()))
+        for field in fields(self) if self.to in known else ():
+            if field.name in others and getattr(self, field.name) != field.default:
                 flag = {"source_format": "from", "next_obs": "no-next-obs"}.get(field.name, field.name)
                 raise ConfigError(
                     f"--{flag.replace('_', '-')} says nothing about a conversion to {self.to}; leave it out."
@@ -138,7 +142,7 @@ def main(argv: list[str]) -> int:
     if command.json:
         print(json.dumps(to_dict(report)))
     else:
-        print(f"Wrote {report.num_episodes} episodes, {report.num_steps} steps to {report.output}.")
+        print(wrote(report.num_episodes, report.num_steps, report.output))
     return 0
 
 

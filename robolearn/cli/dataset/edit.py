@@ -24,6 +24,8 @@ class EditOptions:
     """Edit episodes of which this holds, such as success=false or num_steps<20."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """KEY=VALUE: a label of the episodes, such as task="pick the cube" or success=true."""
+    in_mask: str | None = None
+    """Edit episodes that are in this mask."""
     mask: str | None = None
     """Make this mask hold exactly these episodes."""
     remove: bool = False
@@ -37,8 +39,12 @@ class EditOptions:
 def main(argv: list[str]) -> int:
     """Change labels of episodes, and masks."""
     options = parse(EditOptions, argv, "robolearn dataset edit", "Change labels of episodes, and masks.")
-    if bool(options.set) + (options.mask is not None) + options.history != 1:
-        raise ConfigError("edit needs one of --set KEY=VALUE, --mask NAME and --history.")
+    actions = {"--set": bool(options.set), "--mask": options.mask is not None, "--history": options.history}
+    given = [name for name, there in actions.items() if there]
+    if len(given) != 1:
+        found = f", found {' and '.join(given)}" if given else ""
+        hint = " (to edit the episodes of a mask, give --in-mask NAME)" if given == ["--set", "--mask"] else ""
+        raise ConfigError(f"edit needs one of --set KEY=VALUE, --mask NAME and --history{found}{hint}.")
     if options.remove and options.mask is None:
         raise ConfigError("--remove needs --mask NAME.")
     from robolearn.datasets.edits import remove_mask
@@ -47,14 +53,14 @@ def main(argv: list[str]) -> int:
     from robolearn.datasets.tools.select import Selection, parse_fields
 
     dataset = Dataset(options.path)
-    selection = Selection(options.episodes, options.where)
+    selection = Selection(options.episodes, options.where, options.in_mask)
     if options.history:
         history = edit.history(dataset)
         print(json.dumps(history) if options.json else edit.history_text(history))
         return 0
     if options.mask is not None and options.remove:
         if not selection.is_all:
-            raise ConfigError("--remove takes the whole mask away; give no --episodes or --where with it.")
+            raise ConfigError("--remove takes the whole mask away; give no --episodes, --where or --in-mask with it.")
         remove_mask(dataset.path, options.mask)
         report, text = {"mask": options.mask, "removed": True}, f"Removed mask {options.mask!r}."
     elif options.mask is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robolearn.core.config import main_stderr, to_dict
@@ -35,4 +36,10 @@ def print_made(made: Sequence[Made], as_json: bool) -> None:
     for note in dict.fromkeys(note for report in made for note in report.notes):
         main_stderr(f"note: {note}")
     for report in made:
-        print(f"Wrote {report.num_episodes} episodes, {report.num_steps} steps to {report.output}.")
+        print(wrote(report.num_episodes, report.num_steps, report.output))
+
+
+def wrote(episodes: int, steps: int, output: Path) -> str:
+    """The line for people about a dataset that was made."""
+    counts = (f"{number} {noun}{'s' * (number != 1)}" for number, noun in ((episodes, "episode"), (steps, "step")))
+    return f"Wrote {', '.join(counts)} to {output}."

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     from rich.progress import Progress
 
     from robolearn.datasets.checks import summary, validate
-    from robolearn.datasets.checks.run import counted
+    from robolearn.datasets.checks.run import counted, holds_images
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -53,6 +53,7 @@ def main(argv: list[str]) -> int:
             "all": "every frame looked at",
             "none": "frames were not read",
         }
-        print(f"{summary(findings)}. Images: {told[options.images]}.")
+        images = f" Images: {told[options.images]}." if holds_images(options.path) else ""
+        print(f"{summary(findings)}.{images}")
     bad = {"error", "warning"} if options.strict else {"error"}
     return int(any(finding.severity in bad for finding in findings))
