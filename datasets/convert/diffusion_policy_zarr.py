@@ -95,7 +95,6 @@ class Buffer:
         if (np.diff(episode_ends, prepend=0) < 1).any():
             raise DatasetError(f"{path}: meta/episode_ends does not rise; expected cumulative ends of episodes.")
         gaps = {key: found for key, array in arrays.items() if (found := _missing_chunks(path, array))}
-        notes += [f"data/{key}: chunks are missing, episodes that need them are left out" for key in gaps]
         layout = None if origin else find_layout(arrays)
         notes += layout.notes if layout else ()
         return cls(path, arrays, episode_ends, gaps, store, layout, origin, tuple(notes))
@@ -250,8 +249,9 @@ def describe(source: Path) -> SourceDescription:
     found = features(column.feature for column in opened.columns({}))
     steps = int(opened.episode_ends[-1])
     return SourceDescription(
-        FORMAT, len(opened.episode_ends), steps, known.fps if known else None, found, task, opened.notes
-    )
+        FORMAT, len(opened.episode_ends), steps, known.fps if known else None, found, task,
+        (*opened.notes, *(f"data/{key}: chunks are missing" for key in opened.missing)),
+    )  # fmt: skip
 
 
 def open_source(source: Path, options: ConvertOptions) -> Source:
@@ -265,10 +265,10 @@ class ZarrSource(Source):
     def __init__(self, buffer: Buffer, options: ConvertOptions):
         super().__init__()
         for key, array in buffer.arrays.items():
-            if array.nchunks and not array.nchunks_initialized:
+            if array.nchunks and not array.nchunks_initialized and not options.missing_as_zeros:
                 raise DatasetError(
-                    f"{buffer.path}: no chunk of data/{key} is there: {INCOMPLETE}; copy it again, or remove the folder "
-                    f"data/{key} to convert the rest."
+                    f"{buffer.path}: no chunk of data/{key} is there: {INCOMPLETE}; copy it again, or say that it "
+                    "holds zeros, with --missing-as-zeros."
                 )
         known = buffer.origin or buffer.layout
         fps = options.fps or (known.fps if known else None)
@@ -279,7 +279,10 @@ class ZarrSource(Source):
         self.features = features(column.feature for column in self.columns)
         self.num_episodes = len(buffer.episode_ends)
         self.format_version = "zarr 2"
-        self.notes = list(buffer.notes)
+        left_out = (
+            "are read as zeros" if options.missing_as_zeros else "are missing, episodes that need them are left out"
+        )
+        self.notes = [*buffer.notes, *(f"data/{key}: chunks {left_out}" for key in buffer.missing)]
         if buffer.origin:
             self.masks = buffer.origin.masks
             self.metadata = {k: v for k, v in buffer.origin.metadata.items() if k != "provenance"}
@@ -295,7 +298,8 @@ class ZarrSource(Source):
         """See `Source.read_episode`."""
         ends = self.buffer.episode_ends
         start, stop = int(ends[index - 1]) if index else 0, int(ends[index])
-        self.buffer.check(index, start, stop)
+        if not self.options.missing_as_zeros:
+            self.buffer.check(index, start, stop)
         values = {}
         for column in self.columns:
             if not is_encoded(column.feature):

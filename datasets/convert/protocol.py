@@ -47,6 +47,7 @@ class ConvertOptions:
         workers: processes that read and encode; the result does not depend on it. None is one for each usable core
             where images are read, else one. More than one needs an importable main module (`multiprocessing`).
         progress: called after every episode with (episodes done, episodes in all).
+        missing_as_zeros: a chunk of a zarr array that is not stored holds zeros, as zarr has it, and is no damage.
     """
 
     fps: float | None = None
@@ -61,6 +62,7 @@ class ConvertOptions:
     resume: bool = False
     workers: int | None = 1
     progress: Progress = no_progress
+    missing_as_zeros: bool = False
 
 
 @dataclass(frozen=True)

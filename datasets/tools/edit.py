@@ -21,7 +21,7 @@ def edit_labels(dataset: Dataset, selection: Selection, fields: Json) -> list[in
     dataset that is not on this machine.
     """
     if selection.is_all:
-        raise ConfigError("--set needs --episodes or --where, or --in-mask; all episodes are --episodes 0--1.")
+        raise ConfigError("--set needs --episodes, --where or --in-mask; all episodes are --episodes 0--1.")
     episodes = _selected(dataset, selection)
     edits.edit_episodes(dataset.path, episodes, fields)
     return episodes

@@ -1,6 +1,7 @@
 """`robolearn dataset convert` as people type it: reports, going on, and the way back to other formats."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -47,8 +48,72 @@ def test_the_report_for_programs_lists_everything(convert, capsys, option):
     assert len(report["skipped"]) == 1
 
 
-def test_resume_without_anything_to_go_on_with_begins(convert):
-    assert convert("--fps", "5", "--resume") == 0
+@pytest.mark.parametrize("direction", [(), ("--to", "lerobot_v3")])
+def test_resume_without_anything_to_go_on_with_is_refused(convert, tmp_path, capsys, direction):
+    source = tmp_path / "ours.zarr"
+    assert convert("--fps", "5") == 0
+    (tmp_path / "out.zarr").rename(source)
+    arguments = [*direction, "--input", str(source)] if direction else ["--fps", "5"]
+    capsys.readouterr()
+    assert convert(*arguments, "--resume") == 2
+    expected = f"There is no unfinished conversion {tmp_path / 'out.zarr.unfinished'} to go on with; leave out --resume"
+    assert expected in one_line(capsys)
+    assert not list(tmp_path.glob("out*"))
+
+
+def one_line(capsys) -> str:
+    """What was said, which is one error line."""
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    return error
+
+
+def test_urls_are_refused_in_full(convert, tmp_path, capsys):
+    assert convert("--input", "http://host:80/lerobot", "--fps", "5") == 2
+    assert "http://host:80/lerobot is a URL; other formats are read from local folders only" in one_line(capsys)
+    assert convert("--fps", "5") == 0
+    capsys.readouterr()
+    assert convert("--input", str(tmp_path / "out.zarr"), "--output", "http://x/y", "--to", "lerobot_v3") == 2
+    assert "http://x/y is a URL; choose a folder of this machine" in one_line(capsys)
+
+
+def test_from_one_foreign_format_to_another_takes_two_steps(convert, source, tmp_path, capsys):
+    assert convert("--to", "lerobot_v3") == 2
+    error = one_line(capsys)
+    assert "is in diffusion_policy_zarr; from there to lerobot_v3 takes two steps: " in error
+    assert f"robolearn dataset convert --input {source} --output NAME.zarr and then " in error
+    assert f"robolearn dataset convert --input NAME.zarr --output {tmp_path / 'out.zarr'} --to lerobot_v3" in error
+
+
+def test_a_wrong_format_is_blamed_and_not_the_data(convert, tmp_path, capsys):
+    assert convert("--from", "lerobot_v3") == 2
+    assert "is in diffusion_policy_zarr, not in lerobot_v3: leave out --from." in one_line(capsys)
+    (tmp_path / "empty").mkdir()
+    assert convert("--from", "lerobot_v3", "--input", str(tmp_path / "empty")) == 2
+    assert "does not look like lerobot_v3: leave out --from to have its format found out." in one_line(capsys)
+
+
+def test_a_folder_of_datasets_names_them(convert, source, capsys):
+    assert convert("--input", str(source.parent)) == 2
+    assert "is not in a format that can be read. Did you mean one inside of it: buffer.zarr?" in one_line(capsys)
+
+
+def test_a_truncated_hdf5_file_is_called_so(convert, tmp_path, capsys):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "demo.hdf5"
+    with h5py.File(path, "w") as file:
+        file["data/demo_0/actions"] = np.zeros((100, 7))
+    assert convert("--input", str(path)) == 2
+    assert "is a whole HDF5 file, but its groups are neither robomimic's nor robosuite's" in one_line(capsys)
+    for size in (path.stat().st_size // 2, 0):
+        os.truncate(path, size)
+        assert convert("--input", str(path)) == 2
+        assert f"{path} is a damaged or truncated HDF5 file" in one_line(capsys)
+
+
+def test_one_episode_is_one_episode(convert, capsys):
+    assert convert("--fps", "5", "--num-episodes", "1") == 0
+    assert capsys.readouterr().out.startswith("Wrote 1 episode, 4 steps to ")
 
 
 def test_the_way_back_to_another_format(convert, tmp_path, capsys):
@@ -70,6 +135,9 @@ def test_the_way_back_to_another_format(convert, tmp_path, capsys):
         (["--fps", "5", "--no-next-obs"], "--no-next-obs says nothing about a conversion to robolearn"),
         (["--to", "lerobot_v3", "--num-episodes", "2"], "--num-episodes says nothing about a conversion to lerobot_v3"),
         (["--to", "lerobot_v3", "--from", "rlds"], "--from says nothing about a conversion to lerobot_v3"),
+        (["--to", "robomimic_hdf5", "--video", "h264"], "--video says nothing about a conversion to robomimic_hdf5"),
+        (["--to", "lerobot_v3", "--compress"], "--compress says nothing about a conversion to lerobot_v3"),
+        (["--to", "diffusion_policy_zarr", "--crf", "3"], "--crf says nothing about a conversion to diffusion_policy"),
         (["--from", "lerobot"], "Unknown dataset format 'lerobot'"),
         (["--to", "lerobot"], "Unknown export format 'lerobot'"),
     ],

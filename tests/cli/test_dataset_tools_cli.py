@@ -140,7 +140,7 @@ def test_stats_of_some_episodes(folder, capsys):
         ),
         (["edit", "a.zarr", "--in-mask", "m", "--set", "task=x"], "Unknown mask 'm'; there are no masks yet"),
         (["edit", "a.zarr", "--episodes", "0", "--set", "seed=3"], "'seed' is a fact of the recording"),
-        (["edit", "a.zarr", "--set", "task=x"], "needs --episodes or --where"),
+        (["edit", "a.zarr", "--set", "task=x"], "needs --episodes, --where or --in-mask"),
         (["edit", "a.zarr", "--episodes", "0", "--set", "task"], "--set takes KEY=VALUE"),
         (["edit", "a.zarr", "--episodes", "0", "--set", "success=maybe"], "'success' must be true, false or null"),
         (["edit", "a.zarr", "--episodes", "0", "--set", "num_steps=3"], "num_steps"),

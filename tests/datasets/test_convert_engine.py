@@ -106,13 +106,16 @@ def test_a_conversion_killed_at_any_moment_goes_on(source, tmp_path):
     """Killed again and again after a random time; in the end the dataset is the one of an undisturbed conversion."""
     convert_dataset(source, tmp_path / "whole.zarr", options())
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(stop_at=99, workers=1).replace("fps=10,", "fps=10, resume=True,"))
+    program.write_text(PROGRAM.format(stop_at=99, workers=1).replace("fps=10,", 'fps=10, resume="resume" in sys.argv,'))
     rng = np.random.default_rng(0)
+    resume: list[str] = []
     for _ in range(5):
         process = subprocess.Popen(
-            [sys.executable, str(program), str(source), str(tmp_path / "out.zarr")],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, str(program), str(source), str(tmp_path / "out.zarr"), *resume],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        resume = ["resume"]  # fmt: skip
         assert process.stdout is not None
         process.stdout.readline()  # something is committed
         time.sleep(rng.uniform(0, 0.02))
@@ -176,8 +179,11 @@ def test_an_unfinished_conversion_is_neither_overwritten_nor_mixed_with_another(
     with pytest.raises(DatasetError, match="the content of the source has changed"):
         convert_dataset(source, output, options(resume=True))
     shutil.rmtree(tmp_path / "out.zarr.unfinished")
-    convert_dataset(source, output, options(resume=True))  # nothing to go on with: from the beginning
-    assert Dataset(output).num_episodes == EPISODES
+    with pytest.raises(
+        DatasetError, match=r"no unfinished conversion .*out\.zarr\.unfinished to go on with; leave out"
+    ):
+        convert_dataset(source, output, options(resume=True))
+    assert not output.exists() and not list(tmp_path.glob("*.unfinished"))
 
 
 def test_an_interrupt_keeps_what_is_done(source, tmp_path, caplog):

@@ -8,6 +8,15 @@ from robolearn.datasets.reader import Dataset
 DOC = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"
 
 
+def test_the_writer_of_the_documentation_writes_an_episode(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = [block.split("```")[0] for block in DOC.read_text().split("```python\n")[1:]]
+    (code,) = [block for block in blocks if "STEPS.zarr" in block]
+    exec(compile(code, str(DOC), "exec"), {})
+    dataset = Dataset("STEPS.zarr")
+    assert (dataset.num_steps, dataset.episodes[0]["success"]) == (100, True)
+
+
 def test_the_numpy_reader_of_the_documentation_reads_everything(make_dataset):
     blocks = DOC.read_text().split("```python\n")[1:]
     (code,) = [block.split("```")[0] for block in blocks if "def read_dataset" in block]

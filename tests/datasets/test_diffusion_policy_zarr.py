@@ -213,9 +213,9 @@ def test_numbers_stored_as_pickles_are_refused(tmp_path, place):
 
 def test_other_keys_get_sensible_names_that_can_be_changed(tmp_path):
     arrays = {
-        "action": np.zeros((9, 7), np.float64),
+        "action": np.ones((9, 7), np.float64),
         "robot0_eef_pos": np.ones((9, 3), np.float32),
-        "camera0_rgb": np.zeros((9, 24, 24, 3), np.uint8),
+        "camera0_rgb": np.full((9, 24, 24, 3), 7, np.uint8),
         "n_contacts": np.arange(9, dtype=np.int64),
     }
     source = make_source(tmp_path / "umi.zarr", **arrays)
@@ -249,16 +249,72 @@ def test_inconsistent_sources_are_explained(tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_damaged_chunk_is_named_and_a_missing_one_noted(tmp_path):
+def test_a_damaged_chunk_is_named(tmp_path):
     source = make_source(tmp_path / "a.zarr", action=np.ones((9, 2), np.float32))
     chunk = source / "data/action/1.0"
     data = chunk.read_bytes()
     chunk.write_bytes(data[:3])
     with pytest.raises(DatasetError, match="data/action, steps 0 to 3, cannot be read"):
         convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
-    chunk.unlink()
+
+
+@pytest.fixture(params=["folder", "zip"])
+def without(request, tmp_path):
+    """Three episodes of three steps, one chunk each, of which the named files are lost."""
+
+    def make(*lost):
+        rng = np.random.default_rng(0)
+        folder = make_source(
+            tmp_path / "a.zarr", [3, 6, 9], action=rng.uniform(1, 2, (9, 2)), state=rng.uniform(1, 2, (9, 4))
+        )
+        for name in lost:
+            (folder / name).unlink()
+        return folder if request.param == "folder" else zipped(folder, tmp_path / "a.zip")
+
+    return make
+
+
+def test_an_episode_with_a_missing_chunk_is_left_out_and_never_read_as_zeros(without, tmp_path):
+    source = without("data/action/1.0")
     report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
-    assert report.notes[0] == "data/action: 1 chunks are not stored and read as zeros"
+    assert report.notes[0] == "data/action: chunks are missing, episodes that need them are left out"
+    (left_out,) = report.skipped
+    assert left_out == f"{source}: episode 1: chunk data/action/1.0 is missing: possibly an incomplete copy."
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert [record["source_episode"] for record in dataset.episodes] == [0, 2]
+    assert dataset.array("action").min() >= 1
+
+
+def test_missing_chunks_hold_zeros_when_that_is_said(without, tmp_path):
+    source = without("data/action/1.0", *(f"data/state/{k}.0" for k in range(3)))
+    options = ConvertOptions(fps=10, missing_as_zeros=True)
+    report = convert_dataset(source, tmp_path / "out.zarr", options)
+    assert (report.num_episodes, report.skipped) == (3, ())
+    assert "data/action: chunks are read as zeros" in report.notes
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert not dataset.array("action")[3:6].any()
+    assert not dataset.array("observation.state").any()
+
+
+def test_every_episode_that_touches_a_missing_chunk_is_left_out(tmp_path):
+    source = make_source(tmp_path / "a.zarr", [1, 3, 4, 9], action=np.ones((9, 2)))  # chunks: 0-2, 3-5, 6-8
+    (source / "data/action/1.0").unlink()
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert [line.split(": ")[1] for line in report.skipped] == ["episode 2", "episode 3"]
+
+
+def test_an_array_without_any_chunk_is_not_taken_for_zeros(without, tmp_path):
+    source = without(*(f"data/state/{k}.0" for k in range(3)))
+    message = r"no chunk of data/state is there: possibly an incomplete copy; copy it again, or say that it holds zeros"
+    with pytest.raises(DatasetError, match=message):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_missing_ends_of_episodes_are_named(without, tmp_path):
+    source = without("meta/episode_ends/0")
+    with pytest.raises(DatasetError, match=r"meta/episode_ends/0 is missing, which says where episodes end: possibly"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
 
 
 def test_values_that_cannot_be_stored_are_located(tmp_path):

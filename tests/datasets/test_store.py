@@ -193,7 +193,7 @@ def test_nothing_is_made_at_a_url(make_dataset, tmp_path, monkeypatch):
         lambda: convert_dataset(there, tmp_path / "new.zarr"),
         lambda: export_dataset(path, there, "diffusion_policy_zarr"),
     ):
-        with pytest.raises(DatasetError, match="s3://bucket/new is a URL; choose a folder of this machine"):
+        with pytest.raises(DatasetError, match="s3://bucket/new is a URL; (.*; )?choose a folder of this machine"):
             make()
     assert list(tmp_path.iterdir()) == [path]
 

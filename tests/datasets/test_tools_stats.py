@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.edits import edit_episodes, set_mask
 from robolearn.datasets.reader import Dataset
@@ -80,13 +80,13 @@ def test_edits_are_those_of_the_selected_episodes(rich_dataset):
 def test_edits_without_a_selection_or_of_facts_are_refused(rich_dataset):
     dataset = Dataset(rich_dataset)
     for call, message in (
-        (lambda: edit_labels(dataset, Selection(), {"task": "x"}), "needs --episodes or --where"),
+        (lambda: edit_labels(dataset, Selection(), {"task": "x"}), "needs --episodes, --where or --in-mask"),
         (lambda: edit_labels(dataset, Selection("0"), {"source_episode": 3}), "is a fact of the recording"),
         (lambda: edit_labels(dataset, Selection(where=("seed=9",)), {"task": "x"}), "no episode is selected"),
-        (lambda: edit_mask(dataset, "good", Selection()), "needs --episodes or --where"),
+        (lambda: edit_mask(dataset, "good", Selection()), "needs --episodes, --where or --in-mask"),
         (lambda: edit_mask(dataset, "quarantine", Selection("0")), "robolearn dataset repair"),
     ):
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises((ConfigError, DatasetError), match=message):
             call()
     assert Dataset(rich_dataset).edits == []
     edit_episodes(rich_dataset, [0], {"task": None})

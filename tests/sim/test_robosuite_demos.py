@@ -250,7 +250,7 @@ def test_a_truncated_file_is_explained(write_demo, tmp_path):
     source = write_demo()
     source.write_bytes(source.read_bytes()[:3000])
     assert not detect(source)
-    with pytest.raises(DatasetError, match="missing or damaged"):
+    with pytest.raises(DatasetError, match="damaged or truncated HDF5 file"):
         convert(source, tmp_path / "out.zarr", ConvertOptions(), "robosuite_hdf5")
 
 

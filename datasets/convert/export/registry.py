@@ -34,9 +34,10 @@ def export_dataset(
     Labels are the edited ones; episodes in quarantine are left out. What an interrupted export has done stays in
     `OUTPUT.unfinished`, and `options.resume` goes on with it.
 
-    Raises ConfigError for an unknown format, mask or name; DatasetError when the dataset is damaged or in another format, `output`
-    exists or is being made by another process, or there is an unfinished export and `resume` is not given or the dataset or
-    the options have changed since; FeatureError for what the format cannot hold.
+    Raises ConfigError for an unknown format, mask or name; DatasetError when the dataset is damaged or in another
+    format, `output` exists or is being made by another process, there is an unfinished export and `resume` is not given
+    or the dataset or the options have changed since, or there is none and `resume` is given; FeatureError for what the
+    format cannot hold.
     """
     options = options or ExportOptions()
     exporter = EXPORTERS.resolve(format)

@@ -20,7 +20,7 @@ SUMMARY = "Make a dataset from one of another format, or the other way round."
 SHOWN = 20
 IMPORT_ONLY = (
     "source_format", "fps", "task", "image_codec", "jpeg_quality", "jpeg_subsampling", "camera", "image_size",
-    "num_episodes",
+    "num_episodes", "missing_as_zeros",
 )  # fmt: skip
 EXPORT_ONLY = {
     "lerobot_v3": ("mask", "video", "crf"),
@@ -65,6 +65,8 @@ class ConvertCommand:
     """Height and width in pixels of rendered images."""
     num_episodes: int | None = None
     """Convert the first so many episodes only."""
+    missing_as_zeros: bool = False
+    """A chunk of a zarr array that is not stored holds zeros; by default it is damage."""
     mask: str | None = None
     """Export the episodes of this mask only."""
     video: VideoCodec = "av1"
@@ -110,6 +112,7 @@ class ConvertCommand:
         return ConvertOptions(
             self.fps, self.names, self.image_codec, self.jpeg_quality, self.jpeg_subsampling, self.task, self.camera,
             self.image_size, self.num_episodes, self.resume, self.workers, progress,
+            self.missing_as_zeros,
         )  # fmt: skip
 
     def export_options(self, progress: Progress) -> ExportOptions:

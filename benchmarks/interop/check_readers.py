@@ -1,6 +1,6 @@
 """Do the readers of other projects open what we export, and read the same values? In their own environments.
 
-    python benchmarks/interop/run.py [--quick] [--cache FOLDER] [--diffusion-policy REPOSITORY]
+    python benchmarks/interop/check_readers.py [--quick] [--cache FOLDER] [--diffusion-policy REPOSITORY]
 
 LeRobot 0.4.4's LeRobotDataset, robomimic 0.3.0's SequenceDataset and zarr 2 go through every item of every export of
 made-up and real data, low-dimensional and images. With a clone of diffusion_policy its own ReplayBuffer and
@@ -192,7 +192,7 @@ def main(argv: list[str]) -> int:
             check_robomimic(source, name, own, pythons["robomimic"], tally)
             check_lerobot(source, name, own, pythons["lerobot"], backends, tally)
             check_round_trips(source, name, own, tally)
-    command = "python benchmarks/interop/run.py" + (" --quick" if options.quick else "")
+    command = "python benchmarks/interop/check_readers.py" + (" --quick" if options.quick else "")
     data = f"data: {', '.join(made)}"
     notes = {
         "lerobot": f"LeRobot 0.4.4 LeRobotDataset, {' and '.join(backends)}, every item and windows; {data}",
