@@ -42,7 +42,8 @@ has_library() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q "$1
 can_build() {  # evdev (robosuite -> pynput -> evdev) has no wheel: it needs a compiler, kernel and Python headers
     local include
     include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-    printf '#include <linux/input.h>\n#include <Python.h>\n' | cc -E -I"$include" - >/dev/null 2>&1
+    # no pipe: under pipefail a compiler that ends before it has read all would count as missing
+    cc -E -I"$include" - >/dev/null 2>&1 <<<$'#include <linux/input.h>\n#include <Python.h>'
 }
 needed=() wanted=()
 "$python" -c 'import ensurepip' 2>/dev/null || needed+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv")

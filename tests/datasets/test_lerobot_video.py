@@ -335,7 +335,7 @@ def test_a_path_that_leads_out_of_the_dataset_is_refused(version2, tmp_path, pat
 
 
 def test_a_version_is_not_read_as_another(version2, tmp_path):
-    with pytest.raises(DatasetError, match=r"info\.json is of version v2\.1, expected v3"):
+    with pytest.raises(DatasetError, match="is in lerobot_v2, not in lerobot_v3: leave out --from"):
         convert_dataset(version2, tmp_path / "out.zarr", ConvertOptions(), "lerobot_v3")
 
 
