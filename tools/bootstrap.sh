@@ -38,7 +38,8 @@ find_python() {  # constraints.txt is resolved for 3.11, which is therefore aske
 python=$(find_python) || fail "Python 3.11 or newer was not found. Install it, or set PYTHON=/path/to/python3.11."
 
 # --- Debian packages: library or header -> package ----------------------------------------------------------
-has_library() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q "$1"; }
+libraries=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
+has_library() { grep -q "$1" <<<"$libraries"; }
 can_build() {  # evdev (robosuite -> pynput -> evdev) has no wheel: it needs a compiler, kernel and Python headers
     local include
     include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
