@@ -44,6 +44,15 @@ def sync_file_system(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Return when the content of a file is on stable storage."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(path: Path) -> None:
     """Return when the entries (renames, new names) of a directory are on stable storage."""
     descriptor = os.open(path, os.O_RDONLY)

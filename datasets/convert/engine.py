@@ -18,12 +18,13 @@ from typing import Any
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.process import usable_cores
 from robolearn.datasets import layout
-from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source, no_progress
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
 from robolearn.datasets.convert.source import source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.edits import set_mask
+from robolearn.datasets.progress import no_progress
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.storage import explain_os_errors
 from robolearn.datasets.store import refuse_url

@@ -9,7 +9,7 @@ without them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -19,14 +19,10 @@ from robolearn.core.feature import Features
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
+from robolearn.datasets.progress import Progress, no_progress
 
 ImageCodec = Literal["jpeg", "png"]
 Subsampling = Literal["auto", "444", "420"]
-Progress = Callable[[int, int], None]
-
-
-def no_progress(done: int, total: int) -> None:
-    """The default of `ConvertOptions.progress`: say nothing."""
 
 
 @dataclass(frozen=True)

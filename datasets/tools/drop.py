@@ -11,8 +11,9 @@ import numpy as np
 from robolearn.core.errors import ConfigError, FeatureError, unknown_name
 from robolearn.core.feature import Features
 from robolearn.datasets.edits import QUARANTINE
+from robolearn.datasets.progress import Progress, no_progress
 from robolearn.datasets.reader import Dataset
-from robolearn.datasets.tools.make import Made, Plan, Progress, has_simulator, make_dataset, no_progress
+from robolearn.datasets.tools.make import Made, Plan, has_simulator, make_dataset
 from robolearn.datasets.tools.select import Selection
 
 SIM = "sim"

@@ -19,15 +19,10 @@ from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.edits import QUARANTINE, set_mask
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
+from robolearn.datasets.progress import Progress, no_progress
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.tools.output import new_folder
 from robolearn.datasets.writer import DatasetWriter
-
-Progress = Callable[[int, int], None]
-
-
-def no_progress(done: int, total: int) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from pathlib import Path
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets.layout import Json
+from robolearn.datasets.progress import Progress, no_progress
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.tools.make import (
     Made,
     Pick,
     Plan,
-    Progress,
     make_dataset,
-    no_progress,
     plain_metadata,
     quarantine_notes,
     source_of,

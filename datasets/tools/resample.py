@@ -12,8 +12,9 @@ from robolearn.core.feature import Features
 from robolearn.datasets.alignment import align, nearest_earlier
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
+from robolearn.datasets.progress import Progress, no_progress
 from robolearn.datasets.reader import Dataset
-from robolearn.datasets.tools.make import Made, Plan, Progress, make_dataset, no_progress
+from robolearn.datasets.tools.make import Made, Plan, make_dataset
 
 JITTER = 0.25  # of a period: how much later than its time on the grid a step may have been taken
 GAP = 1.5  # periods after which a sample is too old to be shown

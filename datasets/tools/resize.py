@@ -18,8 +18,9 @@ from robolearn.datasets import layout
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
+from robolearn.datasets.progress import Progress, no_progress
 from robolearn.datasets.reader import Dataset
-from robolearn.datasets.tools.make import Made, Plan, Progress, make_dataset, no_progress
+from robolearn.datasets.tools.make import Made, Plan, make_dataset
 
 LARGEST = 16384  # pixels along a side
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.layout import Json, to_json
+from robolearn.datasets.progress import Progress, no_progress
 from robolearn.datasets.reader import Dataset
-from robolearn.datasets.tools.make import Made, Plan, Progress, no_progress, write_dataset
+from robolearn.datasets.tools.make import Made, Plan, write_dataset
 from robolearn.datasets.tools.output import new_folder
 
 NAME = re.compile(r"[\w.-]+")

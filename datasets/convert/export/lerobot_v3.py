@@ -34,9 +34,9 @@ from robolearn.datasets.convert.export.lerobot_tables import (
 )
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.source import TIMESTAMP, Source
-from robolearn.datasets.convert.export.work import Part, Work, flush
+from robolearn.datasets.convert.export.work import Part, Work
 from robolearn.datasets.layout import Json, to_json
-from robolearn.datasets.storage import write_file
+from robolearn.datasets.storage import sync_file, write_file
 
 VERSION = "v3.0"
 TRUE_TIME = "robolearn.timestamp"
@@ -120,7 +120,7 @@ class Export:
         video.encode(path, frames(), self.source.fps, self.options.video, self.options.crf)
         beside = self.part(name, episode).with_suffix(".json")
         write_file(beside, to_json(stats.result()))
-        flush(beside)
+        sync_file(beside)
 
     def write_videos(self, name: str) -> list[video.VideoPlace]:
         """Join the episodes' videos of one camera into files; returns where each episode is."""

@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.convert.protocol import Progress
 from robolearn.datasets.convert.unfinished import require_unfinished, unfinished_path
-from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_directory, sync_file_system, write_file
+from robolearn.datasets.progress import Progress
+from robolearn.datasets.storage import (
+    WriterLock,
+    explain_os_errors,
+    sync_directory,
+    sync_file,
+    sync_file_system,
+    write_file,
+)
 from robolearn.datasets.store import refuse_url
 
 LOG = logging.getLogger(__name__)
@@ -82,17 +89,8 @@ class Work:
 def _make(part: Part) -> None:
     unfinished = part.path.with_name(f".{part.path.name}.unfinished")
     part.make(unfinished)
-    flush(unfinished)
+    sync_file(unfinished)
     os.replace(unfinished, part.path)
-
-
-def flush(path: Path) -> None:
-    """Return when the content of a file is on stable storage."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def require_space(folder: Path, size: int) -> None:

@@ -13,7 +13,8 @@ from robolearn.cli.dataset.making import progress_bar, wrote
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
-from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, ImageCodec, Progress, Subsampling
+from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, ImageCodec, Subsampling
+from robolearn.datasets.progress import Progress
 
 OURS = "robolearn"
 SUMMARY = "Make a dataset from one of another format, or the other way round."

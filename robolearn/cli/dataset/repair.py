@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from robolearn.cli.dataset.making import progress_bar
 from robolearn.core.config import parse
 
 
@@ -28,17 +29,10 @@ def main(argv: list[str]) -> int:
     options = parse(
         RepairOptions, argv, "robolearn dataset repair", "Salvage unfinished episodes, quarantine broken ones."
     )
-    from rich.console import Console
-    from rich.progress import Progress
-
     from robolearn.datasets.repair import repair
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        job = bar.add_task("Looking", total=None)
-        actions = repair(
-            options.path, options.dry_run, lambda done, total: bar.update(job, completed=done, total=total)
-        )
+    with progress_bar("Looking") as progress:
+        actions = repair(options.path, options.dry_run, progress)
     if options.json:
         print(json.dumps({"dry_run": options.dry_run, "actions": [action.to_dict() for action in actions]}, indent=1))
         return 0

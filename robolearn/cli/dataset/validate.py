@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from robolearn.cli.dataset.making import progress_bar
 from robolearn.core.config import parse
 
 
@@ -31,18 +32,11 @@ def main(argv: list[str]) -> int:
     options = parse(
         ValidateOptions, argv, "robolearn dataset validate", "Look for damage and for what spoils training."
     )
-    from rich.console import Console
-    from rich.progress import Progress
-
     from robolearn.datasets.checks import summary, validate
     from robolearn.datasets.checks.run import counted, holds_images
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        job = bar.add_task("Checking", total=None)
-        findings = validate(
-            options.path, options.images, lambda done, total: bar.update(job, completed=done, total=total)
-        )
+    with progress_bar("Checking") as progress:
+        findings = validate(options.path, options.images, progress)
     if options.json:
         print(json.dumps(counted(findings), indent=1))
     else:
