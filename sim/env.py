@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import ConfigError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
 
 
@@ -28,11 +30,16 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     episode depends on (scene_version, init_state, actions) only, never on what ran before or beside it.
     `info` has `success` (bool, now), `mode` (behaviour mode or None), and `score` in [0, 1] (partial credit).
 
+    An environment with `accepts_goal` also takes `options={"goal": {feature: (G, *shape)}}`, observations wanted in the
+    future, newest last, or None. It then scores for that goal: `score` is the share of what the goal asks for that has
+    been reached so far, and `success` means all of it.
+
     Attributes (set by subclasses before calling `_declare`):
         name: as given to `make_env`.
         scene_version: changes whenever the same actions would lead elsewhere.
         control_hz: actions per simulated second.
         max_steps: `truncated` becomes true after this many actions.
+        modes: how many behaviour modes there are, where `info["mode"]` tells them apart.
     """
 
     name: str
@@ -41,6 +48,8 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     max_steps: int
     observation_features: Features
     action_feature: Feature
+    accepts_goal: ClassVar[bool] = False
+    modes: ClassVar[int | None] = None
 
     def _declare(self, observation_features: Features, action_feature: Feature) -> None:
         self.observation_features = observation_features
@@ -60,6 +69,31 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         if not isinstance(value, int | np.integer) or value < 0:
             raise ConfigError(f"init_state must be an integer of at least 0, found {value!r}.")
         return int(value)
+
+    def goal_of(self, options: dict[str, Any] | None) -> dict[str, np.ndarray] | None:
+        """The goal asked for, `options["goal"]`: feature name -> (G, *shape), all of one G; None where there is none.
+
+        Raises ConfigError when the environment takes no goals and FeatureError for a goal of another kind: unknown
+        features, wrong shapes, non-finite numbers.
+        """
+        goal = (options or {}).get("goal")
+        if goal is None:
+            return None
+        if not self.accepts_goal:
+            raise ConfigError(f"Environment {self.name!r} takes no goals, found one; reset it without `goal`.")
+        if not isinstance(goal, Mapping) or not goal:
+            raise FeatureError(f"A goal maps features to (G, *shape) arrays, found {type(goal).__name__} {goal!r:.60}.")
+        checked: dict[str, np.ndarray] = {}
+        for name, values in goal.items():
+            if name not in self.observation_features:
+                raise FeatureError("goal: " + unknown_name("feature", name, self.observation_features))
+            feature, length = self.observation_features[name], len(values) if np.ndim(values) else 0
+            steps = replace(feature, shape=(max(length, 1), *feature.shape), names=None)
+            checked[name] = steps.check(values, where=f"goal of environment {self.name!r}")
+        if len({len(values) for values in checked.values()}) > 1:
+            lengths = ", ".join(f"{name} {len(values)}" for name, values in checked.items())
+            raise FeatureError(f"All features of a goal have the same number of steps, found {lengths}.")
+        return checked
 
     @abc.abstractmethod
     def task_info(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 ENVIRONMENTS = Registry(
     "environment",
     {
+        "avoiding": "robolearn.sim.scenes.avoiding:Avoiding",
+        "block_push": "robolearn.sim.scenes.block_push:BlockPush",
         "put_on_plate": "robolearn.sim.scenes.put_on_plate:PutOnPlate",
         "pusht": "robolearn.sim.adapters.pusht:PushT",
         "robosuite": "robolearn.sim.adapters.robosuite:RobosuiteEnv",

@@ -12,15 +12,18 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from robolearn.core.errors import ConfigError, MissingDependencyError
+from robolearn.sim.coarse_meshes import coarse_meshes
 
 if TYPE_CHECKING:
     import mujoco
-    import numpy as np
 
 APT_LINE = "apt-get install -y libosmesa6 libegl1 libgl1"
 _HEADLESS = ("egl", "osmesa")
@@ -132,34 +135,86 @@ class SceneRenderer:
     Args:
         model: compiled model; its off-screen buffer grows when a larger picture is asked for.
         options: what is drawn.
+        coarse: draw simplified meshes (`coarse_meshes`) and no multisampling, for models of many triangles.
     """
 
-    def __init__(self, model: mujoco.MjModel, options: mujoco.MjvOption):
+    def __init__(self, model: mujoco.MjModel, options: mujoco.MjvOption, coarse: bool = False):
         self._model = model
         self._options = options
-        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+        self._coarse = coarse
+        self._canvases: dict[tuple[int, int], _Canvas] = {}
 
     def render(self, data: mujoco.MjData, camera: str, width: int, height: int) -> np.ndarray:
         """(height, width, 3) uint8 RGB, upright. Raises like `ensure_backend`."""
-        from mujoco import mjtRndFlag
+        canvas = self._canvases.get((width, height)) or self._make(width, height)
+        return canvas.render(self._model, data, camera, self._options)
 
-        renderer = self._renderers.get((width, height)) or self._make(width, height)
-        renderer.update_scene(data, camera, self._options)
-        renderer.scene.flags[mjtRndFlag.mjRND_SHADOW] = False
-        renderer.scene.flags[mjtRndFlag.mjRND_REFLECTION] = False
-        return renderer.render()
+    def switch(self, model: mujoco.MjModel) -> None:
+        """Draw another model from now on. What GL holds is kept where meshes and textures are the same."""
+        if any(not canvas.fits(model) for canvas in self._canvases.values()):
+            self.close()
+        self._model = model
 
-    def _make(self, width: int, height: int) -> mujoco.Renderer:
+    def _make(self, width: int, height: int) -> _Canvas:
         ensure_backend()
-        from mujoco import Renderer
-
-        buffer = self._model.vis.global_
+        model = self._model
+        buffer = model.vis.global_
         buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
-        renderer = self._renderers[width, height] = Renderer(self._model, height, width)
-        return renderer
+        canvas = self._canvases[width, height] = _Canvas(model, width, height, self._coarse)
+        return canvas
 
     def close(self) -> None:
         """Give the GL contexts back; a later picture makes new ones."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+        for canvas in self._canvases.values():
+            canvas.close()
+        self._canvases.clear()
+
+
+class _Canvas:
+    """A GL context of one size with a model's meshes and textures in it."""
+
+    # what is uploaded when a context is made; all else is read from the model for each picture
+    _UPLOADED = (
+        "mesh_vert", "mesh_normal", "mesh_texcoord", "mesh_face", "mesh_facenormal", "mesh_facetexcoord",
+        "mesh_facenum", "tex_type", "tex_height", "tex_width", "tex_data", "hfield_data", "skin_vert", "skin_face",
+    )  # fmt: skip
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, coarse: bool):
+        import mujoco
+
+        self._uploaded = {name: getattr(model, name).copy() for name in self._UPLOADED}
+        self._gl = mujoco.GLContext(width, height)
+        self._gl.make_current()
+        if coarse:
+            model.vis.quality.offsamples = 0
+        with coarse_meshes(model) if coarse else nullcontext():
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._rectangle = mujoco.MjrRect(0, 0, width, height)
+        self._scene, self._scene_of = mujoco.MjvScene(model, maxgeom=10_000), model
+
+    def fits(self, model: mujoco.MjModel) -> bool:
+        """Whether what was uploaded is what this model would upload."""
+        return all(np.array_equal(getattr(model, name), array) for name, array in self._uploaded.items())
+
+    def render(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, options: mujoco.MjvOption) -> np.ndarray:
+        import mujoco
+
+        if model is not self._scene_of:
+            self._scene, self._scene_of = mujoco.MjvScene(model, maxgeom=10_000), model
+        view = mujoco.MjvCamera()
+        view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        view.fixedcamid = model.camera(camera).id
+        mujoco.mjv_updateScene(model, data, options, None, view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        self._gl.make_current()
+        mujoco.mjr_render(self._rectangle, self._scene, self._context)
+        picture = np.empty((self._rectangle.height, self._rectangle.width, 3), np.uint8)
+        mujoco.mjr_readPixels(picture, None, self._rectangle, self._context)
+        return np.ascontiguousarray(picture[::-1])
+
+    def close(self) -> None:
+        self._gl.make_current()
+        self._context.free()
+        self._gl.free()

@@ -23,6 +23,8 @@ class DeployOptions:
         env: Environment of the simulated robot: --robot sim --env X is --robot sim:X.
         num_episodes: Episodes, one from each start state.
         init_state: First start state; the others follow it.
+        goals: Dataset of demonstrations whose ends are the goals of a goal-conditioned policy.
+        goal_mask: Take goals only from episodes in this mask of it.
         output: Folder for results.json.
         rate_hz: Commands per second.
         execute: Actions used of each chunk before the next one is asked for; half of the chunk by default.
@@ -38,6 +40,8 @@ class DeployOptions:
     env: str | None = None
     num_episodes: int = 10
     init_state: int = 0
+    goals: str | None = None
+    goal_mask: str | None = None
     output: Path = Path("outputs/deploy")
     rate_hz: float = 200.0
     execute: int | None = None
@@ -54,6 +58,7 @@ def main(argv: list[str]) -> int:
     )
     from robolearn.control.deploy import DeployConfig, deploy
     from robolearn.control.loop import LoopOptions
+    from robolearn.evaluation.goals import goal_source
 
     config = DeployConfig(
         server=options.server,
@@ -65,6 +70,7 @@ def main(argv: list[str]) -> int:
         max_speed_m_s=options.max_speed,
         connect_wait_s=options.connect_wait_s,
         token=os.environ.get(options.token_env) or None,
+        goals=goal_source(options.goals, options.goal_mask),
         loop=LoopOptions(rate_hz=options.rate_hz, execute=options.execute),
     )
     options.output.mkdir(parents=True, exist_ok=True)

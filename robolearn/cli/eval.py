@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robolearn.core.config import parse, save_yaml
+from robolearn.core.config import parse, save_yaml, settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,9 @@ class EvalOptions:
         env: Environment, such as put_on_plate, pusht or robosuite/Lift.
         num_episodes: Episodes, one from each start state.
         init_state: First start state; the others follow it.
+        goals: Dataset of demonstrations whose ends are the goals of a goal-conditioned policy.
+        goal_mask: Take goals only from episodes in this mask of it.
+        set: Settings of the sampler that differ from those of training, such as --set sampling_steps=10.
         execute: Actions used of each predicted chunk; half of the chunk by default.
         max_steps: End episodes after this many actions where the environment has not ended them yet.
         workers: Worker processes, one for each core by default; results do not depend on it.
@@ -39,6 +42,9 @@ class EvalOptions:
     env: str
     num_episodes: int = 50
     init_state: int = 0
+    goals: str | None = None
+    goal_mask: str | None = None
+    set: tuple[str, ...] = ()
     execute: int | None = None
     max_steps: int | None = None
     workers: int | None = None
@@ -56,6 +62,7 @@ def main(argv: list[str]) -> int:
 
     from robolearn.evaluation.episode import EpisodeResult
     from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
+    from robolearn.evaluation.goals import goal_source
     from robolearn.evaluation.rollout import RolloutConfig
     from robolearn.evaluation.source import PolicySource
     from robolearn.evaluation.video import VideoConfig
@@ -69,7 +76,9 @@ def main(argv: list[str]) -> int:
         workers=options.workers,
         num_videos=options.num_videos,
         video=VideoConfig(camera=options.video_camera),
+        goals=goal_source(options.goals, options.goal_mask),
     )
+    source = PolicySource(options.policy, sampling=settings(options.set, "--set"))
     console = Console(stderr=True)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json) as progress:
@@ -82,7 +91,7 @@ def main(argv: list[str]) -> int:
             progress.update(task, advance=1, description=f"{successes} succeeded")
 
         command = shlex.join(["robolearn", "eval", *argv])
-        results = evaluate(PolicySource(options.policy), config, output, count, command)
+        results = evaluate(source, config, output, count, command)
     save_yaml(options, output / "config.yaml")
     if options.json:
         print(json.dumps(results.to_dict(), indent=1))
@@ -112,10 +121,16 @@ def show(results: EvaluationResults, console: Console) -> None:
         table.add_row(*cells)
     console.print(table)
     success, score, timing = results.success, results.score, results.timing()
+    entropy = results.entropy
+    varied = [
+        f"behaviour entropy {entropy.value:.3f}  [{entropy.low:.3f}, {entropy.high:.3f}]  (95 % bootstrap, "
+        f"base {results.environment['modes']}, {entropy.n} successes)"
+    ] if entropy else []  # fmt: skip
     console.print(
         f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  [{success.low:.3f}, {success.high:.3f}]  "
         "(95 % Wilson)",
         f"mean of max score {score.value:.3f}  [{score.low:.3f}, {score.high:.3f}]  (95 % bootstrap)",
+        *varied,
         f"{timing['steps']} steps in {timing['wall_s']:.1f} s; {timing['inference_ms']:.1f} ms a prediction",
         sep="\n",
         markup=False,

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import tyro
 
+from robolearn.cli import demonstrations
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
 from robolearn.core.provenance import provenance
+from robolearn.sim.experts.demonstrations import gives_actions
+from robolearn.teleop.operators import SCRIPTED
 from robolearn.teleop.recording import (
     EpisodeRecorder,
     RecordingSession,
@@ -70,6 +73,8 @@ def main(argv: list[str]) -> int:
     if options.robot is not None and options.env is not None:
         raise ConfigError("Give either --env (a scene in simulated steps) or --robot (in real time), found both.")
     env_name = options.env if options.env or options.robot else DEFAULT_ENV
+    if env_name and options.operator == SCRIPTED and gives_actions(env_name):
+        return demonstrations.record(options, env_name, lambda count: _command(argv, count))
     station_config = StationConfig(
         env_name, options.operator, options.robot, options.fps, options.camera, options.image_size,
         options.seed, options.speed, options.viewer,

@@ -4,39 +4,93 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from robolearn.core import config as configuration
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.registry import Registry
 
+if TYPE_CHECKING:
+    from robolearn.training.config import TrainConfig
+    from robolearn.training.trainer import OnCheckpoint
+
 
 def main(argv: list[str]) -> int:
     from robolearn.policies.registry import POLICIES
+    from robolearn.training.presets import PRESETS
 
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: robolearn train POLICY [options]\n\nPOLICY: {', '.join(POLICIES)}")
+        print(f"PRESET: {', '.join(PRESETS)}")
         print("Options of one: robolearn train POLICY --help")
         return 0
     name, options = argv[0], argv[1:]
     if name not in POLICIES:
         raise ConfigError(unknown_name("policy", name, POLICIES))
-    command = _command(POLICIES, name)
     as_json = "--json" in options
     options = [o for o in options if o != "--json"]
-    parsed: Any = configuration.parse(command, options, f"robolearn train {name}", "Train a policy by imitation.")
+    under = _underlay(options, name)
+    command = _command(POLICIES, name)
+    parsed: Any = configuration.parse(
+        command, options, f"robolearn train {name}", "Train a policy by imitation.", under
+    )  # fmt: skip
 
     from robolearn.training.config import TrainConfig
-    from robolearn.training.trainer import train
+    from robolearn.training.trainer import Trainer
 
     run = TrainConfig(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(TrainConfig)})
-    result = train(run, name, parsed.policy, quiet=as_json)
-    if as_json:
+    evaluate = None if run.eval_env is None else _evaluation(run, run.eval_env)
+    trainer = Trainer(run, name, parsed.policy, quiet=as_json, on_checkpoint=evaluate)
+    speaks = trainer.processes.is_first
+    if speaks and not as_json:
+        print((run.output / "config.yaml").read_text(), trainer.batches.memory, sep="\n", flush=True)
+    result = trainer.run()
+    if speaks and as_json:
         print(json.dumps(result.to_dict()))
-    else:
+    elif speaks:
         print(f"Trained {result.steps} steps in {result.duration_s:.0f} s. Policy: {run.output}")
-        print(f"Next: robolearn eval --policy {run.output} --env ENV")
+        print(f"Next: robolearn eval --policy {run.output} --env {run.eval_env or 'ENV'}")
     return 0
+
+
+def _evaluation(run: TrainConfig, env: str) -> OnCheckpoint:
+    """Evaluates a checkpoint in worker processes; results are kept in OUTPUT/evaluations/STEP."""
+    from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
+    from robolearn.evaluation.goals import goal_source
+    from robolearn.evaluation.source import PolicySource
+
+    config = EvaluationConfig(
+        env, run.eval_episodes, workers=run.eval_workers, goals=goal_source(run.eval_goals, None)
+    )  # fmt: skip
+
+    def on_checkpoint(checkpoint: Path, step: int) -> dict[str, float]:
+        results = evaluate(PolicySource(checkpoint), config, run.output / "evaluations" / f"{step:08d}")
+        return {"eval_success": results.success.value, "eval_score": results.score.value}
+
+    return on_checkpoint
+
+
+def _underlay(options: list[str], policy: str) -> tuple[Mapping[str, Any], str]:
+    """What lies under the command line: the preset and over it the file of `--config`, both taken out of `options`."""
+    task = configuration.take_option(options, "--preset", "the name of a task")
+    path = configuration.take_option(options, "--config", "a yaml file")
+    under: dict[str, Any] = {}
+    if task is not None:
+        from robolearn.training.presets import load_preset
+
+        preset = load_preset(task, policy)
+        under = {**preset.train, "policy": configuration.to_dict(preset.policy)}
+    if path is not None:
+        over = configuration.load_yaml(Path(path))
+        trained = over.get("policy_name", policy)
+        if trained != policy:
+            raise ConfigError(
+                f"{path} is the configuration of the policy {trained!r}; use: robolearn train {trained} --config {path}"
+            )
+        under = configuration.merged(under, over)
+    return under, path or f"preset {task}"
 
 
 def _command(policies: Registry, name: str) -> type:

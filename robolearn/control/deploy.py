@@ -21,6 +21,7 @@ from robolearn.core.clock import MonotonicClock
 from robolearn.core.errors import ConfigError, ServerError
 from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
+from robolearn.evaluation.goals import GoalSource, make_goals
 from robolearn.evaluation.statistics import wilson_interval
 from robolearn.hardware.robot import make_robot
 from robolearn.policies.spec import PolicySpec
@@ -44,6 +45,7 @@ class DeployConfig:
         max_speed_m_s: lower speed limit than the arm's own.
         connect_wait_s: how long to wait for the server to come up.
         token: for servers that want one.
+        goals: for goal-conditioned policies.
         loop: see `LoopOptions`.
     """
 
@@ -56,6 +58,7 @@ class DeployConfig:
     max_speed_m_s: float | None = None
     connect_wait_s: float = 10.0
     token: str | None = field(default=None, repr=False)
+    goals: GoalSource | None = None
     loop: LoopOptions = field(default_factory=LoopOptions)
 
     def __post_init__(self) -> None:
@@ -92,6 +95,7 @@ def deploy(
         client.connect(config.connect_wait_s, _telling(say, config))
         cleanup.callback(client.close)
         spec = _spec_of(client)
+        goals = make_goals(config.goals, spec)
         robot.connect()
         cleanup.callback(robot.disconnect)
         execute = check_match(spec, robot, config.loop)
@@ -107,9 +111,10 @@ def deploy(
             (output / RESULTS).unlink(missing_ok=True)
         try:
             for init_state in range(config.init_state, config.init_state + config.num_episodes):
+                goal = goals.goal(init_state) if goals else None
                 robot.prepare(init_state)
                 with no_interruptions():
-                    record = loop.run(time_limit_s)
+                    record = loop.run(time_limit_s, goal)
                 records.append(record)
                 episodes.append(_episode(init_state, record, requester.last_error))
                 if on_episode:

@@ -1,4 +1,4 @@
-"""The last few observations, as the window a policy looks at."""
+"""What a policy looks back at: the last few observations, and the actions executed between them."""
 
 from __future__ import annotations
 
@@ -55,3 +55,40 @@ class ObservationHistory:
     def clear(self) -> None:
         """Forget everything: a new episode starts."""
         self._observations.clear()
+
+
+class ExecutedActions:
+    """Keeps the actions of the last `horizon` steps, one push per policy step.
+
+    Only steps without a gap before the newest observation count: a step in which nothing was executed (None: the arm
+    held) ends what is known, as the beginning of the episode does. With horizon 2:
+
+        push    prefix()
+                None
+        a0      a0
+        a1      a0 a1
+        a2      a1 a2
+        None    None
+        a4      a4
+        clear   None
+    """
+
+    def __init__(self, horizon: int):
+        if horizon < 0:
+            raise ConfigError(f"A horizon of executed actions must be at least 0, found {horizon}.")
+        self._actions: deque[np.ndarray] = deque(maxlen=horizon)
+
+    def push(self, action: np.ndarray | None) -> None:
+        """What was executed in the step that led to the newest observation, (A,), copied; None = nothing."""
+        if action is None:
+            self._actions.clear()
+        else:
+            self._actions.append(np.array(action))
+
+    def prefix(self) -> np.ndarray | None:
+        """(P, A) with 1 <= P <= horizon, the latest last; None when nothing is known."""
+        return np.stack(self._actions) if self._actions else None
+
+    def clear(self) -> None:
+        """Forget everything: a new episode starts."""
+        self._actions.clear()

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from robolearn.control.commander import STATE, Commander
-from robolearn.control.history import ObservationHistory
+from robolearn.control.history import ExecutedActions, ObservationHistory
 from robolearn.control.requester import Chunk, RequestCounts
 from robolearn.control.safety import LimiterCounts, SafetyLimits
 from robolearn.control.scheduler import ActionScheduler
@@ -32,8 +32,8 @@ class Requester(Protocol):
 
     @property
     def in_flight(self) -> bool: ...
-    def begin(self) -> None: ...
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float) -> None: ...
+    def begin(self, goal: dict[str, np.ndarray] | None = None) -> None: ...
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None: ...
     def poll(self) -> Chunk | None: ...
 
 
@@ -151,16 +151,18 @@ class EpisodeLoop:
         # half a step of slack: samples are up to a tick older than the grid they are taken on
         self._ask_below_s = (spec.action_horizon - execute + 0.5) * self._dt_s
         self._history = ObservationHistory(spec.observation_features, spec.obs_horizon)
+        self._executed = ExecutedActions(spec.obs_horizon - 1)
         self._scheduler = ActionScheduler(self._dt_s)
         self._commander = Commander(robot, limits, self._dt_s, options.stale_s, options.stop_after_s)
         self._ticker = Ticker(clock, options.rate_hz)
 
-    def run(self, time_limit_s: float) -> EpisodeRecord:
+    def run(self, time_limit_s: float, goal: dict[str, np.ndarray] | None = None) -> EpisodeRecord:
         """Run until the task has stayed solved, or the time is over; the arm is then brought to rest.
 
+        Every request carries the goal, feature name -> (goal_horizon, *shape), for goal-conditioned policies.
         Raises DeviceError when the robot fails. Whatever ends the episode, the arm is told to stop.
         """
-        self._begin()
+        self._begin(goal)
         try:
             self._run(time_limit_s)
             while not self._commander.at_rest:
@@ -174,11 +176,12 @@ class EpisodeLoop:
             self.robot.stop()
         return self.record
 
-    def _begin(self) -> None:
+    def _begin(self, goal: dict[str, np.ndarray] | None) -> None:
         self.record = EpisodeRecord()
         self._history.clear()
+        self._executed.clear()
         self._scheduler.clear()
-        self.requester.begin()
+        self.requester.begin(goal)
         self._start_s = self.clock.now()
         self._commander.start(self.robot.read().values, self._start_s)
         self._t_obs_s = self._start_s
@@ -211,9 +214,12 @@ class EpisodeLoop:
                 return
 
     def _observe(self, sample: Sample) -> None:
+        now_s = sample.host_time_s
         self._history.push(sample.values)
-        if self._scheduler.remaining_s(sample.host_time_s) <= self._ask_below_s and not self.requester.in_flight:
-            self.requester.submit(self._history.window(), sample.host_time_s)
+        # what was valid in the middle of the step that ends here: samples are up to a tick off the grid of actions
+        self._executed.push(self._scheduler.action_at(now_s - 0.5 * self._dt_s))
+        if self._scheduler.remaining_s(now_s) <= self._ask_below_s and not self.requester.in_flight:
+            self.requester.submit(self._history.window(), now_s, self._executed.prefix())
 
     def _take_answer(self, now_s: float) -> None:
         chunk = self.requester.poll()

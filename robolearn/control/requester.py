@@ -20,7 +20,14 @@ class ChunkClient(Protocol):
     @property
     def connected(self) -> bool: ...
     def connect(self, wait_s: float = 0.0) -> None: ...
-    def infer(self, observation: Mapping[str, np.ndarray], *, t_obs_s: float | None = None) -> dict[str, Any]: ...
+    def infer(
+        self,
+        observation: Mapping[str, np.ndarray],
+        *,
+        t_obs_s: float | None = None,
+        prefix: np.ndarray | None = None,
+        goal: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, Any]: ...
     def close(self) -> None: ...
 
 
@@ -69,7 +76,8 @@ class ChunkRequester:
         self._client = client
         self._clock = clock or MonotonicClock()
         self._changed = threading.Condition()
-        self._waiting: tuple[dict[str, np.ndarray], float] | None = None
+        self._waiting: tuple[dict[str, np.ndarray], float, np.ndarray | None] | None = None
+        self._goal: dict[str, np.ndarray] | None = None
         self._answer: Chunk | None = None
         self._episode = 0
         self._in_flight = False
@@ -94,19 +102,23 @@ class ChunkRequester:
         """Whether the server is working on a request."""
         return self._in_flight
 
-    def begin(self) -> None:
-        """A new episode: requests and answers of the one before are void, counts start again."""
+    def begin(self, goal: dict[str, np.ndarray] | None = None) -> None:
+        """A new episode: requests and answers of the one before are void, counts start again.
+
+        `goal` is sent with each of its requests.
+        """
         with self._changed:
             self._waiting = self._answer = None
+            self._goal = goal
             self._episode += 1
             self.counts = RequestCounts()
             self.last_error = None
 
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float) -> None:
-        """Ask for a chunk from this observation window; returns at once."""
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None:
+        """Ask for a chunk from this observation window, and the actions executed within it; returns at once."""
         with self._changed:
             self.counts.superseded += self._waiting is not None
-            self._waiting = (window, t_obs_s)
+            self._waiting = (window, t_obs_s, prefix)
             self._changed.notify()
 
     def poll(self) -> Chunk | None:
@@ -144,13 +156,13 @@ class ChunkRequester:
         """Send the waiting request and take its answer. Returns 1 when the connection is gone."""
         with self._changed:
             assert self._waiting is not None
-            (window, t_obs_s), self._waiting = self._waiting, None
-            episode, counts = self._episode, self.counts
+            (window, t_obs_s, prefix), self._waiting = self._waiting, None
+            episode, counts, goal = self._episode, self.counts, self._goal
             self._in_flight = True
         sent_s = self._clock.now()
         counts.sent += 1
         try:
-            answer = self._client.infer(window, t_obs_s=t_obs_s)
+            answer = self._client.infer(window, t_obs_s=t_obs_s, prefix=prefix, goal=goal)
             chunk = Chunk(
                 np.array(answer["actions"]), t_obs_s, sent_s, self._clock.now(),
                 float(answer["policy_timing"]["infer_ms"]), float(answer["server_timing"]["infer_ms"]),

@@ -145,24 +145,68 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def parse(cls: type[T], args: Sequence[str], prog: str, description: str = "") -> T:
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings in one; what `over` says wins, mapping by mapping."""
+    both = {**under, **over}
+    for key in under.keys() & over.keys():
+        if isinstance(under[key], Mapping) and isinstance(over[key], Mapping):
+            both[key] = merged(under[key], over[key])
+    return both
+
+
+def settings(words: Sequence[str], option: str) -> dict[str, Any]:
+    """`NAME=VALUE` words as a mapping, values read as yaml does. Raises ConfigError for other words."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"{option} takes NAME=VALUE, found {word!r}.")
+        try:
+            found[name.replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{option} {name}: {value!r} is not a value: {' '.join(str(error).split())}.") from error
+    return found
+
+
+def take_option(arguments: list[str], option: str, what: str) -> str | None:
+    """Remove `option VALUE` or `option=VALUE` from a command line and return the value; None where it is not given.
+
+    Raises ConfigError when nothing, or another option, follows it; `what` says what should.
+    """
+    for position, argument in enumerate(arguments):
+        if argument == option or argument.startswith(option + "="):
+            _, inline, value = argument.partition("=")
+            if not inline:
+                value = arguments[position + 1] if position + 1 < len(arguments) else ""
+            if not value or (not inline and value.startswith("--")):
+                raise ConfigError(f"{option} needs {what} after it.")
+            del arguments[position : position + (1 if inline else 2)]
+            return value
+    return None
+
+
+def parse(
+    cls: type[T],
+    args: Sequence[str],
+    prog: str,
+    description: str = "",
+    under: tuple[Mapping[str, Any], str] | None = None,
+) -> T:
     """Parse a command line into dataclass `cls`, with `--config FILE.yaml` laid under it.
+
+    Args:
+        under: instead of that file, a mapping of options and what to call it in messages.
 
     Raises ConfigError (one line) for bad options; `--help` prints and exits as usual.
     """
     import tyro
 
     arguments = list(args)
-    default = None
-    for position, argument in enumerate(arguments):
-        if argument == "--config" or argument.startswith("--config="):
-            _, _, inline = argument.partition("=")
-            if not inline and position + 1 >= len(arguments):
-                raise ConfigError("--config needs a yaml file after it.")
-            path = Path(inline or arguments[position + 1])
-            del arguments[position : position + (1 if inline else 2)]
-            default = _underlay(cls, load_yaml(path), where=str(path))
-            break
+    if under is None and (path := take_option(arguments, "--config", "a yaml file")) is not None:
+        under = load_yaml(Path(path)), path
+    default = None if under is None else _underlay(cls, *under)
     # tyro explains mistakes in a multi-line box; keep its substance, in one line
     captured_out, captured_err = io.StringIO(), io.StringIO()
     wants_help = any(a in ("-h", "--help") for a in arguments)

@@ -11,7 +11,8 @@ class EpisodeResult:
     """What happened in one episode; equal for equal (scene, start state, policy, seed), except for the timing.
 
     `steps` counts actions; `first_success_step` is the number of actions after which success was first true.
-    Scores are the environment's own partial credit in [0, 1].
+    Scores are the environment's own partial credit in [0, 1]. `goal_episode` is the recorded episode that ended in
+    the goal, for goal-conditioned policies.
     """
 
     init_state: int
@@ -25,6 +26,7 @@ class EpisodeResult:
     mean_inference_ms: float = field(compare=False)
     wall_s: float = field(compare=False)
     video: str | None = field(default=None, compare=False)
+    goal_episode: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.core.config import to_dict
-from robolearn.core.errors import CheckpointError, ConfigError
+from robolearn.core.errors import ConfigError
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.goals import GoalSource
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.rollout import RolloutConfig
 from robolearn.evaluation.source import PolicySource
@@ -30,6 +31,7 @@ class EvaluationConfig:
         num_episodes: episodes start from `init_state`, `init_state + 1`, ...
         workers: processes; None is one for each usable core. Results do not depend on it.
         num_videos: the first so many start states are filmed, whatever their outcome.
+        goals: for goal-conditioned policies.
     """
 
     env: str
@@ -40,6 +42,7 @@ class EvaluationConfig:
     workers: int | None = None
     num_videos: int = 0
     video: VideoConfig = field(default_factory=VideoConfig)
+    goals: GoalSource | None = None
 
     def __post_init__(self) -> None:
         if self.num_episodes < 1:
@@ -61,8 +64,7 @@ def evaluate(
     command: str | None = None,
 ) -> EvaluationResults:
     """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones."""
-    if source.directory is not None and not source.directory.is_dir():
-        raise CheckpointError(f"There is no policy at {source.directory}: expected the directory of a checkpoint.")
+    source = source.resolved()
     started = time.perf_counter()
     init_states = list(range(config.init_state, config.init_state + config.num_episodes))
     workers = config.workers or usable_cores()
@@ -72,23 +74,30 @@ def evaluate(
             old.unlink()
     job = RolloutJob(
         source, config.env, config.env_options, config.rollout,
-        frozenset(init_states[: config.num_videos]), videos, config.video,
+        frozenset(init_states[: config.num_videos]), videos, config.video, config.goals,
     )  # fmt: skip
     episodes, report = run_episodes(job, init_states, workers, on_episode)
     results = EvaluationResults(
-        policy={"source": source.name, "spec": report.spec.to_dict(), "provenance": _checkpoint_provenance(source)},
+        policy={
+            "source": source.name,
+            "spec": report.spec.to_dict(),
+            "sampling": source.sampling,
+            **_checkpoint_record(source),
+        },
         environment={
             "name": config.env,
             "scene_version": report.scene_version,
             "options": to_dict(config.env_options),
             "control_hz": report.control_hz,
             "max_steps": report.max_steps,
+            "modes": report.modes,
         },
         settings={
             "seed": config.rollout.seed,
             "execute": report.execute,
             "workers": workers,
             "max_steps": config.rollout.max_steps,
+            "goals": report.goals,
         },
         episodes=tuple(episodes),
         wall_s=time.perf_counter() - started,
@@ -100,10 +109,14 @@ def evaluate(
     return results
 
 
-def _checkpoint_provenance(source: PolicySource) -> dict[str, Any] | None:
-    """What the checkpoint says of its own making, without the training curve."""
+def _checkpoint_record(source: PolicySource) -> dict[str, Any]:
+    """Name, configuration and making of a checkpoint's policy, as it was saved, without the training curve."""
     if source.directory is None:
-        return None
-    from robolearn.policies.checkpoint import load_provenance
+        return {"name": None, "config": None, "provenance": None}
+    from robolearn.policies.checkpoint import load_declaration, load_provenance
 
-    return {key: value for key, value in load_provenance(source.directory).items() if key != "curve"}
+    record = load_provenance(source.directory)
+    return {
+        **load_declaration(source.directory),
+        "provenance": {key: value for key, value in record.items() if key != "curve"},
+    }

@@ -9,7 +9,7 @@ from typing import Any
 
 from robolearn.core.errors import DatasetError
 from robolearn.evaluation.episode import EpisodeResult
-from robolearn.evaluation.statistics import Estimate, bootstrap_mean, wilson_interval
+from robolearn.evaluation.statistics import Estimate, behaviour_entropy, bootstrap_mean, wilson_interval
 
 FORMAT = "robolearn.evaluation/1"
 FILE_NAME = "results.json"
@@ -21,7 +21,7 @@ class EvaluationResults:
 
     Attributes:
         policy: `source` (directory or factory), `spec`, `provenance` of the checkpoint.
-        environment: `name`, `scene_version`, `options`, `control_hz`, `max_steps`.
+        environment: `name`, `scene_version`, `options`, `control_hz`, `max_steps`, `modes` (how many, or None).
         settings: `seed`, `execute`, `workers`, `max_steps`.
         episodes: in the order of the start states.
         wall_s: of the whole evaluation, loading included.
@@ -51,6 +51,12 @@ class EvaluationResults:
         """Mean over episodes of the best score reached in each, with its bootstrap interval."""
         return bootstrap_mean([e.max_score for e in self.episodes])
 
+    @property
+    def entropy(self) -> Estimate | None:
+        """Behaviour entropy of the successful episodes, where the environment tells behaviour modes apart."""
+        base = self.environment.get("modes")
+        return behaviour_entropy([e.mode if e.success else None for e in self.episodes], base) if base else None
+
     def timing(self) -> dict[str, float]:
         """Wall time, and inference time as the mean over all chunk predictions."""
         calls = sum(e.inferences for e in self.episodes)
@@ -68,6 +74,7 @@ class EvaluationResults:
             "format": FORMAT,
             "success": {"k": self.successes, **self.success.to_dict()},
             "score": self.score.to_dict(),
+            "entropy": self.entropy.to_dict() if self.entropy else None,
             "policy": self.policy,
             "environment": self.environment,
             "settings": self.settings,

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from robolearn.control.history import ObservationHistory
+from robolearn.control.history import ExecutedActions, ObservationHistory
 from robolearn.control.scheduler import ActionScheduler
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.feature import require
 from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.goals import Goals
 from robolearn.evaluation.source import Policy
 from robolearn.sim.env import SimEnv
 
@@ -86,12 +87,14 @@ def run_episode(
     config: RolloutConfig | None = None,
     policy_name: str = "the policy",
     on_step: OnStep | None = None,
+    goals: Goals | None = None,
 ) -> EpisodeResult:
     """Run one episode from start state `init_state` until success, truncation or `config.max_steps`.
 
     Success means that `info["success"]` was true after some step. `on_step(env, step, success)` is called for
-    the start state (step 0) and after every step. Raises FeatureError when policy and environment do not
-    match and when the policy predicts anything but finite actions of its shape: those are never stepped.
+    the start state (step 0) and after every step. The goal of this start state goes to the policy, and to an
+    environment that scores by goals. Raises FeatureError when policy and environment do not match and when the
+    policy predicts anything but finite actions of its shape: those are never stepped.
     """
     config = config or RolloutConfig()
     check_match(policy.spec, env, policy_name)
@@ -99,13 +102,16 @@ def run_episode(
     max_steps = env.max_steps if config.max_steps is None else min(config.max_steps, env.max_steps)
     generator = episode_generator(config.seed, init_state)
     history = ObservationHistory(tuple(policy.spec.observation_features), policy.spec.obs_horizon)
+    executed = ExecutedActions(policy.spec.obs_horizon - 1)
     scheduler = ActionScheduler(1.0 / env.control_hz)
 
     started = time.perf_counter()
     inference_s: list[float] = []
     first_success: int | None = None
     scores: list[float] = []
-    observation, info = env.reset(options={"init_state": init_state})
+    goal = goals.goal(init_state) if goals else None
+    asked = {"goal": goal} if goal is not None and env.accepts_goal else {}
+    observation, info = env.reset(options={"init_state": init_state, **asked})
     if on_step:
         on_step(env, 0, False)
     step = 0
@@ -115,12 +121,13 @@ def run_episode(
         history.push(observation)
         if step % execute == 0:
             before = time.perf_counter()
-            chunk = policy.predict_chunk(history.window(), generator=generator)
+            chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
             inference_s.append(time.perf_counter() - before)
             scheduler.place(check_chunk(chunk, policy.spec, policy_name, init_state, step), now_s, now_s)
         action = scheduler.action_at(now_s)
         assert action is not None  # execute <= action_horizon, so the chunk covers this step
         observation, _, terminated, truncated, info = env.step(action)
+        executed.push(action)
         step += 1
         scores.append(float(info.get("score", info["success"])))
         if info["success"] and first_success is None:
@@ -136,6 +143,7 @@ def run_episode(
         max_score=max(scores, default=0.0),
         final_score=scores[-1] if scores else 0.0,
         mode=info.get("mode"),
+        goal_episode=goals.episode(init_state) if goals else None,
         inferences=len(inference_s),
         mean_inference_ms=1e3 * float(np.mean(inference_s)) if inference_s else 0.0,
         wall_s=time.perf_counter() - started,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,28 +31,46 @@ class PolicySource:
 
     The factory form is for policies that are code rather than weights (scripted baselines, test doubles);
     it is imported in the worker and called with `options`.
+
+    Attributes:
+        directory: a checkpoint, or a training run's output folder, which stands for its last checkpoint.
+        sampling: settings of the policy's sampler that differ from those in the checkpoint, see `load_policy`.
     """
 
     directory: Path | None = None
     factory: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.directory is None) == (self.factory is None):
             raise ConfigError("A policy comes either from a checkpoint directory or from a factory; give one of them.")
         if self.factory is not None and self.factory.count(":") != 1:
             raise ConfigError(f"Policy factory {self.factory!r} is not of the form 'module:attribute'.")
+        if self.factory is not None and self.sampling:
+            raise ConfigError("Sampling settings are for checkpoints; a factory takes its own in `options`.")
 
     @property
     def name(self) -> str:
         return str(self.directory if self.directory is not None else self.factory)
+
+    def resolved(self) -> PolicySource:
+        """The same with the one checkpoint that is meant now: `last` moves on while a run goes on.
+
+        Raises CheckpointError when there is none.
+        """
+        if self.directory is None:
+            return self
+        from robolearn.policies.checkpoint import checkpoint_directory
+
+        return replace(self, directory=checkpoint_directory(self.directory).resolve())
 
     def load(self) -> Policy:
         """Load the weights (CPU) or call the factory. Raises CheckpointError or ConfigError."""
         if self.directory is not None:
             from robolearn.policies.checkpoint import load_policy
 
-            return load_policy(self.directory)
+            return load_policy(self.directory, sampling=self.sampling)
         module, _, attribute = str(self.factory).partition(":")
         try:
             factory = getattr(importlib.import_module(module), attribute)

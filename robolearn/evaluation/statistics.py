@@ -1,7 +1,8 @@
-"""Intervals for what an evaluation reports: a success rate and the mean of a score."""
+"""Intervals for what an evaluation reports: a success rate, the mean of a score, how varied the behaviour is."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -74,6 +75,42 @@ def bootstrap_mean(
         float(sample.mean()), float(low), float(high), sample.size, confidence,
         f"percentile bootstrap, {resamples} resamples, seed {seed}",
     )  # fmt: skip
+
+
+def behaviour_entropy(
+    modes: Sequence[str | None], base: int, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Estimate:
+    """Behaviour entropy H = -sum_b p(b) log_base p(b) of D3IL (Jia et al., ICLR 2024), for one fixed start state.
+
+    0 is always the same mode, 1 all modes equally often. The plug-in estimate with the basic bootstrap interval
+    (Davison and Hinkley 1997): resampling lowers this entropy by about as much as sampling did, so the interval
+    reaches above the value. Without any success the value is 0 and the interval says nothing: [0, 1].
+
+    Args:
+        modes: of the successful episodes; None (no success) is left out.
+        base: number of modes that exist.
+
+    Raises ConfigError for fewer than two modes, or more in the episodes than there are.
+    """
+    counts = np.array(list(Counter(mode for mode in modes if mode is not None).values()), dtype=np.float64)
+    if base < 2 or len(counts) > base:
+        raise ConfigError(
+            f"Behaviour entropy needs at least 2 modes, and all that were seen; found {len(counts)} of {base}."
+        )
+    tail = _tail(confidence)
+    method = f"basic bootstrap, {resamples} resamples, seed {seed}"
+    if not len(counts):
+        return Estimate(0.0, 0.0, 1.0, 0, confidence, method)
+    n = int(counts.sum())
+
+    def entropy(share: np.ndarray) -> np.ndarray:
+        # + 0.0: minus the empty sum is -0.0
+        return -(share * np.log(share, out=np.zeros_like(share), where=share > 0)).sum(axis=-1) / np.log(base) + 0.0
+
+    value = float(entropy(counts / n))
+    drawn = entropy(np.random.default_rng(seed).multinomial(n, counts / n, size=resamples) / n)
+    high, low = 2 * value - np.quantile(drawn, [tail, 1 - tail])
+    return Estimate(value, max(0.0, min(low, value)), min(1.0, max(high, value)), n, confidence, method)
 
 
 def _two_sided_z(confidence: float) -> float:

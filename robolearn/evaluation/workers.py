@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from robolearn.core.errors import MissingDependencyError, RobolearnError
 from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.goals import Goals, GoalSource, make_goals
 from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
 from robolearn.evaluation.source import Policy, PolicySource
 from robolearn.evaluation.video import EpisodeVideo, VideoConfig
@@ -48,6 +49,7 @@ class RolloutJob:
     videos: frozenset[int] = frozenset()
     video_folder: Path | None = None
     video: VideoConfig = field(default_factory=VideoConfig)
+    goals: GoalSource | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class WorkerReport:
     scene_version: str
     control_hz: float
     max_steps: int
+    modes: int | None
+    goals: dict[str, Any] | None
 
 
 class WorkerError(Exception):
@@ -177,12 +181,16 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
         name = f"policy {job.source.name!r}"
         check_match(policy.spec, env, name)
         execute = actions_per_chunk(policy.spec, job.rollout.execute)
-        connection.send(WorkerReport(policy.spec, execute, env.scene_version, env.control_hz, env.max_steps))
+        goals = make_goals(job.goals, policy.spec, name)
+        chosen = goals.to_dict() if goals else None
+        connection.send(
+            WorkerReport(policy.spec, execute, env.scene_version, env.control_hz, env.max_steps, env.modes, chosen)
+        )
         while (init_state := connection.recv()) is not None:
             if init_state in job.videos and job.video_folder is not None:
-                result = _film(policy, env, init_state, job, name, job.video_folder)
+                result = _film(policy, env, init_state, job, name, job.video_folder, goals)
             else:
-                result = run_episode(policy, env, init_state, job.rollout, name)
+                result = run_episode(policy, env, init_state, job.rollout, name, goals=goals)
             connection.send(result)
         env.close()
     except (EOFError, BrokenPipeError):
@@ -194,12 +202,14 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
             connection.send(_Failure(known, summary, traceback.format_exc()))
 
 
-def _film(policy: Policy, env: SimEnv, init_state: int, job: RolloutJob, name: str, folder: Path) -> EpisodeResult:
+def _film(
+    policy: Policy, env: SimEnv, init_state: int, job: RolloutJob, name: str, folder: Path, goals: Goals | None
+) -> EpisodeResult:
     """`run_episode` with a video of it in `folder`."""
     path = folder / f"start_{init_state:06d}.mp4"
     try:
         with EpisodeVideo(path, env, init_state, job.video) as video:
-            result = run_episode(policy, env, init_state, job.rollout, name, video.add)
+            result = run_episode(policy, env, init_state, job.rollout, name, video.add, goals)
             video.finish(result.success)
     except MissingDependencyError as error:
         raise MissingDependencyError(f"{error} Or evaluate without videos: --num-videos 0") from error

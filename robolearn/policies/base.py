@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,26 +12,53 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.feature import Feature
 from robolearn.datasets.normalizer import Normalizer
+from robolearn.policies.noise import Noise
+from robolearn.policies.observation import ObservationEncoder
 from robolearn.policies.spec import PolicySpec
+
+IS_PAD = ".is_pad"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What actions are predicted from, encoded and normalised, for B windows at their newest step t.
+
+    Attributes:
+        observation: (B, W, D) of steps t-W+1..t.
+        goal: (B, G, Dg), or None where none is given.
+        executed: (B, W-1, A) actions of steps t-W+1..t-1; 0 where they are not known.
+        known: (B, W-1) bool; False for steps before the episode began.
+    """
+
+    observation: Tensor
+    goal: Tensor | None
+    executed: Tensor
+    known: Tensor
 
 
 class Policy(nn.Module, abc.ABC):
-    """Base of all policies on vector observations.
+    """Base of all policies.
 
-    A training window of `obs_horizon` W and `action_horizon` H has W observations at steps t-W+1..t and
-    W-1+H actions at steps t-W+1..t+H-1. Inside a policy everything is normalised and concatenated:
-    observations (B, W, D), actions (B, W-1+H, A), goals (B, G, D).
+    A training window of `obs_horizon` W and `action_horizon` H has W observations at steps t-W+1..t and W-1+H
+    actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), images as uint8 (B, W, H, W, C),
+    `action` (B, W-1+H, A), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which repeat its ends), and
+    for goal-conditioned policies `goal.<feature>` (B, G, *shape).
 
     Args:
         config: the policy's own dataclass.
         spec: features and horizons.
         normalizer: statistics of the training data; part of the checkpoint.
+
+    Attributes:
+        obs_dim, goal_dim, action_dim: D, Dg (0 without goals), A.
     """
 
     Config: ClassVar[type]
-    _obs_scale: Tensor
-    _obs_offset: Tensor
+    SAMPLING: ClassVar[tuple[str, ...]] = ()
+    """Fields of the configuration that only change how actions are sampled, not what is learned."""
+
     _action_scale: Tensor
     _action_offset: Tensor
 
@@ -39,51 +67,65 @@ class Policy(nn.Module, abc.ABC):
         self.config = config
         self.spec = spec
         self.normalizer = normalizer
-        for feature in spec.observation_features.values():
-            if feature.kind != "state":
-                raise ConfigError(
-                    f"Policy {type(self).__name__} reads vector observations; {feature.name!r} is of kind "
-                    f"{feature.kind!r}. Leave it out of --policy.observations."
-                )
-        names = list(spec.observation_features)
-        if not names:
+        if not spec.observation_features:
             raise ConfigError(f"Policy {type(self).__name__} needs at least one feature in --policy.observations.")
-        self.obs_dim = sum(int(np.prod(f.shape)) for f in spec.observation_features.values())
+        self.encoder = ObservationEncoder(
+            {**spec.goal_features, **spec.observation_features}, normalizer, getattr(config, "vision", None)
+        )
+        self.obs_dim = self.encoder.dim(spec.observation_features)
+        self.goal_dim = self.encoder.dim(spec.goal_features)
         self.action_dim = int(np.prod(spec.action_feature.shape))
-        for buffer, table in (("scale", normalizer.scale), ("offset", normalizer.offset)):
-            vector = np.concatenate([np.ravel(table[n]) for n in names]).astype(np.float32)
-            self.register_buffer(f"_obs_{buffer}", torch.from_numpy(vector), persistent=False)
-            action = np.ravel(table[spec.action_feature.name]).astype(np.float32)
-            self.register_buffer(f"_action_{buffer}", torch.from_numpy(action), persistent=False)
-
-    @property
-    def goal_horizon(self) -> int:
-        """How many future observations form the goal; 0 = the policy takes no goal."""
-        return 0
+        for part, table in (("scale", normalizer.scale), ("offset", normalizer.offset)):
+            vector = np.ravel(table[spec.action_feature.name]).astype(np.float32)
+            self.register_buffer(f"_action_{part}", torch.from_numpy(vector), persistent=False)
 
     @abc.abstractmethod
-    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Scalar training loss of a batch of raw (not normalised) windows keyed by feature name.
-
-        With a goal-conditioned policy the batch also holds `goal.<feature>` (B, G, *shape).
-        """
+    def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
+        """Training loss of a raw batch, the mean over its rows. All randomness but dropout comes from `noise`."""
 
     @abc.abstractmethod
-    def sample(
-        self, observation: Tensor, goal: Tensor | None, prefix: Tensor | None, generator: torch.Generator | None
-    ) -> Tensor:
-        """(B, W, D) observations [, (B, G, D) goals, (B, P, A) executed actions] -> (B, H, A), all normalised."""
+    def sample(self, context: Context, generator: torch.Generator | None) -> Tensor:
+        """(B, H, A) normalised actions of steps t..t+H-1."""
 
-    def observation_vector(self, values: Mapping[str, Tensor], prefix: str = "") -> Tensor:
-        """Concatenate and normalise: feature name -> (B, T, *shape) becomes (B, T, D)."""
-        parts = [values[prefix + n].flatten(2) for n in self.spec.observation_features]
-        return torch.cat(parts, dim=-1) * self._obs_scale + self._obs_offset
+    def context(self, batch: Mapping[str, Tensor]) -> Context:
+        """What a raw batch, or observations alone, give to predict from."""
+        observation = self.encoder(batch, self.spec.observation_features)
+        goal = None
+        if self.spec.goal_horizon and all(f"goal.{name}" in batch for name in self.spec.goal_features):
+            goal = self.encoder(batch, self.spec.goal_features, prefix="goal.")
+        past, name = self.spec.obs_horizon - 1, self.spec.action_feature.name
+        if past == 0 or name not in batch:
+            executed = observation.new_zeros(len(observation), past, self.action_dim)
+            return Context(observation, goal, executed, torch.zeros_like(executed[..., 0], dtype=torch.bool))
+        known = ~batch[name + IS_PAD][:, :past]
+        return Context(observation, goal, self.actions(batch)[:, :past] * known[..., None], known)
 
-    def action_vector(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def actions(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Normalised actions of a batch, (B, W-1+H, A)."""
         return batch[self.spec.action_feature.name].flatten(2) * self._action_scale + self._action_offset
 
+    def future(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Normalised actions from the newest observation on, (B, H, A)."""
+        return self.actions(batch)[:, self.spec.obs_horizon - 1 :]
+
+    def needed_goal(self, context: Context) -> Tensor | None:
+        """The goal of a policy that cannot act without one; None for a goal-free policy.
+
+        Raises FeatureError when the policy was trained with goals and none is given.
+        """
+        if self.spec.goal_horizon and context.goal is None:
+            raise FeatureError(
+                f"This policy needs a goal ({', '.join(self.spec.goal_features)}, {self.spec.goal_horizon} steps), "
+                "found none; give one, as `robolearn eval --goals DATASET.zarr` does."
+            )
+        return context.goal
+
     @torch.inference_mode()
+    def predict(self, batch: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
+        """(B, H, A) actions of a raw batch, in the units of the action feature."""
+        actions = self.sample(self.context(batch), generator)
+        return (actions.to(torch.float32) - self._action_offset) / self._action_scale
+
     def predict_chunk(
         self,
         observations: Mapping[str, np.ndarray],
@@ -96,7 +138,8 @@ class Policy(nn.Module, abc.ABC):
         Args:
             observations: feature name -> (obs_horizon, *shape), newest last.
             goal: feature name -> (goal_horizon, *shape), for goal-conditioned policies; None = no goal.
-            prefix: (up to obs_horizon - 1, action_dim) actions executed before the newest observation.
+            prefix: (P, action_dim) actions executed before the newest observation, the latest last; the last
+                obs_horizon - 1 are used, fewer are taken as the beginning of an episode.
             generator: source of all randomness; None = torch's global one.
 
         Returns:
@@ -104,37 +147,62 @@ class Policy(nn.Module, abc.ABC):
 
         Raises FeatureError for missing features, wrong shapes or non-finite numbers.
         """
-        observation = self._to_vector(observations, self.spec.obs_horizon, "observation")
-        if goal is not None and self.goal_horizon == 0:
-            raise FeatureError("This policy takes no goal, but one was given; train with --policy.goal-horizon 1.")
-        target = None if goal is None else self._to_vector(goal, self.goal_horizon, "goal")
-        executed = None
-        if prefix is not None and len(prefix) and self.spec.obs_horizon > 1:
-            recent = np.asarray(prefix, dtype=np.float32)[-(self.spec.obs_horizon - 1) :]
-            if recent.shape[1:] != (self.action_dim,) or not np.isfinite(recent).all():
-                raise FeatureError(
-                    f"The policy expects executed actions of shape (steps, {self.action_dim}) and finite numbers, "
-                    f"found shape {np.shape(prefix)}."
-                )
-            executed = torch.from_numpy(recent)[None].to(self._action_scale) * self._action_scale + self._action_offset
-        actions = self.sample(observation, target, executed, generator)
-        actions = (actions - self._action_offset) / self._action_scale
-        return actions[0].to(torch.float32).cpu().numpy()
+        spec, device = self.spec, self._action_scale.device
+        batch = _tensors(observations, spec.observation_features, spec.obs_horizon, "observation", device)
+        if goal is not None and not spec.goal_horizon:
+            raise FeatureError("This policy takes no goal, but one was given; train one with --policy.goals FEATURE.")
+        if goal is not None:
+            goals = _tensors(goal, spec.goal_features, spec.goal_horizon, "goal", device)
+            batch |= {f"goal.{name}": value for name, value in goals.items()}
+        if prefix is not None and spec.obs_horizon > 1:
+            batch |= self._executed(prefix, device)
+        return self.predict(batch, generator)[0].cpu().numpy()
 
-    def _to_vector(self, values: Mapping[str, np.ndarray], horizon: int, what: str) -> Tensor:
-        tensors = {}
-        for name, feature in self.spec.observation_features.items():
-            if name not in values:
-                raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {', '.join(values)}.")
-            array = np.asarray(values[name])
-            if array.dtype.kind not in "fiub":
-                raise FeatureError(f"The policy expects {what} {name!r} as numbers, found dtype {array.dtype}.")
-            if array.shape != (horizon, *feature.shape):
-                raise FeatureError(
-                    f"The policy expects {what} {name!r} of shape {(horizon, *feature.shape)} "
-                    f"(time first), found {array.shape}."
-                )
-            if not np.isfinite(array).all():
-                raise FeatureError(f"The {what} {name!r} holds non-finite numbers.")
-            tensors[name] = torch.from_numpy(array.astype(np.float32))[None].to(self._obs_scale.device)
-        return self.observation_vector(tensors)
+    def _executed(self, prefix: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        """Executed actions as the batch entries `context` reads."""
+        name, past = self.spec.action_feature.name, self.spec.obs_horizon - 1
+        array = np.asarray(prefix)
+        recent = _float32(array[-past:]) if array.ndim == 2 and array.dtype.kind in "fiub" else None
+        if recent is None or recent.shape[1] != self.action_dim or not np.isfinite(recent).all():
+            raise FeatureError(
+                f"The policy expects executed actions of shape (steps, {self.action_dim}) and finite numbers, "
+                f"found shape {array.shape} and dtype {array.dtype}."
+            )
+        missing = past - len(recent)
+        executed = torch.from_numpy(np.concatenate([np.zeros((missing, self.action_dim), np.float32), recent]))
+        return {
+            name: executed[None].to(device),
+            name + IS_PAD: (torch.arange(past, device=device) < missing)[None],
+        }
+
+
+def _tensors(
+    values: Mapping[str, np.ndarray], features: Mapping[str, Feature], horizon: int, what: str, device: torch.device
+) -> dict[str, Tensor]:
+    """Checked observations or goals of one episode as a batch of one row."""
+    tensors = {}
+    for name, feature in features.items():
+        if name not in values:
+            given = ", ".join(values) or "nothing"
+            raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {given}.")
+        array = np.asarray(values[name])
+        if array.dtype.kind not in "fiub" or (feature.kind == "image" and array.dtype != np.uint8):
+            wanted = "uint8 pixels" if feature.kind == "image" else "numbers"
+            raise FeatureError(f"The policy expects {what} {name!r} as {wanted}, found dtype {array.dtype}.")
+        if array.shape != (horizon, *feature.shape):
+            raise FeatureError(
+                f"The policy expects {what} {name!r} of shape {(horizon, *feature.shape)} "
+                f"(time first), found {array.shape}."
+            )
+        if feature.kind != "image":
+            array = _float32(array)
+        if not np.isfinite(array).all():
+            raise FeatureError(f"The {what} {name!r} holds non-finite numbers.")
+        tensors[name] = torch.from_numpy(np.ascontiguousarray(array))[None].to(device)
+    return tensors
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    """As float32; numbers that are too large for it become infinite."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)

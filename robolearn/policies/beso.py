@@ -1,38 +1,53 @@
 """BESO: goal-conditioned imitation learning with score-based diffusion policies (Reuss et al., RSS 2023).
 
-A causal transformer F is trained as an EDM denoiser of actions,
+A transformer F is trained as an EDM denoiser of actions, for observations s and a goal g (a future state),
 
-    D(a, sigma | s, g) = c_skip a + c_out F(c_in a, s, g, ln(sigma) / 4),
+    D(a_sigma | s, g) = c_skip a_sigma + c_out F(c_in a_sigma, s, g, ln(sigma) / 4),   a_sigma = a + sigma eps,
+    loss = | F - (a - c_skip a_sigma) / c_out |^2,
 
-with sigma from a truncated log-logistic density and the loss ||F - (a - c_skip a_sigma) / c_out||^2, which
-weights all noise levels equally. Actions are sampled in three DDIM steps.
+with sigma from a truncated log-logistic density. Actions are sampled in three steps. With classifier-free guidance
+(CFG-BESO, Ho & Salimans 2021) goals are dropped in training, and
 
-Differences from the authors' code: whole goals are dropped, not single dimensions, and "no goal" is a learned
-token; executed actions are held at the current noise level while sampling, as in training, instead of entering
-clean, and rollouts give none (with W > 1 the past actions are then sampled along); `action_horizon` > 1 predicts
-a chunk.
+    D = D(. | s) + guidance (D(. | s, g) - D(. | s));
+
+`goal_dropout = 0` is C-BESO, and without `goals` the policy is goal-free.
+
+Differences from the authors' code:
+- Whole goals are dropped, not single dimensions of them, and "no goal" is a learned token, not zeros.
+- Executed actions enter clean, in training too (theirs are noised along in training and enter clean at test time);
+  actions from before the episode are a learned token and are no targets. Nothing leaks from one episode to the next.
+- The noise level is added to the noisy token instead of being a token of its own, so that the context does not depend
+  on it; every position of a training window has a noise level of its own, and theirs one a window.
+- The goal has an embedding of its own, so that it may hold other features than the observation.
+- All features and actions are scaled to [-1, 1] (theirs only for block push); sampled actions are clipped to 1.1 of it.
+- The `cosine` schedule holds levels tan(theta) of evenly spaced angles, theirs the betas of the cosine schedule; `vp`
+  and `cosine` keep to [sigma_min, sigma_max].
+- `action_horizon` > 1 predicts a chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.datasets.normalizer import Normalizer
-from robolearn.policies.base import Policy
-from robolearn.policies.edm import SAMPLERS, SCHEDULES, log_logistic_sigma, precondition, randn
+from robolearn.policies.base import Context, Policy
+from robolearn.policies.edm import guided_by_value, log_logistic, precondition
 from robolearn.policies.networks.score_transformer import ScoreTransformer
+from robolearn.policies.networks.vision import VisionConfig
+from robolearn.policies.noise import Noise
+from robolearn.policies.samplers import Denoiser, SamplerName, ScheduleName, noise_levels, randn, sample
 from robolearn.policies.spec import PolicySpec
 
 
 @dataclass(frozen=True)
 class BesoConfig:
-    """Defaults: the authors' block-push setting, with chunks of one action and no goal."""
+    """Defaults: the authors' block-push setting, goal-free."""
 
     observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
     """features that go in, concatenated in this order"""
@@ -40,12 +55,17 @@ class BesoConfig:
     """observations seen, the newest included"""
     action_horizon: int = 1
     """actions predicted from the newest observation on; more than one = chunking"""
-    goal_horizon: int = 0
-    """future observations that form the goal; 0 = no goals"""
+    executed_actions: bool = True
+    """whether the actions between the observations go in too"""
+    goals: tuple[str, ...] = ()
+    """features that form the goal; none = goal-free"""
+    goal_horizon: int = 1
+    """consecutive future steps that form the goal"""
     goal_dropout: float = 0.1
-    """share of training windows whose whole goal is dropped"""
+    """share of training windows whose whole goal is dropped; 0 = C-BESO"""
     guidance: float = 1.0
     """classifier-free guidance weight; 1 = none, 0 = ignore the goal"""
+    vision: VisionConfig = field(default_factory=VisionConfig)
     embed_dim: int = 240
     layers: int = 4
     heads: int = 12
@@ -54,85 +74,121 @@ class BesoConfig:
     sigma_data: float = 0.5
     sigma_min: float = 0.05
     sigma_max: float = 1.0
-    sampler: Literal["ddim", "heun", "euler_ancestral"] = "ddim"
-    schedule: Literal["exponential", "linear", "karras"] = "exponential"
+    sampler: SamplerName = "ddim"
+    schedule: ScheduleName = "exponential"
     sampling_steps: int = 3
     """denoising steps for an action"""
     clip: float = 1.1
     """sampled actions are clipped to this multiple of the data's range"""
+    value_weight: float = 1.0
+    """of the value function in `BesoPolicy.value`, where one is set"""
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
             raise ConfigError(f"Expected 0 < sigma_min < sigma_max, found {self.sigma_min} and {self.sigma_max}.")
-        for name in ("embed_dim", "layers", "heads", "sampling_steps"):
+        for name in ("goal_horizon", "embed_dim", "layers", "heads", "sampling_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}.")
-        for name in ("attention_dropout", "dropout"):
+        for name in ("attention_dropout", "dropout", "goal_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must lie in [0, 1), found {getattr(self, name)}.")
         for name in ("sigma_data", "clip"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be positive, found {getattr(self, name)}.")
-        if self.goal_horizon < 0:
-            raise ConfigError(f"goal_horizon must be at least 0, found {self.goal_horizon}.")
-        if not 0 <= self.goal_dropout <= 1:
-            raise ConfigError(f"goal_dropout must lie in [0, 1], found {self.goal_dropout}.")
+        if self.guidance != 1 and self.goals and self.goal_dropout == 0:
+            raise ConfigError(
+                f"guidance {self.guidance} needs a policy trained without goals too; expected goal_dropout above 0, "
+                "found 0 (or leave guidance at 1)."
+            )
 
 
 class BesoPolicy(Policy):
+    """See the module.
+
+    Attributes:
+        value: hook for value-guided sampling, (context, (B, H, A) noisy actions, noise level) -> (B,), all
+            normalised; None = none. See `edm.guided_by_value`.
+    """
+
     Config = BesoConfig
+    SAMPLING = ("sampler", "schedule", "sampling_steps", "sigma_min", "sigma_max", "guidance", "clip", "value_weight")
     config: BesoConfig
+    value: Callable[[Context, Tensor, float], Tensor] | None = None
 
     def __init__(self, config: BesoConfig, spec: PolicySpec, normalizer: Normalizer):
         super().__init__(config, spec, normalizer)
         self.network = ScoreTransformer(
-            self.obs_dim, self.action_dim, spec.obs_horizon, spec.action_horizon, config.goal_horizon,
-            config.embed_dim, config.layers, config.heads, config.attention_dropout, config.dropout,
+            self.obs_dim, self.goal_dim, self.action_dim, spec.obs_horizon, spec.goal_horizon, spec.action_horizon,
+            config.executed_actions, config.embed_dim, config.layers, config.heads, config.attention_dropout,
+            config.dropout,
         )  # fmt: skip
 
-    @property
-    def goal_horizon(self) -> int:
-        return self.config.goal_horizon
+    def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
+        c, context, action = self.config, self.context(batch), self.actions(batch)
+        chunk = self.spec.action_horizon > 1
+        action = action[:, self.spec.obs_horizon - 1 :] if chunk else action
+        rows, targets, _ = action.shape
 
-    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        sigma = log_logistic(
+            noise.uniform((rows, 1 if chunk else targets, 1), action), c.sigma_data, c.sigma_min, c.sigma_max
+        )
+        c_skip, c_out, c_in, c_noise = precondition(sigma, c.sigma_data)
+        noisy = action + sigma * noise.normal(action.shape, action)
+        keep_goal = noise.uniform((rows,), action) >= c.goal_dropout if context.goal is not None else None
+        tokens = self._tokens(context, keep_goal)
+        prediction = self.network(tokens, c_in * noisy, c_noise[..., 0])
+        error = (prediction - (action - c_skip * noisy) / c_out).square().mean(dim=-1)
+        if chunk:
+            return error.mean()
+        # steps from before the episode repeat its first action: no targets
+        real = torch.nn.functional.pad(context.known, (0, 1), value=True)
+        return ((error * real).sum(dim=1) / real.sum(dim=1)).mean()
+
+    def sample(self, context: Context, generator: torch.Generator | None) -> Tensor:
         c = self.config
-        observation, action = self.observation_vector(batch), self.action_vector(batch)
-        goal, keep_goal = None, None
-        if c.goal_horizon:
-            goal = self.observation_vector(batch, prefix="goal.")
-            keep_goal = torch.rand(len(goal), device=goal.device) >= c.goal_dropout
-        sigma = log_logistic_sigma(len(action), c.sigma_data, c.sigma_min, c.sigma_max).to(action)
-        c_skip, c_out, c_in, c_noise = (k[:, None, None] for k in precondition(sigma, c.sigma_data))
-        noisy = action + sigma[:, None, None] * torch.randn_like(action)
-        target = (action - c_skip * noisy) / c_out
-        prediction = self.network(observation, c_in * noisy, c_noise[:, 0, 0], goal, keep_goal)
-        return torch.nn.functional.mse_loss(prediction, target)
+        shape = (len(context.observation), self.spec.action_horizon, self.action_dim)
+        denoise = self._denoiser(context)
+        if self.value is not None:
+            denoise = guided_by_value(denoise, self._value_of(context), c.value_weight)
+        sigmas = noise_levels(c.schedule, c.sampling_steps, c.sigma_min, c.sigma_max)
+        start = sigmas[0] * randn(shape, generator, context.observation)
+        return sample(c.sampler, denoise, start, sigmas, generator).clamp(-c.clip, c.clip)
 
-    def denoise(self, action: Tensor, sigma: Tensor, observation: Tensor, goal: Tensor | None) -> Tensor:
-        """D(a, sigma | s, g), guided when a goal is given and `guidance` is not 1."""
-        c_skip, c_out, c_in, c_noise = (k[:, None, None] for k in precondition(sigma, self.config.sigma_data))
-        raw = self.network(observation, c_in * action, c_noise[:, 0, 0], goal)
-        if goal is not None and self.config.guidance != 1.0:
-            free = self.network(observation, c_in * action, c_noise[:, 0, 0], None)
-            raw = torch.lerp(free, raw, self.config.guidance)
-        return c_skip * action + c_out * raw
+    def _tokens(self, context: Context, keep_goal: Tensor | None) -> Tensor:
+        return self.network.context(context.observation, context.goal, context.executed, context.known, keep_goal)
 
-    def sample(
-        self, observation: Tensor, goal: Tensor | None, prefix: Tensor | None, generator: torch.Generator | None
-    ) -> Tensor:
-        c, spec = self.config, self.spec
-        history = spec.obs_horizon - 1
-        shape = (observation.shape[0], history + spec.action_horizon, self.action_dim)
-        noise = randn(shape, generator, observation)
-        known = 0 if prefix is None else prefix.shape[1]
+    def _denoiser(self, context: Context) -> Denoiser:
+        """D(a, sigma | context), its context encoded once."""
+        c, network, rows = self.config, self.network, len(context.observation)
+        goal = None if c.guidance == 0 else context.goal
+        if self.spec.goal_horizon and goal is None and c.goal_dropout == 0:
+            raise FeatureError(
+                "This policy was trained with a goal in every window (goal_dropout 0) and was given none; "
+                "expected the features " + ", ".join(self.spec.goal_features) + " as a goal."
+            )
+        keep, guided = None, goal is not None and c.guidance != 1
+        if guided:  # one batch: all rows with their goal, then all without
+            context = Context(*(torch.cat([part, part]) for part in vars(context).values()))
+            keep = torch.arange(2 * rows, device=context.observation.device) < rows
+        elif goal is None:
+            context = dataclasses.replace(context, goal=None)
+        cache = network.encode(self._tokens(context, keep))
 
-        def denoise(action: Tensor, sigma: Tensor) -> Tensor:
-            if prefix is not None and known:
-                first = history - known
-                action = action.clone()
-                action[:, first:history] = prefix + sigma[:, None, None] * noise[:, first:history]
-            return self.denoise(action, sigma, observation, goal)
+        def denoise(action: Tensor, sigma: float) -> Tensor:
+            c_skip, c_out, c_in, c_noise = precondition(action.new_full((1, 1), sigma), c.sigma_data)
+            noisy = c_in * action
+            raw = network.decode(torch.cat([noisy, noisy]) if guided else noisy, c_noise, cache)
+            if guided:
+                raw = torch.lerp(raw[rows:], raw[:rows], c.guidance)
+            return c_skip * action + c_out * raw
 
-        sigmas = SCHEDULES[c.schedule](c.sampling_steps, c.sigma_min, c.sigma_max)
-        sampled = SAMPLERS[c.sampler](denoise, noise * sigmas[0], sigmas, generator)
-        return sampled[:, history:].clamp(-c.clip, c.clip)
+        return denoise
+
+    def _value_of(self, context: Context) -> Callable[[Tensor, float], Tensor]:
+        """`value` at this context, whose tensors autograd may keep."""
+        value = self.value
+        assert value is not None
+        with torch.inference_mode(False):
+            parts = {name: None if part is None else part.clone() for name, part in vars(context).items()}
+            kept = Context(**parts)  # type: ignore[arg-type]
+        return lambda action, sigma: value(kept, action, sigma)

@@ -4,12 +4,16 @@ model.safetensors        weights (the averaged ones, where training averages)
 normalizer.safetensors   statistics of the training data
 features.json            PolicySpec: features, horizons, rate
 config.yaml              policy name and its configuration
-provenance.json          dataset checksum, git revision, versions, seed, training curve
+provenance.json          dataset checksum, git revision, versions, seed, training curve; SHA-256 of the other files
+
+The checksums find files that were damaged, edited or mixed up. They are no signature: they do not say who wrote them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robolearn.core import config as configuration
-from robolearn.core.errors import CheckpointError, RobolearnError
+from robolearn.core.errors import CheckpointError, ConfigError, RobolearnError, unknown_name
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Policy
 from robolearn.policies.registry import POLICIES
@@ -42,7 +46,8 @@ def save_policy(
     policy.normalizer.save(directory / "normalizer.safetensors")
     (directory / "features.json").write_text(json.dumps(policy.spec.to_dict(), indent=2))
     configuration.save_yaml({"policy": name, "config": configuration.to_dict(policy.config)}, directory / "config.yaml")
-    (directory / "provenance.json").write_text(json.dumps(provenance, indent=2))
+    checksums = {name: _sha256(directory / name) for name in FILES[:-1]}
+    (directory / FILES[-1]).write_text(json.dumps({**provenance, "checksums": checksums}, indent=2))
 
 
 def checkpoint_directory(path: Path) -> Path:
@@ -58,26 +63,45 @@ def checkpoint_directory(path: Path) -> Path:
 
 def load_provenance(path: Path) -> dict[str, Any]:
     """provenance.json of a checkpoint. Raises CheckpointError when it is missing or damaged."""
-    file = checkpoint_directory(path) / "provenance.json"
+    file = checkpoint_directory(path) / FILES[-1]
     try:
-        return json.loads(file.read_text())
+        record = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read ({type(error).__name__}: {error}).") from error
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{file} holds {type(record).__name__}, expected a mapping.")
+    return record
 
 
-def load_policy(path: Path | str, device: str = "cpu") -> Policy:
+def load_declaration(path: Path) -> dict[str, Any]:
+    """`name` and `config` of a checkpoint's policy, as they were saved. Raises CheckpointError or ConfigError."""
+    file = checkpoint_directory(path) / "config.yaml"
+    declared = configuration.load_yaml(file)
+    if not isinstance(declared.get("policy"), str) or not isinstance(declared.get("config"), dict):
+        raise CheckpointError(f"{file} does not name a policy and its configuration; copy the whole checkpoint again.")
+    return {"name": declared["policy"], "config": declared["config"]}
+
+
+def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, Any] | None = None) -> Policy:
     """Read a checkpoint, ready for inference.
 
-    Raises CheckpointError when the directory, a file or a tensor is missing, damaged or does not fit.
+    Args:
+        sampling: fields of the policy's configuration to change, of those named in its `SAMPLING`.
+
+    Raises CheckpointError when the directory, a file or a tensor is missing, was changed or does not fit, ConfigError
+    for settings that are unknown or of a wrong type.
     """
     directory = checkpoint_directory(Path(path))
     missing = [name for name in FILES if not (directory / name).is_file()]
     if missing:
         raise CheckpointError(f"Checkpoint {directory} is incomplete: {', '.join(missing)} missing.")
+    # before anything is built: what sizes memory is what was saved
+    _check_unchanged(directory)
     try:
-        declared = configuration.load_yaml(directory / "config.yaml")
-        kind = POLICIES.resolve(declared["policy"])
+        declared = load_declaration(directory)
+        kind = POLICIES.resolve(declared["name"])
         config = configuration.from_dict(kind.Config, declared["config"], where=f"{directory}/config.yaml")
+        config = _with_sampling(kind, config, sampling or {})
         spec = PolicySpec.from_dict(json.loads((directory / "features.json").read_text()))
         policy = kind(config, spec, Normalizer.load(directory / "normalizer.safetensors"))
         policy.load_state_dict(load_file(directory / "model.safetensors"))
@@ -91,3 +115,34 @@ def load_policy(path: Path | str, device: str = "cpu") -> Policy:
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"Device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     return policy.eval()
+
+
+def _with_sampling(kind: type[Policy], config: Any, sampling: Mapping[str, Any]) -> Any:
+    """`config` with other settings of the sampler. Raises ConfigError for those that the policy does not name."""
+    for name in sampling:
+        if name not in kind.SAMPLING:
+            raise ConfigError(f"{kind.__name__}: " + unknown_name("sampling setting", name, kind.SAMPLING))
+    if not sampling:
+        return config
+    return configuration.from_dict(kind.Config, {**configuration.to_dict(config), **sampling}, where="sampling")
+
+
+def _check_unchanged(directory: Path) -> None:
+    """Raise CheckpointError when a file is not the one that was saved."""
+    recorded = load_provenance(directory).get("checksums")
+    if not isinstance(recorded, dict):
+        raise CheckpointError(f"{directory / FILES[-1]} lists no checksums; it was damaged or edited: copy it again.")
+    for name in FILES[:-1]:
+        if _sha256(directory / name) != recorded.get(name):
+            raise CheckpointError(
+                f"{directory / name} was changed after it was saved (its SHA-256 is not the one in {FILES[-1]}); "
+                "copy the whole checkpoint again."
+            )
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,5 +1,11 @@
-"""Diffusion in the formulation of Karras et al. 2022 ("Elucidating the Design Space", EDM): preconditioning,
-noise levels and samplers. Knows tensors only; a denoiser is any function `(x, sigma) -> estimate of clean x`.
+"""Diffusion in the formulation of Karras et al. 2022 ("Elucidating the Design Space", EDM): what is around the network.
+
+A network F becomes a denoiser of x = a + sigma eps by
+
+    D(x, sigma) = c_skip x + c_out F(c_in x, c_noise),
+
+and is trained on F = (a - c_skip x) / c_out, which has unit variance at every noise level. Samplers are in
+`samplers.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +16,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]
+from robolearn.policies.samplers import Denoiser
+
+Value = Callable[[Tensor, float], Tensor]
 
 
 def precondition(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -19,85 +27,32 @@ def precondition(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tens
     return sigma_data**2 / total, sigma * sigma_data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4
 
 
-def log_logistic_sigma(
-    n: int, sigma_data: float, sigma_min: float, sigma_max: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """(n,) training noise levels: log-logistic around sigma_data with scale 0.5, truncated to [sigma_min, sigma_max].
+def log_logistic(uniform: Tensor, sigma_data: float, sigma_min: float, sigma_max: float) -> Tensor:
+    """Training noise levels from numbers in [0, 1): log-logistic, truncated to [sigma_min, sigma_max].
 
-    Drawn by inverting the distribution function, as BESO does (Reuss et al. 2023).
+    It lies around sigma_data with scale 0.5; the distribution function is inverted, as BESO does (Reuss et al. 2023).
     """
     location, scale = math.log(sigma_data), 0.5
     low, high = (1 / (1 + math.exp(-(math.log(s) - location) / scale)) for s in (sigma_min, sigma_max))
-    u = torch.rand(n, generator=generator) * (high - low) + low
-    return torch.exp(torch.logit(u) * scale + location)
+    return torch.exp(torch.logit(uniform * (high - low) + low) * scale + location)
 
 
-def exponential_sigmas(n: int, sigma_min: float, sigma_max: float) -> list[float]:
-    """n levels, evenly spaced in log sigma from sigma_max to sigma_min, then 0."""
-    if n == 1:
-        return [sigma_max, 0.0]
-    ratio = math.log(sigma_min / sigma_max) / (n - 1)
-    return [sigma_max * math.exp(ratio * i) for i in range(n)] + [0.0]
+def guided_by_value(denoise: Denoiser, value: Value, weight: float) -> Denoiser:
+    """D(x, sigma) + weight sigma^2 grad_x Q(x, sigma): samples from p(a) exp(weight Q(a)) instead of p(a).
 
+    That is exact when Q(x, sigma) = log E[exp(weight Q(a)) | x] / weight, the value of what x will become; a value
+    of clean actions is its usual approximation for small sigma.
 
-def linear_sigmas(n: int, sigma_min: float, sigma_max: float) -> list[float]:
-    """n levels, evenly spaced from sigma_max to sigma_min, then 0."""
-    if n == 1:
-        return [sigma_max, 0.0]
-    return [sigma_max + (sigma_min - sigma_max) * i / (n - 1) for i in range(n)] + [0.0]
+    Args:
+        denoise: D.
+        value: Q, (B, ...) noisy actions and their noise level -> (B,); differentiated by autograd.
+        weight: of Q; 0 leaves D unchanged.
+    """
 
+    def guided(x: Tensor, sigma: float) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            action = x.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(value(action, sigma).sum(), action)
+        return denoise(x, sigma) + weight * sigma**2 * gradient
 
-def karras_sigmas(n: int, sigma_min: float, sigma_max: float, rho: float = 5.0) -> list[float]:
-    """n levels after EDM eq. 5, then 0."""
-    if n == 1:
-        return [sigma_max, 0.0]
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return [(high + i / (n - 1) * (low - high)) ** rho for i in range(n)] + [0.0]
-
-
-SCHEDULES = {"exponential": exponential_sigmas, "linear": linear_sigmas, "karras": karras_sigmas}
-
-
-def sample_ddim(denoise: Denoiser, x: Tensor, sigmas: list[float], generator: torch.Generator | None = None) -> Tensor:
-    """First-order exponential integrator (DDIM): x <- (s'/s) x + (1 - s'/s) D(x, s). Deterministic."""
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        estimate = denoise(x, x.new_full((x.shape[0],), sigma))
-        ratio = following / sigma
-        x = torch.lerp(estimate, x, ratio)
-    return x
-
-
-def sample_heun(denoise: Denoiser, x: Tensor, sigmas: list[float], generator: torch.Generator | None = None) -> Tensor:
-    """Second-order Heun (EDM algorithm 1 without churn): 2n - 1 network calls. Deterministic."""
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        slope = (x - denoise(x, x.new_full((x.shape[0],), sigma))) / sigma
-        euler = x + (following - sigma) * slope
-        if following == 0:
-            x = euler
-        else:
-            second = (euler - denoise(euler, x.new_full((x.shape[0],), following))) / following
-            x = x + (following - sigma) * (slope + second) / 2
-    return x
-
-
-def sample_euler_ancestral(
-    denoise: Denoiser, x: Tensor, sigmas: list[float], generator: torch.Generator | None = None
-) -> Tensor:
-    """Euler steps down to s_down, then fresh noise s_up, with s_down^2 + s_up^2 = s'^2. Stochastic."""
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        estimate = denoise(x, x.new_full((x.shape[0],), sigma))
-        up = min(following, math.sqrt(following**2 * (sigma**2 - following**2) / sigma**2))
-        down = math.sqrt(following**2 - up**2)
-        x = torch.lerp(estimate, x, down / sigma)
-        if up > 0:
-            x = x + up * randn(x.shape, generator, x)
-    return x
-
-
-SAMPLERS = {"ddim": sample_ddim, "heun": sample_heun, "euler_ancestral": sample_euler_ancestral}
-
-
-def randn(shape: torch.Size | tuple[int, ...], generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """Standard normal noise drawn on the generator's device (CPU by default), then moved to `like`'s device."""
-    device = generator.device if generator is not None else like.device
-    return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
+    return guided

@@ -5,8 +5,13 @@ from robolearn.core.registry import Registry
 POLICIES = Registry(
     "policy",
     {
+        "act": "robolearn.policies.act:ActPolicy",
         "bc": "robolearn.policies.bc:BcPolicy",
+        "bc_rnn": "robolearn.policies.bc_rnn:BcRnnPolicy",
+        "bc_transformer": "robolearn.policies.bc_transformer:BcTransformerPolicy",
         "beso": "robolearn.policies.beso:BesoPolicy",
+        "diffusion": "robolearn.policies.diffusion:DiffusionPolicy",
+        "vq_bet": "robolearn.policies.vq_bet:VqBetPolicy",
     },
     extra="train",
 )

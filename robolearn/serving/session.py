@@ -23,6 +23,8 @@ class Spec(Protocol):
     obs_horizon: int
     action_horizon: int
     control_hz: float
+    goal_features: Features
+    goal_horizon: int
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -59,10 +61,8 @@ class Session:
         self.spec: Spec = policy.spec
         self._make_generator = make_generator
         self._history = ObservationHistory(self.spec.observation_features, self.spec.obs_horizon)
-        self._windows = {
-            name: dataclasses.replace(feature, shape=(self.spec.obs_horizon, *feature.shape), names=None)
-            for name, feature in self.spec.observation_features.items()
-        }
+        self._windows = _windows(self.spec.observation_features, self.spec.obs_horizon)
+        self._goals = _windows(self.spec.goal_features, self.spec.goal_horizon)
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
@@ -74,16 +74,14 @@ class Session:
     def infer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to an inference request: `actions` (H, A) float32 and `policy_timing`.
 
-        Raises FeatureError for observations or a prefix that the policy was not trained on, and ServerError
+        Raises FeatureError for observations, a goal or a prefix that the policy was not trained on, and ServerError
         when the policy itself produced something unusable.
         """
         observations = self._observations(request)
         prefix = request.get(wire.PREFIX)
         if prefix is not None:
             prefix = self._prefix(prefix)
-        goal = request.get(wire.GOAL)
-        if goal is not None and not isinstance(goal, Mapping):
-            raise FeatureError(f"request: the goal is of type {type(goal).__name__}, expected a map of features.")
+        goal = self._goal(request.get(wire.GOAL))
         start = time.perf_counter()
         actions = np.asarray(
             self.policy.predict_chunk(observations, goal=goal, prefix=prefix, generator=self._generator),
@@ -122,6 +120,17 @@ class Session:
         except ValueError as error:
             raise FeatureError(f"request: feature {name!r} is not an array: {error}") from error
 
+    def _goal(self, goal: Any) -> dict[str, np.ndarray] | None:
+        """What the policy is given. That a policy needs a goal and none was sent is the policy's to say."""
+        if goal is None:
+            return None
+        if not isinstance(goal, Mapping):
+            raise FeatureError(f"request: the goal is of type {type(goal).__name__}, expected a map of features.")
+        if not self._goals:
+            raise FeatureError("request: this policy takes no goal, but one was sent; leave it out.")
+        arrays = {name: self._array(goal, name) for name in self._goals}
+        return {name: np.array(self._goals[name].check(array, "request: goal")) for name, array in arrays.items()}
+
     def _prefix(self, prefix: Any) -> np.ndarray:
         array = np.asarray(prefix)
         width = self.spec.action_feature.shape
@@ -136,8 +145,17 @@ class Session:
 def warm_up(policy: ServablePolicy, make_generator: Callable[[int], Any] | None, repeats: int = 5) -> list[float]:
     """Run inference on zeros before anybody waits for it. Returns the time of each, in ms."""
     session = Session(policy, make_generator, seed=0)
-    request = {
-        name: np.zeros((session.spec.obs_horizon, *feature.shape), feature.dtype)
-        for name, feature in session.spec.observation_features.items()
-    }
+    spec = session.spec
+    request: dict[str, Any] = _zeros(spec.observation_features, spec.obs_horizon)
+    if spec.goal_horizon:
+        request[wire.GOAL] = _zeros(spec.goal_features, spec.goal_horizon)
     return [session.infer(request)["policy_timing"]["infer_ms"] for _ in range(repeats)]
+
+
+def _windows(features: Features, horizon: int) -> Features:
+    """Features of `horizon` samples in a row, (horizon, *shape)."""
+    return {n: dataclasses.replace(f, shape=(horizon, *f.shape), names=None) for n, f in features.items()}
+
+
+def _zeros(features: Features, horizon: int) -> dict[str, np.ndarray]:
+    return {name: np.zeros((horizon, *feature.shape), feature.dtype) for name, feature in features.items()}

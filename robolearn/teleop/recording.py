@@ -20,12 +20,11 @@ from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event, InputDevice
+from robolearn.sim.experts.demonstrations import next_init_state
 from robolearn.teleop.session import Episode, Recorder, TeleopSession
 from robolearn.teleop.status import Status
 from robolearn.teleop.target import TeleopTarget
 
-# start states 0 to 49 are for evaluation; recorded episodes never start from them
-FIRST_RECORDED_STATE = 10_000
 MAX_FAILURES_IN_A_ROW = 10
 IMAGES = "observation.images."
 
@@ -180,13 +179,6 @@ def _check_same(path: Path, stored: Features, offered: Features) -> None:
             hint = remedy.format(name.removeprefix(IMAGES)) if is_image else "use the same --env, or a new --dataset"
             raise FeatureError(f"{path} {problem.format(name)}; {hint}.")
     require(stored, offered, f"Dataset {path}", "this session")
-
-
-def next_init_state(path: Path) -> int:
-    """The first start state that no recorded episode has had."""
-    dataset = Dataset(path)
-    used = [record["init_state"] for record in dataset.episodes if isinstance(record.get("init_state"), int)]
-    return max([FIRST_RECORDED_STATE - 1 + dataset.num_episodes, *used]) + 1
 
 
 def episode_record(episode: Episode, device: InputDevice, task: str, seed: int, simulated_time: bool) -> dict[str, Any]:

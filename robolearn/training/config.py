@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robolearn.core.errors import ConfigError
+from robolearn.datasets.loader import CacheMode
 
 
 @dataclass(frozen=True)
 class EmaConfig:
+    schedule: Literal["power", "constant"] = "power"
+    """power = the decay grows towards max-decay as 1 - n^-power; constant = it is max-decay from the start"""
     power: float = 0.75
     max_decay: float = 0.9999
 
@@ -25,49 +28,103 @@ class EmaConfig:
 class TrainConfig:
     """Everything but the policy's own options."""
 
-    dataset: Path
-    """zarr dataset to train on"""
+    dataset: Path | tuple[Path, ...]
+    """zarr dataset to train on, or several that have the same features and rate"""
     output: Path
     """folder for checkpoints, metrics and the resolved configuration"""
     steps: int = 20_000
     batch_size: int = 256
+    """windows of one step, over all processes"""
+    accumulate: int = 1
+    """work each batch off in so many parts, to save memory; the result is the same"""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+    encoder_learning_rate: float | None = None
+    """of image encoders; as --learning-rate by default"""
+    encoder_weight_decay: float | None = None
+    """of image encoders; as --weight-decay by default"""
     betas: tuple[float, float] = (0.9, 0.95)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """of the learning rate, after the warm-up"""
     warmup_steps: int = 200
     final_learning_rate: float = 0.01
     """at the end of the cosine, as a share of the base rate"""
     max_grad_norm: float = 1.0
     ema: EmaConfig = field(default_factory=EmaConfig)
     val_ratio: float = 0.05
-    """share of the episodes held out for the validation loss"""
+    """share of the episodes held out for the validation loss and action error"""
     masks: tuple[str, ...] = ()
     """use only episodes that are in all of these masks of the dataset; those in quarantine never"""
+    weights: tuple[float, ...] = ()
+    """shares of the windows drawn from each of several datasets; by their sizes by default"""
     seed: int = 0
     device: str = "cpu"
     num_threads: int = 0
     """torch threads; 0 = as many as there are cores"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 = autocast matrix products; weights stay float32"""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """of matrix products (autocast); weights stay float32, float16 scales the loss"""
+    compile: bool = False
+    """compile the loss with torch.compile; on a processor this needs a C++ compiler"""
+    loader_workers: int = 1
+    """threads that make the next batches while one is in use; batches do not depend on it"""
+    cache: CacheMode = "auto"
+    """what is kept of images in memory; auto = as much as half of the free memory holds"""
     log_every: int = 50
     checkpoint_every: int = 2000
+    keep_every: int = 0
+    """keep the checkpoints at multiples of so many steps; 0 = the last one only"""
     resume: bool = False
     """go on from the last checkpoint in the output folder"""
+    eval_env: str | None = None
+    """environment in which checkpoints are evaluated while training, such as pusht; none by default"""
+    eval_every: int = 0
+    """steps between these evaluations; 0 = at every checkpoint"""
+    eval_episodes: int = 50
+    """start states of such an evaluation"""
+    eval_workers: int | None = None
+    """processes of such an evaluation; one for each core by default"""
+    eval_goals: Path | None = None
+    """dataset of demonstrations that goals are taken from, for goal-conditioned policies"""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(self, name)}.")
-        for name in ("warmup_steps", "weight_decay", "seed", "num_threads"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 0, found {getattr(self, name)}.")
+        for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "eval_episodes"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("warmup_steps", "weight_decay", "seed", "num_threads", "loader_workers", "keep_every",
+                     "eval_every"):  # fmt: skip
+            self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"--{name.replace('_', '-')} must be positive, found {getattr(self, name)}.")
-        if not 0 <= self.val_ratio < 1:
-            raise ConfigError(f"--val-ratio must lie in [0, 1), found {self.val_ratio}.")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"--betas must lie in [0, 1), found {self.betas}.")
+            self._require(name, getattr(self, name) > 0, "positive")
+        if self.encoder_learning_rate is not None:
+            self._require("encoder_learning_rate", self.encoder_learning_rate > 0, "positive")
+        if self.encoder_weight_decay is not None:
+            self._require("encoder_weight_decay", self.encoder_weight_decay >= 0, "at least 0")
+        self._require("val_ratio", 0 <= self.val_ratio < 1, "in [0, 1)")
+        self._require("betas", all(0 <= beta < 1 for beta in self.betas), "in [0, 1)")
+        if not self.datasets:
+            raise ConfigError("--dataset needs at least one dataset.")
+        if self.weights and len(self.weights) != len(self.datasets):
+            raise ConfigError(
+                f"--weights must give one number for each dataset, found {len(self.weights)} for {len(self.datasets)}."
+            )
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ConfigError(f"--{name.replace('_', '-')} must be {expected}, found {getattr(self, name)}.")
+
+    @property
+    def datasets(self) -> tuple[Path, ...]:
+        return self.dataset if isinstance(self.dataset, tuple) else (self.dataset,)
+
+    def evaluates(self, step: int) -> bool:
+        """Whether the checkpoint of this step is evaluated in simulation."""
+        return self.eval_env is not None and (
+            not self.eval_every or step % self.eval_every == 0 or step == self.steps
+        )  # fmt: skip
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is written after this step."""
+        every = [self.checkpoint_every, self.keep_every, self.eval_every if self.eval_env else 0]
+        return step == self.steps or any(step % interval == 0 for interval in every if interval)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,13 @@
-"""The state of an unfinished run, saved without pickle: optimiser, current weights, random state, counters."""
+"""The state of an unfinished run, saved without pickle: current weights, optimiser, counters.
+
+Random numbers need no state: they are functions of the seed and the step.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,23 +15,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robolearn.core.errors import CheckpointError
-from robolearn.policies.base import Policy
-from robolearn.training.ema import Ema
+from robolearn.training.step import Step
 
 TENSORS, COUNTERS = "training_state.safetensors", "training_state.json"
 
 
-def save_training_state(directory: Path, policy: Policy, optimizer: torch.optim.Optimizer, ema: Ema, step: int) -> None:
-    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in policy.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    tensors["rng"] = torch.get_rng_state()
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, directory / TENSORS)
-    (directory / COUNTERS).write_text(json.dumps({"step": step, "ema_calls": ema.calls}))
+def save_training_state(directory: Path, step: Step, counters: dict[str, Any]) -> None:
+    """Write tensors under `model.NAME` and `optimizer.NAME.QUANTITY`, NAME being that of the parameter."""
+    tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in step.policy.state_dict().items()}
+    for name, parameter in step.policy.named_parameters():
+        for quantity, value in step.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{name}.{quantity}"] = torch.as_tensor(value)
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, directory / TENSORS)
+    counters = {**counters, "ema_calls": step.ema.calls, "loss_scale": step.scaler.state_dict()}
+    (directory / COUNTERS).write_text(json.dumps(counters))
 
 
-def load_training_state(directory: Path, policy: Policy, optimizer: torch.optim.Optimizer, ema: Ema) -> int:
-    """Restore in place and return the step to go on from. The averaged weights are the checkpoint's model.
+def load_training_state(directory: Path, step: Step) -> dict[str, Any]:
+    """Restore in place and return the counters. The averaged weights are the checkpoint's model.
 
     Raises CheckpointError when something is missing or does not fit this policy.
     """
@@ -35,18 +40,24 @@ def load_training_state(directory: Path, policy: Policy, optimizer: torch.optim.
         counters = json.loads((directory / COUNTERS).read_text())
         tensors = load_file(directory / TENSORS)
         averaged = load_file(directory / "model.safetensors")
-        policy.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".", 2)
-                state.setdefault(int(index), {})[name] = value
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        step.policy.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        for name, parameter in step.policy.named_parameters():
+            prefix = f"optimizer.{name}."
+            quantities = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            for quantity, value in quantities.items():
+                expected = () if quantity == "step" else parameter.shape
+                if value.shape != expected:
+                    raise ValueError(f"{prefix}{quantity} has shape {tuple(value.shape)}, expected {tuple(expected)}")
+            if quantities:
+                step.optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in quantities.items()}
+        if averaged.keys() != step.ema.averaged.keys():
+            raise ValueError("the averaged weights are those of another policy")
         for name, value in averaged.items():
-            ema.averaged[name].copy_(value)
-        ema.calls = int(counters["ema_calls"])
-        torch.set_rng_state(tensors["rng"])
-        return int(counters["step"])
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            step.ema.averaged[name].copy_(value)
+        step.ema.calls = int(counters["ema_calls"])
+        step.scaler.load_state_dict(counters["loss_scale"])
+        counters["step"] = int(counters["step"])
+        return counters
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"Cannot resume from {directory} ({type(error).__name__}: {reason}).") from error

@@ -2,270 +2,247 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import math
-import os
-import shutil
 import signal
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robolearn.core import config as configuration
-from robolearn.core.errors import ConfigError, DatasetError, RobolearnError, unknown_name
-from robolearn.core.feature import features
+from robolearn.core.errors import ConfigError
 from robolearn.core.interrupt import StopRequest
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
-from robolearn.datasets.loader import finite_array, select_episodes, steps_of
-from robolearn.datasets.normalizer import Normalizer
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.sampler import split_episodes
-from robolearn.policies.base import Policy
+from robolearn.datasets.loader import Source
 from robolearn.policies.checkpoint import load_provenance, make_policy, save_policy
-from robolearn.policies.spec import PolicySpec
+from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.config import TrainConfig, TrainResult
-from robolearn.training.data import WindowBatches
-from robolearn.training.ema import Ema
+from robolearn.training.corpus import Corpus
+from robolearn.training.data import WindowBatches, on_device
+from robolearn.training.distributed import Processes
+from robolearn.training.guard import DivergedError, save_batch, weights_are_finite
+from robolearn.training.interval import Interval
 from robolearn.training.metrics import MetricsWriter, read_metrics
-from robolearn.training.schedule import warmup_cosine
+from robolearn.training.progress import ProgressLine
 from robolearn.training.state import load_training_state, save_training_state
+from robolearn.training.step import Step, derived_seed
+from robolearn.training.validation import action_error, validation_loss
 
-ACTION = "action"
+OnCheckpoint = Callable[[Path, int], Mapping[str, float]]
 
 
 class Trainer:
-    """Trains one policy on one dataset.
+    """Trains one policy.
+
+    A run is a function of its configuration and its data: batches, noise and dropout are drawn from the seed and the
+    number of the step, so one that was killed and resumed continues the same curve.
 
     Args:
         config: the run.
         name: registered name of the policy.
         policy_config: the policy's own dataclass.
-        quiet: no progress bar.
+        quiet: no progress line.
+        on_checkpoint: called with every checkpoint that is due to be evaluated and its step; what it returns becomes
+            metrics of that step and part of the checkpoint's provenance.
     """
 
-    def __init__(self, config: TrainConfig, name: str, policy_config: Any, quiet: bool = False):
-        self.config, self.name, self.quiet = config, name, quiet
-        self._check_output()
-        torch.set_num_threads(config.num_threads or usable_cores())
-        torch.manual_seed(config.seed)
-        self.dataset = Dataset(config.dataset)
-        self._usable = _usable_episodes(self.dataset, config.masks)
-        chosen = split_episodes(len(self._usable), config.val_ratio, config.seed)
-        train, val = (self._usable[part] for part in chosen)
-        self.policy = _policy_for(self.dataset, self._usable, name, policy_config)
-        try:
-            self.policy.to(torch.device(config.device))
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}") from error
-        self.batches = WindowBatches(self.dataset, self.policy, train, config.batch_size, config.seed)
-        self.val_batches = (
-            WindowBatches(self.dataset, self.policy, val, config.batch_size, config.seed) if len(val) else None
-        )
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.policy, config.weight_decay), lr=config.learning_rate, betas=config.betas
-        )
-        self.ema = Ema(self.policy, config.ema.power, config.ema.max_decay)
+    def __init__(
+        self,
+        config: TrainConfig,
+        name: str,
+        policy_config: Any,
+        quiet: bool = False,
+        on_checkpoint: OnCheckpoint | None = None,
+    ):
+        self.config, self.name = config, name
+        self._on_checkpoint = on_checkpoint
+        self.checkpoints = Checkpoints(config.output, config.keep_every)
+        self.checkpoints.require(config.resume)
+        self.processes = Processes(config.device)
+        self._quiet = quiet or not self.processes.is_first
+        torch.set_num_threads(config.num_threads or max(1, usable_cores() // self.processes.local_size))
+        torch.manual_seed(derived_seed(config.seed))
+        self.corpus = Corpus(config.datasets, config.masks, config.weights, config.val_ratio, config.seed)
+        spec = self.corpus.spec(policy_config)
+        self.policy = make_policy(name, policy_config, spec, self.corpus.normalizer(spec)).to(self.processes.device)
+        self.batches = self._batches(self.corpus.train, self.processes.rank, self.processes.world_size)
+        self.val_batches = self._batches(self.corpus.val) if self.corpus.val and self.processes.is_first else None
+        rows = self.batches.batch_size // self.processes.world_size
+        if rows % config.accumulate:
+            raise ConfigError(f"--accumulate {config.accumulate} does not divide the {rows} windows of a process.")
+        self._step = Step(self.policy, config, self.processes)
+        self._interval = Interval()
         self.step = 0
-        last = config.output / "checkpoints" / "last"
-        if config.resume:
-            _check_continues(load_provenance(last), self._identity())
-            self.step = load_training_state(last, self.policy, self.optimizer, self.ema)
-        # only now: a dataset or policy that is refused leaves no empty folder behind
-        (config.output / "checkpoints").mkdir(parents=True, exist_ok=True)
-        resolved = configuration.to_dict(dataclasses.replace(config, resume=False))
-        configuration.save_yaml(
-            {"policy_name": name, **resolved, "policy": configuration.to_dict(policy_config)},
-            config.output / "config.yaml",
-        )
+        if config.resume and self.checkpoints.last is not None:
+            _check_continues(load_provenance(self.checkpoints.last), self._identity())
+            counters = load_training_state(self.checkpoints.last, self._step)
+            self.step = counters["step"]
+            self._interval.restore(counters["interval"])
+        if self.processes.is_first:
+            # only now: a dataset or policy that is refused leaves no empty folder behind
+            self.checkpoints.create()
+            configuration.save_yaml(self.resolved(), config.output / "config.yaml")
+
+    def resolved(self) -> dict[str, Any]:
+        """The whole configuration, as it is written and can be given back with `--config`."""
+        run = configuration.to_dict(dataclasses.replace(self.config, resume=False))
+        return {"policy_name": self.name, **run, "policy": configuration.to_dict(self.policy.config)}
 
     def run(self) -> TrainResult:
-        """Train to the last step. Ctrl-C or SIGTERM ends the step, saves a checkpoint and is then passed on."""
+        """Train to the last step. Ctrl-C or SIGTERM ends the step, saves a checkpoint and is then passed on.
+
+        Raises DivergedError when a loss, gradient or weight is no longer finite.
+        """
         c, start = self.config, time.monotonic()
-        writer = MetricsWriter(c.output, resume_step=self.step)
-        loss = val_loss = math.nan
+        writer = MetricsWriter(c.output, resume_step=self.step) if self.processes.is_first else None
+        seen: dict[str, float] = {}
         try:
-            with StopRequest() as stop, self._progress() as advance:
-                while self.step < c.steps and not stop():
-                    loss = self._train_step(writer)
-                    if self.step % c.checkpoint_every == 0 or self.step == c.steps:
-                        val_loss = self.validation_loss()
-                        if math.isfinite(val_loss):
-                            writer.write(self.step, val_loss=val_loss)
-                        self.save()
-                    advance(self.step, loss, val_loss)
+            with StopRequest() as stop, ProgressLine(self.name, self.step, c.steps, self._quiet) as progress:
+
+                def report(values: Mapping[str, float]) -> None:
+                    seen.update(values)
+                    progress.show(values)
+                    if writer is not None and values:
+                        writer.write(self.step, **values)
+
+                if self.step and self.checkpoints.last is not None:
+                    report(self._evaluate(self.checkpoints.last))
+                while self.step < c.steps and not self.processes.any(stop()):
+                    busy_s, waited_s = self._train_step()
+                    if self._logs():
+                        report(self._summary())
+                    if c.saves(self.step):
+                        report(self._validate())
+                        report(self._evaluate(self.save()))
+                    progress.advance(self.step, busy_s, waited_s)
                 if self.step < c.steps:
                     self.save()
         finally:
-            writer.close()
+            if writer is not None:
+                writer.close()
+            self.batches.close()
+        self.processes.close()
         if self.step < c.steps:
-            configuration.main_stderr(f"Stopped at step {self.step}; go on with --resume.")
+            if self.processes.is_first:
+                configuration.main_stderr(f"Stopped at step {self.step}; go on with --resume.")
             raise KeyboardInterrupt if stop.signal == signal.SIGINT else SystemExit(stop.exit_status)
-        checkpoint = (c.output / "checkpoints" / "last").resolve()
-        last_loss, val = (None if math.isnan(value) else value for value in (loss, val_loss))
-        return TrainResult(checkpoint, self.step, last_loss, val, time.monotonic() - start)
+        assert self.checkpoints.last is not None
+        duration_s = time.monotonic() - start
+        return TrainResult(self.checkpoints.last, self.step, seen.get("loss"), seen.get("val_loss"), duration_s)
 
-    def _train_step(self, writer: MetricsWriter) -> float:
-        c = self.config
-        rate = c.learning_rate * warmup_cosine(self.step, c.steps, c.warmup_steps, c.final_learning_rate)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        waiting = time.perf_counter()
-        batch = {k: v.to(c.device) for k, v in self.batches.at(self.step).items()}
-        waited = time.perf_counter() - waiting
-        self.policy.train()
-        with self._autocast():
-            loss = self.policy.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_grad_norm)
-        value = float(loss.detach())
-        if not math.isfinite(value) or not math.isfinite(float(norm)):
-            raise RobolearnError(
-                f"The loss became {value} at step {self.step} (gradient norm {float(norm)}); the last checkpoint is "
-                "intact. Try a lower --learning-rate."
-            )
-        self.optimizer.step()
-        self.ema.update()
+    def _train_step(self) -> tuple[float, float]:
+        """One step. Returns how long it took and how much of that was waiting for the batch, in seconds."""
+        began = time.perf_counter()
+        batch = on_device(self.batches.at(self.step), self.processes.device)
+        waited_s = time.perf_counter() - began
+        loss, norm = self._step.gradients(self.step, batch)
+        self._interval.add(loss, norm)
+        # a graphics card is only asked when its answer is wanted anyway: each look waits for all its work
+        if self.processes.device.type == "cpu" or self._logs(self.step + 1) or self.config.saves(self.step + 1):
+            self._require_finite_step()
+        self._rate = self._step.apply(self.step)
         self.step += 1
-        if self.step % c.log_every == 0 or self.step == c.steps:
-            writer.write(self.step, loss=value, lr=rate, grad_norm=float(norm), data_wait_s=waited)
-        return value
+        if self._logs() or self.config.saves(self.step):
+            self._require_finite_weights()
+        busy_s = time.perf_counter() - began
+        self._interval.add_time(busy_s, waited_s)
+        return busy_s, waited_s
 
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Mean loss of the averaged weights on held-out episodes, with fixed noise; NaN without such episodes."""
+    def _logs(self, step: int | None = None) -> bool:
+        step = self.step if step is None else step
+        return step % self.config.log_every == 0 or step == self.config.steps
+
+    def _summary(self) -> dict[str, float]:
+        """Metrics of the interval that ends here."""
+        values = {**self._interval.summary(self.processes), "lr": self._rate}
+        self._interval.clear()
+        return values
+
+    def _validate(self) -> dict[str, float]:
+        """Metrics of the averaged weights on held-out episodes; none where nothing is held out."""
         if self.val_batches is None:
-            return math.nan
-        current = {k: v.clone() for k, v in self.policy.state_dict().items()}
-        self.policy.load_state_dict(self.ema.averaged)
+            return {}
+        device = self.processes.device
         self.policy.eval()
-        total, count = 0.0, 0
-        try:
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                for batch in self.val_batches.all():
-                    size = len(batch[ACTION])
-                    total += float(self.policy.loss({k: v.to(self.config.device) for k, v in batch.items()})) * size
-                    count += size
-        finally:
-            self.policy.load_state_dict(current)
-        return total / count
+        with self._step.ema.applied():
+            return {
+                "val_loss": validation_loss(self.policy, self.val_batches, device),
+                "action_error": action_error(self.policy, self.val_batches, device),
+            }
+
+    def _evaluate(self, checkpoint: Path) -> dict[str, float]:
+        """Metrics of a checkpoint in simulation, where that is due and has not been done."""
+        if self._on_checkpoint is None or not self.config.evaluates(self.step) or not self.processes.is_first:
+            return {}
+        if "evaluation" in load_provenance(checkpoint):
+            return {}
+        values = dict(self._on_checkpoint(checkpoint, self.step))
+        self.checkpoints.note(checkpoint, {"evaluation": values})
+        return values
 
     def save(self) -> Path:
-        """Write a checkpoint of this step, point `last` to it, then delete the one before."""
-        folder = self.config.output / "checkpoints"
-        final, partial = folder / f"{self.step:08d}", folder / f"{self.step:08d}.partial"
-        if (folder / "last").resolve() == final.resolve() and final.is_dir():
-            return final
-        shutil.rmtree(partial, ignore_errors=True)
-        record = {
-            **provenance(),
-            **self._identity(),
-            "step": self.step,
-            "dataset": self.dataset.name,
-            "dataset_sim_env": self.dataset.sim_env,
-            "parameters": sum(p.numel() for p in self.policy.parameters()),
-            "training": configuration.to_dict(self.config),
-            "curve": read_metrics(self.config.output / "metrics.jsonl"),
-        }
-        save_policy(partial, self.name, self.policy, self.ema.averaged, record)
-        save_training_state(partial, self.policy, self.optimizer, self.ema, self.step)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        link = folder / "last.partial"
-        link.unlink(missing_ok=True)
-        link.symlink_to(final.name)
-        os.replace(link, folder / "last")
-        for older in folder.iterdir():
-            if older.is_dir() and not older.is_symlink() and older.name != final.name:
-                shutil.rmtree(older, ignore_errors=True)
-        return final
+        """Write a checkpoint of this step with the averaged weights, point `last` to it, clear away older ones."""
+        counters = {"step": self.step, "interval": self._interval.state(self.processes)}
+
+        def write(folder: Path) -> None:
+            record = {
+                **provenance(),
+                **self._identity(),
+                "step": self.step,
+                "dataset": self.corpus.name,
+                "dataset_sim_env": self.corpus.sim_env,
+                "parameters": sum(p.numel() for p in self.policy.parameters()),
+                "training": configuration.to_dict(self.config),
+                "processes": self.processes.world_size,
+                "curve": read_metrics(self.config.output / "metrics.jsonl"),
+            }
+            save_policy(folder, self.name, self.policy, self._step.ema.averaged, record)
+            save_training_state(folder, self._step, counters)
+
+        if self.processes.is_first:
+            self.checkpoints.save(self.step, write)
+        self.processes.wait()
+        assert self.checkpoints.last is not None
+        return self.checkpoints.last
+
+    def _require_finite_step(self) -> None:
+        """Raise DivergedError for the first loss or gradient of the interval that is not finite."""
+        # scaled float16 gradients overflow now and then; such steps are left out
+        bad = self._interval.first_not_finite(with_norms=self.config.precision != "float16")
+        if bad is None:
+            return
+        step = self.step + 1 - len(self._interval) + bad
+        if step and not weights_are_finite(self.policy) and self.processes.device.type == "cpu":
+            raise self._diverged("The weights became non-finite", step - 1)
+        loss, norm = self._interval.losses()[bad], self._interval.norms()[bad]
+        raise self._diverged(f"The loss became {loss:g}, its gradient's norm {norm:g},", step)
+
+    def _require_finite_weights(self) -> None:
+        if not weights_are_finite(self.policy):
+            raise self._diverged("The weights became non-finite", self.step - 1)
+
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        mark = f"-{self.processes.rank}" if self.processes.world_size > 1 else ""
+        file = self.config.output / f"diverged-{step:08d}{mark}.safetensors"
+        save_batch(file, step, self.batches.at(step), self.batches.origin(step))
+        return DivergedError(
+            f"{what} at step {step}; its batch is kept in {file}, the last checkpoint is intact. "
+            "Try a lower --learning-rate."
+        )
+
+    def _batches(self, sources: list[Source], rank: int = 0, world_size: int = 1) -> WindowBatches:
+        c = self.config
+        return WindowBatches(
+            sources, self.policy.spec, None, c.batch_size, c.seed, cache=c.cache, workers=c.loader_workers, rank=rank,
+            world_size=world_size,
+        )  # fmt: skip
 
     def _identity(self) -> dict[str, Any]:
         """What decides the order of the batches: a run that goes on must have it alike."""
-        return {
-            "seed": self.config.seed,
-            "dataset_checksum": self.dataset.checksum(),
-            "episodes_used": len(self._usable),
-        }
-
-    def _check_output(self) -> None:
-        folder = self.config.output
-        if (folder / "checkpoints" / "last").exists() and not self.config.resume:
-            raise ConfigError(
-                f"{folder} holds a training run already; add --resume to go on, or choose another --output."
-            )
-        if self.config.resume and not (folder / "checkpoints" / "last").exists():
-            raise ConfigError(f"Nothing to resume: {folder} holds no checkpoint. Leave --resume out to start.")
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(torch.device(self.config.device).type, dtype=torch.bfloat16)
-
-    @contextlib.contextmanager
-    def _progress(self) -> Any:
-        columns = (
-            TextColumn("train {task.fields[policy]}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.0f} steps/s  loss {task.fields[loss]:.4f}  val {task.fields[val]:.4f}"),
-            TimeRemainingColumn(),
-        )  # fmt: skip
-        bar = Progress(*columns, disable=self.quiet)
-        start, first = time.monotonic(), self.step
-        plain = not self.quiet and not bar.console.is_terminal
-        last_line = start
-        with bar if not plain else contextlib.nullcontext():
-            task = bar.add_task(
-                "", total=self.config.steps, completed=self.step, policy=self.name, rate=0.0, loss=math.nan,
-                val=math.nan,
-            )  # fmt: skip
-
-            def advance(step: int, loss: float, val: float) -> None:
-                nonlocal last_line
-                now = time.monotonic()
-                rate = (step - first) / max(now - start, 1e-9)
-                if plain and (now - last_line > 10 or step == self.config.steps):
-                    last_line = now
-                    left = (self.config.steps - step) / max(rate, 1e-9)
-                    print(
-                        f"train {self.name}: step {step}/{self.config.steps}  loss {loss:.4f}  val {val:.4f}  "
-                        f"{rate:.1f} steps/s  {left:.0f} s left",
-                        flush=True,
-                    )
-                bar.update(task, completed=step, rate=rate, loss=loss, val=val)
-
-            yield advance
-
-
-def _usable_episodes(dataset: Dataset, masks: tuple[str, ...]) -> np.ndarray:
-    """Indices of the episodes to train and validate on. Raises DatasetError when there are none."""
-    if dataset.num_episodes == 0:
-        raise DatasetError(f"{dataset.name} holds no episode yet; record some first.")
-    return np.intersect1d(select_episodes(dataset, masks), dataset.intact_episodes)
-
-
-def _policy_for(dataset: Dataset, usable: np.ndarray, name: str, policy_config: Any) -> Policy:
-    """The untrained policy with the features it asks for, and statistics of the episodes used."""
-    available = dataset.features
-    wanted = policy_config.observations
-    if ACTION not in available:
-        raise DatasetError(f"{dataset.name} has no feature 'action'; it has: {', '.join(sorted(available))}.")
-    for feature in wanted:
-        if feature not in available:
-            raise ConfigError(f"{dataset.name}: " + unknown_name("feature", feature, available))
-    rows = steps_of(dataset.episode_ends, usable)
-    chosen = features([available[f] for f in wanted])
-    spec = PolicySpec(chosen, available[ACTION], policy_config.obs_horizon, policy_config.action_horizon, dataset.fps)
-    used = {**chosen, ACTION: available[ACTION]}
-    vectors = {n: finite_array(dataset, n, usable)[rows] for n, f in used.items() if f.kind in ("state", "action")}
-    normalizer = Normalizer.fit(vectors, {n: used[n] for n in vectors})
-    return make_policy(name, policy_config, spec, normalizer)
+        return {"seed": self.config.seed, "batch_size": self.batches.batch_size, **self.corpus.identity()}
 
 
 def _check_continues(record: dict[str, Any], now: dict[str, Any]) -> None:
@@ -278,16 +255,10 @@ def _check_continues(record: dict[str, Any], now: dict[str, Any]) -> None:
             )
 
 
-def _parameter_groups(policy: Policy, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only, not for biases, norms and positions."""
-    matrices = [p for n, p in policy.named_parameters() if p.ndim >= 2 and "position" not in n and "null" not in n]
-    chosen = {id(p) for p in matrices}
-    others = [p for p in policy.parameters() if id(p) not in chosen]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def train(config: TrainConfig, name: str, policy_config: Any, quiet: bool = False) -> TrainResult:
+def train(
+    config: TrainConfig, name: str, policy_config: Any, quiet: bool = False, on_checkpoint: OnCheckpoint | None = None
+) -> TrainResult:
     """Train and return what came out. See `Trainer`."""
     if dataclasses.is_dataclass(policy_config):
-        return Trainer(config, name, policy_config, quiet).run()
+        return Trainer(config, name, policy_config, quiet, on_checkpoint).run()
     raise ConfigError(f"The policy configuration must be a dataclass, found {type(policy_config).__name__}.")

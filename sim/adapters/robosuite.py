@@ -184,16 +184,17 @@ class RobosuiteEnv(SimEnv):
         return np.stack([self._suite.sim.data.site_xmat[arm.base_site].reshape(3, 3) for arm in self._arms])
 
     def render_camera(self, camera: str, width: int, height: int) -> np.ndarray:
-        """(height, width, 3) uint8 RGB, upright, without shadows and reflections."""
+        """(height, width, 3) uint8 RGB, upright, of simplified meshes without shadows, reflections, multisampling."""
         self._check_camera(camera)
         if self._pictures is None:
             shown = mujoco.MjvOption()
             shown.geomgroup[0] = 0  # collision shapes
-            self._pictures = SceneRenderer(self._suite.sim.model._model, shown)
+            self._pictures = SceneRenderer(self._suite.sim.model._model, shown, coarse=True)
         return self._pictures.render(self._suite.sim.data._data, camera, width, height)
 
     def close(self) -> None:
-        self._forget_pictures()
+        if self._pictures is not None:
+            self._pictures.close()
         self._suite.close()
 
     def _settle(self) -> None:
@@ -202,8 +203,9 @@ class RobosuiteEnv(SimEnv):
 
     def _bind(self) -> None:
         """Look up what belongs to the arms in the model just built."""
-        self._forget_pictures()
         model = self._suite.sim.model
+        if self._pictures is not None:
+            self._pictures.switch(model._model)
         self._arms = []
         for robot in self._suite.robots:
             for side in robot.arms:
@@ -306,12 +308,6 @@ class RobosuiteEnv(SimEnv):
         known = self._suite.sim.model.camera_names
         if camera not in known:
             raise ConfigError(unknown_name(f"camera of {self.name}", camera, known))
-
-    def _forget_pictures(self) -> None:
-        """Renderers belong to one model."""
-        if self._pictures is not None:
-            self._pictures.close()
-        self._pictures = None
 
 
 def _absolute_pose_control(suite: Any) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The expert protocol: from what is seen to the next waypoint."""
+"""Two kinds of experts: one says where the hand should go next, the other gives every action itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -37,4 +37,18 @@ class Expert(Protocol):
 
     def reached(self) -> None:
         """The operator has arrived at the last waypoint and held it: go on to the next phase."""
+        ...
+
+
+@runtime_checkable
+class ActionExpert(Protocol):
+    """Solves a scene by itself, action by action; see `robolearn.sim.experts.demonstrations`.
+
+    Made without arguments. An episode is a function of its start state: the same one always gives the same actions.
+    """
+
+    def start_episode(self, init_state: int) -> None: ...
+
+    def action(self, observation: dict[str, np.ndarray]) -> np.ndarray | None:
+        """(A,) the next action; None when the expert is done."""
         ...

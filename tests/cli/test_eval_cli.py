@@ -47,8 +47,11 @@ def test_eval_prints_the_episodes_and_both_intervals_and_saves_everything(tmp_pa
     assert "(95 % bootstrap)" in out
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["command"].startswith("robolearn eval --policy ")
-    assert found["policy"]["provenance"] == {"seed": 3}
-    assert found["settings"] == {"seed": 0, "execute": 2, "workers": 1, "max_steps": 6}
+    assert found["policy"]["provenance"]["seed"] == 3
+    assert "curve" not in found["policy"]["provenance"]
+    assert (found["policy"]["name"], found["policy"]["config"]["obs_horizon"]) == ("bc", 1)
+    assert found["policy"]["sampling"] == {}
+    assert found["settings"] == {"seed": 0, "execute": 2, "workers": 1, "max_steps": 6, "goals": None}
     assert (tmp_path / "out" / "videos" / "start_100000.mp4").is_file()
     assert (tmp_path / "out" / "config.yaml").is_file()
 

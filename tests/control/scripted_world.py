@@ -81,18 +81,21 @@ class ScriptedServer:
         self.down = down
         self.counts = RequestCounts()
         self.asked: list[float] = []
+        self.prefixes: list[np.ndarray | None] = []
+        self.goal: dict[str, np.ndarray] | None = None
         self._pending: tuple[float, float] | None = None
 
     @property
     def in_flight(self) -> bool:
         return self._pending is not None
 
-    def begin(self) -> None:
-        self.counts, self._pending = RequestCounts(), None
+    def begin(self, goal: dict[str, np.ndarray] | None = None) -> None:
+        self.counts, self._pending, self.goal = RequestCounts(), None, goal
 
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float) -> None:
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None:
         assert window["observation.state"].shape == (2, 10)
         self.asked.append(t_obs_s)
+        self.prefixes.append(prefix)
         if not self.down(self.clock.now()):
             self.counts.sent += 1
             self._pending = (t_obs_s, self.clock.now() + self.latency_s)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.control.history import ObservationHistory
+from robolearn.control.history import ExecutedActions, ObservationHistory
 from robolearn.core.errors import ConfigError, FeatureError
 
 
@@ -55,3 +55,41 @@ def test_a_missing_feature_is_named():
 def test_a_horizon_below_one_is_refused():
     with pytest.raises(ConfigError, match="at least 1, found 0"):
         ObservationHistory(["observation.state"], 0)
+
+
+def test_executed_actions_follow_the_table_in_the_docstring():
+    executed = ExecutedActions(2)
+    seen = [executed.prefix()]
+    for k in (0, 1, 2, None, 4):
+        executed.push(None if k is None else np.full(3, k, np.float32))
+        prefix = executed.prefix()
+        seen.append(None if prefix is None else prefix[:, 0].tolist())
+    executed.clear()
+    assert seen == [None, [0], [0, 1], [1, 2], None, [4]]
+    assert executed.prefix() is None
+
+
+@given(horizon=st.integers(0, 4), steps=st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=12))
+def test_the_prefix_is_the_unbroken_end_of_what_was_executed(horizon, steps):
+    executed = ExecutedActions(horizon)
+    for step in steps:
+        executed.push(None if step is None else np.array([step]))
+    unbroken = []
+    for step in reversed(steps):
+        if step is None or len(unbroken) == horizon:
+            break
+        unbroken.insert(0, step)
+    prefix = executed.prefix()
+    assert ([] if prefix is None else prefix[:, 0].tolist()) == unbroken
+
+
+def test_pushed_actions_are_copied():
+    executed, action = ExecutedActions(1), np.zeros(2)
+    executed.push(action)
+    action[:] = 9
+    assert executed.prefix().max() == 0
+
+
+def test_a_negative_horizon_of_executed_actions_is_refused():
+    with pytest.raises(ConfigError, match="at least 0, found -1"):
+        ExecutedActions(-1)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scripted_world import CAPABILITIES, HOME, SPEC, ScriptedRobot, ScriptedServer, run, straight_line
 
-from robolearn.control.loop import LoopOptions, check_match
+from robolearn.control.loop import EpisodeLoop, LoopOptions, check_match
+from robolearn.control.safety import SafetyLimits
 from robolearn.control.watchdog import State
 from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import ConfigError, DeviceError, FeatureError
@@ -200,3 +201,30 @@ def test_half_of_the_chunk_is_executed_by_default():
 def test_a_policy_that_does_not_fit_the_robot_is_refused(policy, options, error, message):
     with pytest.raises(error, match=message):
         check_match(policy, composed(), options)
+
+
+def test_a_request_carries_the_action_executed_in_the_step_before(clock):
+    """x(t) = x0 + 0.1 t: the action of the step from t - dt to t is where x is in the middle of it."""
+    server = ScriptedServer(clock, straight_line())
+    run(ScriptedRobot(clock), server, 1.0)
+    assert server.prefixes[0] is None
+    for t_obs, prefix in zip(server.asked[1:], server.prefixes[1:], strict=True):
+        assert prefix.shape == (1, 10)
+        assert prefix[0, 0] == pytest.approx(HOME[0] + 0.1 * (t_obs - 0.5 / SPEC.control_hz), abs=1e-6)
+
+
+def test_after_a_gap_no_action_is_claimed_to_have_been_executed(clock):
+    server = ScriptedServer(clock, straight_line(), down=lambda now: 0.99 < now < 3.0)
+    run(ScriptedRobot(clock), server, 4.0)
+    unanswered = [p for t, p in zip(server.asked, server.prefixes, strict=True) if 1.5 < t <= 3.0]
+    assert unanswered and all(prefix is None for prefix in unanswered)
+    assert server.prefixes[-1] is not None
+
+
+def test_the_goal_of_an_episode_reaches_the_requester(clock):
+    robot, server, goal = ScriptedRobot(clock), ScriptedServer(clock, straight_line()), {"x": np.ones((1, 2))}
+    loop = EpisodeLoop(robot, server, SPEC, LoopOptions(), 4, SafetyLimits.from_capabilities(CAPABILITIES), clock)
+    loop.run(0.2, goal)
+    assert server.goal is goal
+    loop.run(0.2)
+    assert server.goal is None

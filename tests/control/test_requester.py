@@ -19,6 +19,7 @@ class GatedClient:
         self.gate = threading.Semaphore(0)
         self.plan = list(plan)
         self.seen: list[float] = []
+        self.given: list[tuple] = []
         self.connects = 0
 
     def connect(self, wait_s=0.0):
@@ -28,8 +29,9 @@ class GatedClient:
             raise ServerError("No policy server answers.")
         self.connected = True
 
-    def infer(self, observation, *, t_obs_s=None):
+    def infer(self, observation, *, t_obs_s=None, prefix=None, goal=None):
         self.seen.append(t_obs_s)
+        self.given.append((prefix, goal))
         self.gate.acquire()
         what = self.plan.pop(0) if self.plan else "answer"
         if what == "lose":
@@ -140,3 +142,14 @@ def test_closing_ends_the_thread_while_it_waits_for_an_answer():
         requester.submit(WINDOW, 1.0)
         wait_until(lambda: requester.in_flight)
     assert threading.active_count() == before
+
+
+def test_executed_actions_and_the_episodes_goal_go_with_the_request():
+    client, prefix, goal = GatedClient(), np.ones((1, 10)), {"observation.state": np.zeros((1, 10))}
+    with ChunkRequester(client) as requester:
+        for begin in (goal, None):
+            requester.begin(begin)
+            requester.submit(WINDOW, 1.0, prefix if begin else None)
+            client.gate.release()
+            wait_until(lambda: requester.counts.answered)
+    assert client.given == [(prefix, goal), (None, None)]

@@ -41,7 +41,7 @@ def test_the_file_holds_everything_needed_to_repeat_and_to_check(evaluated):
     assert found["success"]["k"] == 3
     assert found["success"]["interval"] == [results.success.low, results.success.high]
     assert found["init_states"] == [2, 3, 4, 5]
-    assert found["settings"] == {"seed": 0, "execute": 2, "workers": 1, "max_steps": 14}
+    assert found["settings"] == {"seed": 0, "execute": 2, "workers": 1, "max_steps": 14, "goals": None}
     assert found["environment"]["name"] == "tiny_line"
     assert found["environment"]["scene_version"] == "1"
     assert found["policy"]["source"] == "tiny_world:make_policy"
@@ -79,7 +79,7 @@ def test_missing_or_damaged_results_are_one_line_errors(tmp_path, content, messa
 
 
 def test_a_missing_checkpoint_is_an_error_before_workers_start(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no policy at .*/nowhere"):
+    with pytest.raises(CheckpointError, match=r"No policy at .*/nowhere"):
         evaluate(PolicySource(tmp_path / "nowhere"), EvaluationConfig("tiny_line"))
 
 

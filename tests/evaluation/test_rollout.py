@@ -75,7 +75,7 @@ def test_a_non_finite_action_names_policy_step_and_element_and_is_never_stepped(
 
 def test_a_chunk_of_a_wrong_shape_names_both_shapes():
     policy = LinePolicy()
-    policy.predict_chunk = lambda observations, generator=None: np.zeros((3, 2), np.float32)
+    policy.predict_chunk = lambda *_: np.zeros((3, 2), np.float32)
     with pytest.raises(FeatureError, match=r"step 0: predicted actions of shape \(3, 2\), expected \(4, 2\)"):
         run_episode(policy, TinyLine(), 0)
 

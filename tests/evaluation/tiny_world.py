@@ -1,4 +1,4 @@
-"""A world small enough to solve by hand: a point on a line has to reach the goal at x = 1.
+"""A world small enough to solve by hand: a point on a line has to reach the goal at x = 1, or where it is asked to.
 
 Importing this module registers the environment `tiny_line`, also in worker processes. Start state k puts the
 point at -k / 10. An action is the next step, clipped to 0.1, so a policy that always goes right needs exactly
@@ -14,6 +14,7 @@ import numpy as np
 
 from robolearn.core.errors import MissingDependencyError
 from robolearn.core.feature import Feature, features
+from robolearn.datasets.writer import DatasetWriter
 from robolearn.policies.spec import PolicySpec
 from robolearn.sim.env import SimEnv
 from robolearn.sim.registry import ENVIRONMENTS
@@ -24,6 +25,8 @@ CONTROL_HZ = 20.0
 
 
 class TinyLine(SimEnv):
+    accepts_goal = True
+
     def __init__(self, max_steps: int = 40, can_render: bool = True):
         self.can_render = can_render
         self.name = "tiny_line"
@@ -36,6 +39,8 @@ class TinyLine(SimEnv):
         self._x = -self.init_state_of(seed, options) / 10
         self._steps = 0
         self.actions = []
+        goal = self.goal_of(options)
+        self._goal = 1.0 if goal is None else float(goal[STATE.name][-1, 0])
         return self._observe(), self.task_info()
 
     def step(self, action):
@@ -50,7 +55,7 @@ class TinyLine(SimEnv):
         return {STATE.name: np.array([self._x], np.float32)}
 
     def task_info(self):
-        return {"success": abs(self._x - 1) < 0.051, "mode": None, "score": float(np.clip(self._x, 0, 1))}
+        return {"success": abs(self._x - self._goal) < 0.051, "mode": None, "score": float(np.clip(self._x, 0, 1))}
 
     def sim_state(self):
         return np.array([self._x])
@@ -101,6 +106,37 @@ class LinePolicy:
             if self.fault == "hang":
                 time.sleep(60)
         return chunk.astype(np.float32)
+
+
+class SeekPolicy:
+    """Steps of 0.1 towards the last sample of its goal; keeps what it was given."""
+
+    def __init__(self, obs_horizon=3, goal_horizon=2, goal_feature=STATE):
+        goals = features([goal_feature])
+        self.spec = PolicySpec(features([STATE]), ACTION, obs_horizon, 2, CONTROL_HZ, goals, goal_horizon)
+        self.goals, self.prefixes = [], []
+
+    def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+        self.goals.append(goal)
+        self.prefixes.append(prefix)
+        way = goal[STATE.name][-1, 0] - observations[STATE.name][-1, 0]
+        return np.tile(np.array([0.1 * np.sign(way), len(self.goals)], np.float32), (2, 1))
+
+
+def write_ends(path, ends, steps=5, feature=STATE):
+    """A dataset whose episode i moves to x = ends[i] in steps of 0.01."""
+    with DatasetWriter.create(path, features([feature, ACTION]), CONTROL_HZ) as writer:
+        for end in ends:
+            writer.start_episode()
+            for k in range(steps):
+                x = np.full(feature.shape, end - 0.01 * (steps - 1 - k), np.float32)
+                writer.append(k / CONTROL_HZ, {feature.name: x, ACTION.name: np.zeros(2, np.float32)})
+            writer.commit({"success": True})
+    return path
+
+
+def make_seeker(**options):
+    return SeekPolicy(**options)
 
 
 def make_policy(**options):

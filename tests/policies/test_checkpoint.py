@@ -1,13 +1,15 @@
-import json
+import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
 import torch
 from tiny import tiny_observation, tiny_policy
 
+from robolearn.core.config import to_dict
 from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.policies.beso import BesoConfig
-from robolearn.policies.checkpoint import FILES, load_policy, load_provenance, save_policy
+from robolearn.policies.checkpoint import FILES, load_declaration, load_policy, load_provenance, save_policy
 
 CONFIG = BesoConfig(obs_horizon=2, action_horizon=3, embed_dim=16, layers=1, heads=2)
 
@@ -68,17 +70,33 @@ def test_no_such_folder(tmp_path):
         load_policy(tmp_path / "nothing")
 
 
-def test_an_unknown_option_in_the_configuration_is_explained(saved):
-    path = saved[1] / "config.yaml"
-    path.write_text(path.read_text().replace("embed_dim", "embed_dimm"))
-    with pytest.raises(ConfigError, match="Did you mean 'embed_dim'"):
-        load_policy(saved[1])
+def test_provenance_lists_the_sha256_of_every_other_file(saved):
+    recorded = load_provenance(saved[1])["checksums"]
+    assert recorded == {n: hashlib.sha256((saved[1] / n).read_bytes()).hexdigest() for n in FILES[:-1]}
 
 
-def test_weights_of_another_shape_are_refused(saved):
-    path = saved[1] / "features.json"
-    spec = json.loads(path.read_text())
-    spec["action_horizon"] = 5
-    path.write_text(json.dumps(spec))
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        load_policy(saved[1])
+def test_what_was_saved_is_declared_without_building_it(saved):
+    policy, directory = saved
+    assert load_declaration(directory) == {"name": "beso", "config": to_dict(policy.config)}
+
+
+def test_settings_of_the_sampler_can_be_changed(saved, monkeypatch):
+    policy, directory = saved
+    monkeypatch.setattr(type(policy), "SAMPLING", ("sampling_steps",))
+    loaded = load_policy(directory, sampling={"sampling_steps": 7})
+    assert loaded.config == dataclasses.replace(policy.config, sampling_steps=7)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        ({"embed_dim": 8}, "BesoPolicy: Unknown sampling setting 'embed_dim'"),
+        ({"sampling_step": 8}, "Unknown sampling setting 'sampling_step'. Did you mean 'sampling_steps'"),
+        ({"sampling_steps": "many"}, "sampling.sampling_steps: found 'many', expected int"),
+        ({"sampling_steps": 0}, "found 0"),
+    ],
+)
+def test_other_settings_are_refused(saved, monkeypatch, sampling, message):
+    monkeypatch.setattr(type(saved[0]), "SAMPLING", ("sampling_steps",))
+    with pytest.raises(ConfigError, match=message):
+        load_policy(saved[1], sampling=sampling)

@@ -7,34 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.policies import edm
-
-
-@pytest.mark.parametrize(
-    ("schedule", "sigma_min", "expected"),
-    [
-        ("linear", 0.05, [1, 0.525, 0.05, 0]),
-        ("exponential", 0.05, [1, 0.2236, 0.05, 0]),
-        ("karras", 0.05, [1, 0.2789, 0.05, 0]),
-        ("linear", 0.005, [1, 0.5025, 0.005, 0]),
-        ("exponential", 0.005, [1, 0.0707, 0.005, 0]),
-        ("karras", 0.005, [1, 0.1384, 0.005, 0]),
-    ],
-)
-def test_schedules_match_the_published_vectors(schedule, sigma_min, expected):
-    assert np.allclose(edm.SCHEDULES[schedule](3, sigma_min, 1.0), expected, atol=5e-5)
-
-
-@pytest.mark.parametrize("schedule", edm.SCHEDULES)
-def test_one_level_goes_straight_to_the_estimate(schedule):
-    assert edm.SCHEDULES[schedule](1, 0.05, 1.0) == [1.0, 0.0]
+from robolearn.policies.samplers import noise_levels, sample
 
 
 def test_training_noise_follows_the_truncated_log_logistic():
-    sigma = edm.log_logistic_sigma(200_000, 0.5, 0.05, 1.0, torch.Generator().manual_seed(0)).numpy()
+    uniform = torch.rand(200_000, generator=torch.Generator().manual_seed(0))
+    sigma = edm.log_logistic(uniform, 0.5, 0.05, 1.0).numpy()
     expected = {1: 0.067, 10: 0.156, 25: 0.256, 50: 0.413, 75: 0.616, 90: 0.804, 99: 0.976}
     for percent, value in expected.items():
         assert np.percentile(sigma, percent) == pytest.approx(value, abs=0.004)
     assert sigma.min() >= 0.05 - 1e-6 and sigma.max() <= 1.0 + 1e-6
+
+
+def test_the_wide_range_of_later_work_has_its_published_quantiles():
+    uniform = torch.tensor([0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99])
+    expected = [0.05, 0.167, 0.289, 0.5, 0.866, 1.50, 4.97]
+    assert np.allclose(edm.log_logistic(uniform, 0.5, 0.001, 80.0), expected, rtol=6e-3)
 
 
 @given(st.floats(1e-3, 80.0), st.floats(0.1, 2.0))
@@ -48,39 +36,39 @@ def test_preconditioning_gives_unit_variance_inputs_and_targets(sigma, sigma_dat
     assert c_noise == pytest.approx(math.log(sigma) / 4)
 
 
-def gaussian_denoiser(mean: float, std: float) -> edm.Denoiser:
-    """The exact posterior mean for data N(mean, std^2)."""
-
-    def denoise(x, sigma):
-        s2 = sigma.view(-1, *[1] * (x.ndim - 1)) ** 2
-        return (std**2 * x + s2 * mean) / (std**2 + s2)
-
-    return denoise
+MEAN, STD = torch.tensor([0.3, -0.2], dtype=torch.float64), 0.5
+SLOPE = torch.tensor([0.8, -1.5], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("sampler", edm.SAMPLERS)
-def test_samplers_recover_a_gaussian(sampler):
-    generator = torch.Generator().manual_seed(1)
-    sigmas = edm.exponential_sigmas(300, 1e-3, 20.0)
-    start = sigmas[0] * torch.randn(20_000, 1, generator=generator, dtype=torch.float64)
-    out = edm.SAMPLERS[sampler](gaussian_denoiser(0.7, 0.3), start, sigmas, generator)
-    assert float(out.mean()) == pytest.approx(0.7, abs=0.02)
-    assert float(out.std()) == pytest.approx(0.3, rel=0.06)
+def denoise(x, sigma):
+    """Exact for data N(MEAN, STD^2)."""
+    return (STD**2 * x + sigma**2 * MEAN) / (STD**2 + sigma**2)
 
 
-def test_heun_is_nearer_to_the_exact_flow_than_ddim_at_few_steps():
-    # data N(0, 1): the probability flow scales x by 1 / sqrt(1 + sigma^2)
-    x = torch.tensor([[20.0]], dtype=torch.float64)
-    exact = 20.0 / math.sqrt(1 + 20.0**2)
-    errors = {
-        name: abs(
-            float(edm.SAMPLERS[name](gaussian_denoiser(0.0, 1.0), x, edm.exponential_sigmas(40, 1e-3, 20.0))) - exact
-        )
-        for name in ("ddim", "heun")
-    }
-    assert errors["heun"] < 0.3 * errors["ddim"]
+def expected_value(x, sigma):
+    """log E[exp(2 SLOPE a) | x] / 2 up to a constant: the posterior mean moves with x by STD^2 / (STD^2 + sigma^2)."""
+    return (x @ SLOPE) * STD**2 / (STD**2 + sigma**2)
 
 
-def test_the_last_ddim_step_returns_the_denoised_estimate():
-    x = torch.full((1, 2), 3.0)
-    assert torch.equal(edm.sample_ddim(lambda x, s: x * 0 + 0.25, x, [0.5, 0.0]), torch.full((1, 2), 0.25))
+def test_guidance_by_a_linear_value_samples_the_tilted_gaussian():
+    # N(m, s^2) exp(2 q a) is N(m + 2 s^2 q, s^2)
+    guided = edm.guided_by_value(denoise, expected_value, weight=2.0)
+    sigmas = noise_levels("exponential", 200, 1e-3, 20.0)
+    generator = torch.Generator().manual_seed(0)
+    start = sigmas[0] * torch.randn(20_000, 2, generator=generator, dtype=torch.float64)
+    with torch.inference_mode():
+        out = sample("dpmpp_2m", guided, start.clone(), sigmas)
+    assert torch.allclose(out.mean(0), MEAN + 2 * STD**2 * SLOPE, atol=0.02)
+    assert torch.allclose(out.std(0), torch.full_like(MEAN, STD), rtol=0.02)
+
+
+def test_the_guided_denoiser_is_the_posterior_mean_of_the_tilted_data():
+    x, sigma = torch.tensor([[1.0, -2.0]], dtype=torch.float64), 0.7
+    tilted = (STD**2 * x + sigma**2 * (MEAN + 2 * STD**2 * SLOPE)) / (STD**2 + sigma**2)
+    assert torch.allclose(edm.guided_by_value(denoise, expected_value, 2.0)(x, sigma), tilted)
+
+
+def test_the_gradient_of_one_row_does_not_reach_another():
+    x = torch.randn(3, 2, dtype=torch.float64)
+    guided = edm.guided_by_value(denoise, lambda a, s: a.square().sum(1), 1.0)
+    assert torch.allclose(guided(x, 0.5)[1:2], guided(x[1:2], 0.5))

@@ -1,6 +1,8 @@
+import dataclasses
+
 import numpy as np
 import pytest
-from tiny_policy_server import HORIZON, TinyPolicy
+from tiny_policy_server import HORIZON, SPEC, TinyPolicy
 
 from robolearn.core.errors import FeatureError, ServerError
 from robolearn.serving.session import Session, warm_up
@@ -103,3 +105,46 @@ def test_warm_up_runs_the_real_shapes():
     policy = TinyPolicy()
     assert len(warm_up(policy, None, repeats=2)) == 2
     assert policy.seen[0]["observation.state"].shape == (2, 10)
+
+
+class GoalPolicy(TinyPolicy):
+    """Takes goals of two steps and keeps those it was given."""
+
+    spec = dataclasses.replace(SPEC, goal_features=SPEC.observation_features, goal_horizon=2)
+
+    def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+        self.goals = [*getattr(self, "goals", []), goal]
+        return super().predict_chunk(observations, goal, prefix, generator)
+
+
+def test_a_goal_reaches_the_policy():
+    policy, goal = GoalPolicy(), np.stack([state(1), state(2)])
+    session(policy).infer({"observation.state": state(0), "goal": {"observation.state": goal}})
+    np.testing.assert_array_equal(policy.goals[0]["observation.state"], goal)
+
+
+@pytest.mark.parametrize(
+    ("goal", "message"),
+    [
+        (
+            {"observation.state": np.zeros((1, 10), np.float32)},
+            r"request: goal: .* shape \(1, 10\), expected \(2, 10\)",
+        ),
+        ({"observation.state": np.full((2, 10), np.nan, np.float32)}, "request: goal: .*non-finite"),
+        ({"other": np.zeros((2, 10))}, "feature 'observation.state' is missing. Sent: other"),
+    ],
+)
+def test_a_goal_of_the_wrong_kind_is_refused(goal, message):
+    with pytest.raises(FeatureError, match=message):
+        session(GoalPolicy()).infer({"observation.state": state(0), "goal": goal})
+
+
+def test_a_goal_for_a_policy_that_takes_none_is_refused():
+    with pytest.raises(FeatureError, match="takes no goal, but one was sent"):
+        session().infer({"observation.state": state(0), "goal": {"observation.state": state(0)}})
+
+
+def test_a_goal_conditioned_policy_is_warmed_up_with_a_goal():
+    policy = GoalPolicy()
+    warm_up(policy, None, repeats=1)
+    assert policy.goals[0]["observation.state"].shape == (2, 10)

@@ -1,7 +1,5 @@
 """Batches as tensors: images, quarantine, several processes."""
 
-import types
-
 import numpy as np
 import pytest
 import torch
@@ -22,11 +20,11 @@ from robolearn.training.trainer import Trainer
 CAMERA, DEPTH = "observation.images.front", "observation.depth.front"
 
 
-def policy(dataset: Dataset, *observations: str, goal_horizon: int = 0) -> types.SimpleNamespace:
-    """The part of a policy that its batches depend on."""
+def spec_of(dataset: Dataset, *observations: str, goal_horizon: int = 0) -> PolicySpec:
+    """Two observations and three actions; where there is a goal, of the same features."""
     chosen = features([dataset.features[name] for name in observations])
-    spec = PolicySpec(chosen, dataset.features["action"], 2, 3, dataset.fps)
-    return types.SimpleNamespace(spec=spec, goal_horizon=goal_horizon)
+    goals = chosen if goal_horizon else {}
+    return PolicySpec(chosen, dataset.features["action"], 2, 3, dataset.fps, goals, goal_horizon)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -42,16 +40,19 @@ def test_images_and_depth_come_as_tensors_with_their_goals(tmp_path, workers):
             writer.append(step / 10, {CAMERA: colour, DEPTH: depth, "action": np.array([step], np.float32)})
         writer.commit({"task": "t"})
     dataset = Dataset(tmp_path / "d.zarr")
-    batches = WindowBatches(dataset, policy(dataset, CAMERA, DEPTH, goal_horizon=1), [0], 6, 0, workers=workers)
+    batches = WindowBatches(dataset, spec_of(dataset, CAMERA, DEPTH, goal_horizon=1), [0], 6, 0, workers=workers)
     batch = batches.at(0)
     assert {name: (tuple(value.shape), value.dtype) for name, value in batch.items()} == {
         CAMERA: ((6, 2, 8, 10, 3), torch.uint8),
         DEPTH: ((6, 2, 8, 10), torch.int32),
         "action": ((6, 4, 1), torch.float32),
+        "action.is_pad": ((6, 4), torch.bool),
         f"goal.{CAMERA}": ((6, 1, 8, 10, 3), torch.uint8),
         f"goal.{DEPTH}": ((6, 1, 8, 10), torch.int32),
     }
     now = batch["action"][:, 1, 0]
+    expected = torch.stack([(now + offset < 0) | (now + offset > 5) for offset in (-1, 0, 1, 2)], 1)
+    assert torch.equal(batch["action.is_pad"], expected)
     assert torch.equal(batch[CAMERA][:, 1, 0, 0, 0].float(), now)
     assert torch.equal(batch[DEPTH][:, 1, 0, 0].float(), now + 60000)
     assert (batch[f"goal.{CAMERA}"][:, 0, 0, 0, 0].float() >= (now + 1).clamp(max=5)).all()
@@ -60,7 +61,7 @@ def test_images_and_depth_come_as_tensors_with_their_goals(tmp_path, workers):
 
 def test_a_tensor_keeps_its_batch(tmp_path):
     dataset = Dataset(write_dataset(tmp_path / "d.zarr"))
-    batches = WindowBatches(dataset, policy(dataset, "observation.state"), None, 8, 0)
+    batches = WindowBatches(dataset, spec_of(dataset, "observation.state"), None, 8, 0)
     kept = [batches.at(step)["action"] for step in range(10)]
     assert all(torch.equal(value, batches.at(step)["action"]) for step, value in enumerate(kept))
 
@@ -68,7 +69,7 @@ def test_a_tensor_keeps_its_batch(tmp_path):
 def test_processes_share_out_each_batch_and_datasets_can_be_mixed(tmp_path):
     datasets = [Dataset(write_dataset(tmp_path / f"{name}.zarr", episodes=2)) for name in "ab"]
     sources = [Source(dataset, weight=weight) for dataset, weight in zip(datasets, (1, 3), strict=True)]
-    wanted = policy(datasets[0], "observation.state", goal_horizon=1)
+    wanted = spec_of(datasets[0], "observation.state", goal_horizon=1)
     whole = WindowBatches(sources, wanted, None, 8, 5).at(3)
     halves = [WindowBatches(sources, wanted, None, 8, 5, rank=rank, world_size=2).at(3) for rank in range(2)]
     assert all(torch.equal(torch.stack([h[name] for h in halves], 1).flatten(0, 1), whole[name]) for name in whole)

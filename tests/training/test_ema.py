@@ -2,12 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from robolearn.training.config import EmaConfig
 from robolearn.training.ema import Ema
 from robolearn.training.schedule import warmup_cosine
 
 
 def test_the_decay_follows_the_power_schedule():
-    ema = Ema(nn.Linear(1, 1))
+    ema = Ema(nn.Linear(1, 1), EmaConfig())
     assert [ema.decay(n) for n in (0, 1)] == [0.0, 0.0]
     assert ema.decay(2) == pytest.approx(1 - 2**-0.75)
     assert ema.decay(10_000) == pytest.approx(0.999)
@@ -16,7 +17,7 @@ def test_the_decay_follows_the_power_schedule():
 
 def test_the_average_is_the_recursion_written_out():
     module = nn.Linear(1, 1, bias=False)
-    ema = Ema(module)
+    ema = Ema(module, EmaConfig())
     expected = 0.0
     for n, value in enumerate([1.0, 3.0, -2.0, 5.0]):
         with torch.no_grad():

@@ -11,34 +11,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from world import write_dataset
+from world import BC, BESO, run_config, write_dataset
 
 from robolearn.core.errors import CheckpointError, ConfigError, DatasetError
 from robolearn.policies.bc import BcConfig
-from robolearn.policies.beso import BesoConfig
 from robolearn.policies.checkpoint import load_policy, load_provenance
-from robolearn.training.config import TrainConfig
+from robolearn.policies.noise import Noise
 from robolearn.training.metrics import read_metrics
 from robolearn.training.trainer import Trainer, train
-
-BESO = BesoConfig(obs_horizon=2, action_horizon=3, embed_dim=16, layers=1, heads=2)
-
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("data") / "d.zarr")
 
 
-def run_config(dataset: Path, output: Path, **changes) -> TrainConfig:
-    base = TrainConfig(
-        dataset, output, steps=30, batch_size=16, warmup_steps=2, log_every=5, checkpoint_every=10, num_threads=1,
-        val_ratio=0.2,
-    )  # fmt: skip
-    return replace(base, **changes)
-
-
 @pytest.mark.parametrize(
-    "policy", [("beso", BESO), ("bc", BcConfig(hidden_dim=32, layers=1)), ("beso", replace(BESO, goal_horizon=2))]
+    "policy", [("beso", BESO), ("bc", BcConfig(hidden_dim=32, layers=1)), ("beso", replace(BESO, goals=("observation.state",), goal_horizon=2))]
 )
 def test_a_run_leaves_a_complete_checkpoint(dataset, tmp_path, policy):
     result = train(run_config(dataset, tmp_path / "run"), *policy, quiet=True)
@@ -56,26 +44,26 @@ def test_a_run_leaves_a_complete_checkpoint(dataset, tmp_path, policy):
 def test_metrics_follow_the_schedule_and_tensorboard_has_them_too(dataset, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
     config = run_config(dataset, tmp_path / "run", steps=21, warmup_steps=1, learning_rate=2e-3)
-    train(config, "bc", BcConfig(hidden_dim=8, layers=1), quiet=True)
+    train(config, "bc", BC, quiet=True)
     lines = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "lr" in line]
     # warm-up takes one step, the cosine the other 20; step n is taken with the rate of n - 1 steps before it
     expected = [2e-3 * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * (line["step"] - 2) / 20))) for line in lines]
     assert [line["lr"] for line in lines] == pytest.approx(expected)
     board = accumulator(str(tmp_path / "run" / "tensorboard"))
     board.Reload()
-    assert set(board.Tags()["scalars"]) == {"loss", "lr", "grad_norm", "data_wait_s", "val_loss"}
+    assert set(board.Tags()["scalars"]) == {"loss", "lr", "grad_norm", "steps_per_s", "data_wait", "val_loss", "action_error"}
     assert [event.value for event in board.Scalars("lr")] == pytest.approx(expected, rel=1e-6)
 
 
 def test_gradients_are_clipped_to_the_norm_asked_for(dataset, tmp_path):
     trainer = Trainer(
-        run_config(dataset, tmp_path / "run", max_grad_norm=1e-3), "bc", BcConfig(hidden_dim=8, layers=1), quiet=True
+        run_config(dataset, tmp_path / "run", max_grad_norm=1e-3), "bc", BC, quiet=True
     )
     seen = []
-    trainer.optimizer.step = lambda: seen.append(
+    trainer._step.optimizer.step = lambda: seen.append(
         float(torch.stack([p.grad.norm() for p in trainer.policy.parameters()]).norm())
     )
-    trainer._train_step(type("Writer", (), {"write": lambda *_, **__: None})())
+    trainer._train_step()
     assert seen == pytest.approx([1e-3], rel=1e-3)
 
 
@@ -89,7 +77,7 @@ def test_bc_learns_the_rule_of_the_data(dataset, tmp_path):
     config = run_config(dataset, tmp_path / "run", steps=400, learning_rate=1e-2, val_ratio=0.0)
     bc = BcConfig(hidden_dim=64, layers=1, action_horizon=1)
     first = Trainer(replace(config, output=tmp_path / "untrained"), "bc", bc, quiet=True)
-    start = float(first.policy.loss(first.batches.at(0)).detach())
+    start = float(first.policy.loss(first.batches.at(0), Noise(0)).detach())
     assert train(config, "bc", bc, quiet=True).loss < 0.1 * start
 
 
@@ -140,9 +128,9 @@ def test_goals_lie_after_the_window_in_the_same_episode(tmp_path):
                 writer.append(step / 10, values)
             writer.commit({"task": "t", "success": True})
     trainer = Trainer(
-        run_config(tmp_path / "g.zarr", tmp_path / "run"), "beso", replace(BESO, goal_horizon=2), quiet=True
+        run_config(tmp_path / "g.zarr", tmp_path / "run"), "beso", replace(BESO, goals=("observation.state",), goal_horizon=2), quiet=True
     )
-    batches = WindowBatches(Dataset(tmp_path / "g.zarr"), trainer.policy, range(4), 16, 0)
+    batches = WindowBatches(Dataset(tmp_path / "g.zarr"), trainer.policy.spec, range(4), 16, 0)
     for step in range(6):
         batch = batches.at(step)
         newest, goal = batch["observation.state"][:, -1], batch["goal.observation.state"]
@@ -206,22 +194,22 @@ def test_diverged_training_stops_with_advice(dataset, tmp_path):
 
 
 def test_an_interrupted_validation_leaves_the_current_weights(dataset, tmp_path):
-    trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BcConfig(hidden_dim=8, layers=1), quiet=True)
+    trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BC, quiet=True)
     before = {k: v.clone() for k, v in trainer.policy.state_dict().items()}
-    for value in trainer.ema.averaged.values():
+    for value in trainer._step.ema.averaged.values():
         value.zero_()
 
-    def interrupt(batch):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     trainer.policy.loss = interrupt
     with pytest.raises(KeyboardInterrupt):
-        trainer.validation_loss()
+        trainer._validate()
     assert all(torch.equal(before[k], v) for k, v in trainer.policy.state_dict().items())
 
 
 def test_a_checkpoint_of_the_same_step_is_not_written_again(dataset, tmp_path):
-    trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BcConfig(hidden_dim=8, layers=1), quiet=True)
+    trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BC, quiet=True)
     written = trainer.save() / "model.safetensors"
     before = written.stat().st_ino
     trainer.save()

@@ -1,11 +1,18 @@
-"""A small dataset whose action is a fixed function of the state."""
+"""A small dataset whose action is a fixed function of the state, and short runs on it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.writer import DatasetWriter
+from robolearn.policies.bc import BcConfig
+from robolearn.policies.beso import BesoConfig
+from robolearn.training.config import TrainConfig
+
+BC = BcConfig(hidden_dim=8, layers=1)
+BESO = BesoConfig(obs_horizon=2, action_horizon=3, embed_dim=16, layers=1, heads=2)
 
 FEATURES = features(
     [Feature("observation.state", (3,)), Feature("observation.environment_state", (2,)), Feature("action", (2,))]
@@ -28,3 +35,11 @@ def write_dataset(path: Path, episodes: int = 6, length: int = 25) -> Path:
                 writer.append(step / 10.0, values)
             writer.commit({"task": "test", "success": True})
     return path
+
+
+def run_config(dataset: Path, output: Path, **changes) -> TrainConfig:
+    base = TrainConfig(
+        dataset, output, steps=30, batch_size=16, warmup_steps=2, log_every=5, checkpoint_every=10, num_threads=1,
+        val_ratio=0.2,
+    )  # fmt: skip
+    return replace(base, **changes)

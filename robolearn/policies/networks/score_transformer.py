@@ -1,11 +1,17 @@
-"""The causal score transformer of BESO (Reuss et al. 2023, section 4.2), with room for action chunks.
+"""The score transformer of BESO (Reuss et al. 2023, section 4.2) with a context that is computed once.
 
-Token order, for W observations, G goal states and a chunk of H actions from the newest observation on:
+Two streams go through the same blocks. For W observations, G goal states and actions a_1 .. a_{W-1+H}:
 
-    sigma, g_1 .. g_G, s_1, a_1, s_2, a_2, ..., s_W, a_W, a_{W+1}, ..., a_{W+H-1}
+    context   g_1 .. g_G, s_1, a_1, s_2, a_2, ..., s_W        clean; every token sees itself and those before it
+    noisy     x_i = a_i + sigma_i eps                         sees the context up to s_i, and itself
 
-Every token sees those before it. With H = 1 this is the published layout. A state and the action of its step
-share one learned position; goals and states share one embedding; the sigma token has no position.
+Executed actions enter the context clean; one that is not known is a learned token, as is a missing goal. The context
+never sees a noisy token, so its keys and values serve all denoising steps of an action. In training all positions
+i = 1..W are targets at once (H = 1), each with a noise level of its own. With chunks (H > 1) the noisy stream is
+x_W .. x_{W-1+H}, which see the whole context and each other: earlier positions would multiply the cost by W, and each
+of them is the newest in another window.
+
+A state and the actions of its step share one learned position. The noise level is added to the noisy token.
 """
 
 from __future__ import annotations
@@ -13,25 +19,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robolearn.policies.networks.transformer import CausalBlock, init_gpt
+from robolearn.policies.networks.transformer import Block, causal_mask, init_gpt
+
+Cache = list[tuple[Tensor, Tensor]]
+"""Keys and values (B, heads, T, head_dim) of the context, one pair a block."""
 
 
 class ScoreTransformer(nn.Module):
     """Raw network F of EDM: noisy actions in, prediction of the preconditioned target out.
 
     Args:
-        obs_dim, action_dim: sizes of one observation and one action.
-        obs_horizon, action_horizon, goal_horizon: W, H, G above; G may be 0.
+        obs_dim, goal_dim, action_dim: D, Dg, A, sizes of one observation, goal state and action.
+        obs_horizon, goal_horizon, action_horizon: W, G, H above; G may be 0.
+        executed_actions: whether the context has the actions a_1 .. a_{W-1}.
         dim, layers, heads: of the transformer.
     """
+
+    mask: Tensor
 
     def __init__(
         self,
         obs_dim: int,
+        goal_dim: int,
         action_dim: int,
         obs_horizon: int,
-        action_horizon: int,
         goal_horizon: int,
+        action_horizon: int,
+        executed_actions: bool,
         dim: int,
         layers: int,
         heads: int,
@@ -39,47 +53,108 @@ class ScoreTransformer(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        self.obs_horizon = obs_horizon
-        self.goal_horizon = goal_horizon
-        steps = obs_horizon - 1 + action_horizon
-        self.embed_state = nn.Linear(obs_dim, dim)
+        w, g, h = obs_horizon, goal_horizon, action_horizon
+        self.executed_actions = executed_actions and w > 1
+        self.goal_horizon, self.obs_horizon, self.action_horizon = g, w, h
+        self.targets = w if h == 1 else h
+        self.embed_observation = nn.Linear(obs_dim, dim)
         self.embed_action = nn.Linear(action_dim, dim)
         self.embed_sigma = nn.Linear(1, dim)
-        self.position = nn.Parameter(torch.zeros(goal_horizon + steps, dim))
-        # stands for "no goal": dropped in training, or none given
-        self.null_goal = nn.Parameter(torch.zeros(goal_horizon, dim))
+        self.position = nn.Parameter(torch.zeros(g + w - 1 + h, dim))
+        if g:
+            self.embed_goal = nn.Linear(goal_dim, dim)
+            self.null_goal = nn.Parameter(torch.zeros(g, dim))
+        if self.executed_actions:
+            self.embed_executed = nn.Linear(action_dim, dim)
+            self.null_action = nn.Parameter(torch.zeros(dim))
         self.dropout = nn.Dropout(dropout)
-        length = 1 + goal_horizon + obs_horizon + steps
-        blocks = (CausalBlock(dim, heads, length, attention_dropout, dropout) for _ in range(layers))
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.ModuleList(Block(dim, heads, attention_dropout, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, action_dim)
         self.apply(init_gpt)
-        nn.init.normal_(self.position, 0.0, 0.02)
-        nn.init.normal_(self.null_goal, 0.0, 0.02)
+        for name, parameter in self.named_parameters():
+            if name == "position" or name.startswith("null_"):
+                nn.init.normal_(parameter, 0.0, 0.02)
+        self.register_buffer("mask", self._block_mask(), persistent=False)
 
-    def forward(
-        self, observation: Tensor, action: Tensor, noise: Tensor, goal: Tensor | None, keep_goal: Tensor | None = None
+    def _block_mask(self) -> Tensor:
+        """(T, T) attention bias of context and noisy tokens together."""
+        stride = 2 if self.executed_actions else 1
+        context = self.goal_horizon + stride * (self.obs_horizon - 1) + 1
+        mask = torch.full((context + self.targets, context + self.targets), float("-inf"))
+        mask[:context, :context] = causal_mask(context)
+        noisy = mask[context:]
+        if self.action_horizon > 1:
+            noisy.zero_()
+        else:
+            noisy[:, context:].fill_diagonal_(0)
+            for i in range(self.obs_horizon):
+                noisy[i, : self.goal_horizon + stride * i + 1] = 0
+        return mask
+
+    def context(
+        self,
+        observation: Tensor,
+        goal: Tensor | None,
+        executed: Tensor,
+        known: Tensor,
+        keep_goal: Tensor | None = None,
     ) -> Tensor:
-        """(B, W, D), (B, W-1+H, A), (B,) noise input, (B, G, D) or None -> (B, W-1+H, A).
+        """Context tokens (B, T, dim) of (B, W, D), (B, G, Dg) or None, (B, W-1, A), (B, W-1) bool.
 
         `keep_goal` (B,) bool: rows that are False get the null goal as a whole.
         """
-        w, g = self.obs_horizon, self.goal_horizon
-        states = self.embed_state(observation) + self.position[g : g + w]
-        actions = self.embed_action(action) + self.position[g:]
-        # interleave s_1 a_1 .. s_W a_W, then the rest of the chunk
-        pairs = torch.stack([states, actions[:, :w]], dim=2).flatten(1, 2)
-        tokens = [self.embed_sigma(noise[:, None, None]), pairs, actions[:, w:]]
-        if g:
-            tokens.insert(1, self._goal_tokens(goal, keep_goal, observation.shape[0]))
-        x = self.norm(self.blocks(self.dropout(torch.cat(tokens, dim=1))))
-        x = x[:, 1 + g :]
-        return self.head(torch.cat([x[:, 1 : 2 * w : 2], x[:, 2 * w :]], dim=1))
+        g, w = self.goal_horizon, self.obs_horizon
+        states = self.embed_observation(observation) + self.position[g : g + w]
+        if self.executed_actions:
+            actions = torch.where(known[..., None], self.embed_executed(executed), self.null_action)
+            actions = actions + self.position[g : g + w - 1]
+            pairs = torch.stack([states[:, :-1], actions], dim=2).flatten(1, 2)
+            states = torch.cat([pairs, states[:, -1:]], dim=1)
+        if not g:
+            return self.dropout(states)
+        goals = self.null_goal.expand(len(states), -1, -1)
+        if goal is not None:
+            embedded = self.embed_goal(goal)
+            goals = embedded if keep_goal is None else torch.where(keep_goal[:, None, None], embedded, goals)
+        return self.dropout(torch.cat([goals + self.position[:g], states], dim=1))
 
-    def _goal_tokens(self, goal: Tensor | None, keep_goal: Tensor | None, batch: int) -> Tensor:
-        null = self.null_goal.expand(batch, -1, -1)
-        if goal is None:
-            return null
-        tokens = self.embed_state(goal) + self.position[: self.goal_horizon]
-        return tokens if keep_goal is None else torch.where(keep_goal[:, None, None], tokens, null)
+    def forward(self, context: Tensor, noisy: Tensor, noise: Tensor) -> Tensor:
+        """F at all targets of a window, in one pass.
+
+        Args:
+            context: (B, T, dim) from `context`.
+            noisy: (B, N, A) scaled noisy actions; N = W for steps 1..W, with chunks H for steps W..W-1+H.
+            noise: (B, N) or (B, 1) noise input of each.
+
+        Returns (B, N, A).
+        """
+        x = torch.cat([context, self.dropout(self._noisy_tokens(noisy, noise))], dim=1)
+        for block in self.blocks[:-1]:
+            x = block(x, self.mask)
+        # of the last block only the noisy tokens are read
+        return self.head(self.norm(self.blocks[-1](x, self.mask, self.targets)))
+
+    def _noisy_tokens(self, noisy: Tensor, noise: Tensor) -> Tensor:
+        first = self.goal_horizon + self.obs_horizon - 1 + self.action_horizon - noisy.shape[1]
+        position = self.position[first:]
+        return self.embed_action(noisy) + self.embed_sigma(noise[..., None]) + position
+
+    def encode(self, context: Tensor) -> Cache:
+        """Keys and values of the context, for `decode`."""
+        mask = self.mask[: context.shape[1], : context.shape[1]]
+        cache, x = [], context
+        for block in self.blocks:
+            q, k, v = block.heads_of(x)
+            cache.append((k, v))
+            if block is not self.blocks[-1]:
+                x = block.attend(x, q, k, v, mask)
+        return cache
+
+    def decode(self, noisy: Tensor, noise: Tensor, cache: Cache) -> Tensor:
+        """F of the actions from the newest observation on: (B, H, A), noise (B, 1) -> (B, H, A)."""
+        x = self._noisy_tokens(noisy, noise)
+        for block, (keys, values) in zip(self.blocks, cache, strict=True):
+            q, k, v = block.heads_of(x)
+            x = block.attend(x, q, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2))
+        return self.head(self.norm(x))

@@ -1,0 +1,28 @@
+"""Checks that the configurations of several policies share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robolearn.core.errors import ConfigError
+
+
+def require_counts(config: Any, *names: str) -> None:
+    """Raise ConfigError unless each of these fields is at least 1."""
+    for name in names:
+        if not getattr(config, name) >= 1:
+            raise ConfigError(f"{name} must be at least 1, found {getattr(config, name)}.")
+
+
+def require_dropouts(config: Any, *names: str) -> None:
+    """Raise ConfigError unless each of these fields lies in [0, 1)."""
+    for name in names:
+        if not 0 <= getattr(config, name) < 1:
+            raise ConfigError(f"{name} must lie in [0, 1), found {getattr(config, name)}.")
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Raise ConfigError unless each of these fields is above 0."""
+    for name in names:
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"{name} must be positive, found {getattr(config, name)}.")

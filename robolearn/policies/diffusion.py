@@ -1,0 +1,131 @@
+"""Diffusion Policy: visuomotor policy learning by action diffusion (Chi et al., RSS 2023).
+
+A chunk A of T = W-1+H actions, of the steps t-W+1..t+H-1, is denoised conditioned on the W newest observations O:
+
+    A_k = sqrt(abar_k) A + sqrt(1 - abar_k) eps,    loss = || eps - eps_theta(A_k, k, O) ||^2,   k uniform in 0..K-1
+
+(or the same with x or v as target, see `ddpm`). Sampling starts at noise and takes `sampling_steps` steps of DDIM or
+DDPM; the actions before the newest observation, predicted along, are left out of the answer. How many of the others
+are executed before the next prediction is up to the rollout: the paper predicts 16 and executes 8.
+
+`network` is the 1-D U-Net (the paper's first choice) or the transformer. Goals, where asked for, are one more input;
+`goal_dropout` of the training windows have a learned "no goal" in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from robolearn.core.errors import ConfigError
+from robolearn.datasets.normalizer import Normalizer
+from robolearn.policies.base import Context, Policy
+from robolearn.policies.checks import require_counts, require_positive
+from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, Scheduler, Spacing
+from robolearn.policies.draws import randn
+from robolearn.policies.networks.unet1d import ConditionalUnet1d
+from robolearn.policies.networks.vision import VisionConfig
+from robolearn.policies.noise import Noise
+from robolearn.policies.spec import PolicySpec
+
+
+@dataclass(frozen=True)
+class UnetConfig:
+    widths: tuple[int, ...] = (256, 512, 1024)
+    """channels of the levels; the authors' 512 1024 2048 for images; 64 128 256 learns well on a CPU"""
+    kernel_size: int = 5
+    groups: int = 8
+    step_dim: int = 256
+    """size of the embedding of the diffusion step"""
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Defaults: the authors' Push-T setting with 16 DDIM steps instead of 100 DDPM steps."""
+
+    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
+    """features that go in, concatenated in this order"""
+    obs_horizon: int = 2
+    """observations seen, the newest included"""
+    action_horizon: int = 15
+    """actions predicted from the newest observation on"""
+    goals: tuple[str, ...] = ()
+    """features that form the goal; none = goal-free"""
+    goal_horizon: int = 1
+    goal_dropout: float = 0.1
+    """share of training windows whose whole goal is dropped"""
+    network: Literal["unet"] = "unet"
+    unet: UnetConfig = UnetConfig()
+    vision: VisionConfig = VisionConfig()
+    noise_steps: int = 100
+    """noise levels trained on"""
+    betas: Betas = "squaredcos_cap_v2"
+    prediction: Prediction = "epsilon"
+    scheduler: Scheduler = "ddim"
+    sampling_steps: int = 16
+    """network calls for a chunk"""
+    spacing: Spacing = "leading"
+    """which noise levels those are; trailing is better for fewer than about 10"""
+    clip: float = 1.0
+    """estimates of the clean chunk are clipped to this multiple of the data's range"""
+
+    def __post_init__(self) -> None:
+        counts = ("obs_horizon", "action_horizon", "goal_horizon", "noise_steps", "sampling_steps")
+        require_counts(self, *counts)
+        require_positive(self, "clip")
+        if not 0 <= self.goal_dropout <= 1:
+            raise ConfigError(f"goal_dropout must lie in [0, 1], found {self.goal_dropout}.")
+
+
+class DiffusionPolicy(Policy):
+    Config = DiffusionConfig
+    SAMPLING: ClassVar[tuple[str, ...]] = ("scheduler", "sampling_steps", "spacing", "clip")
+    config: DiffusionConfig
+
+    def __init__(self, config: DiffusionConfig, spec: PolicySpec, normalizer: Normalizer):
+        super().__init__(config, spec, normalizer)
+        self.chunk = spec.obs_horizon - 1 + spec.action_horizon
+        if self.goal_dim:
+            self.null_goal = nn.Parameter(torch.zeros(spec.goal_horizon, self.goal_dim))
+        unet, inputs = config.unet, spec.obs_horizon * self.obs_dim + spec.goal_horizon * self.goal_dim
+        self.network = ConditionalUnet1d(
+            self.action_dim, inputs, unet.widths, unet.kernel_size, unet.groups, unet.step_dim
+        )
+        if self.chunk % self.network.multiple:
+            raise ConfigError(
+                f"A U-Net of {len(unet.widths)} levels needs obs_horizon - 1 + action_horizon to be a multiple of "
+                f"{self.network.multiple}, found {self.chunk}; change --policy.action-horizon."
+            )
+        self.schedule = NoiseSchedule(config.noise_steps, config.betas, config.prediction)
+        self.table = self.schedule.table(config.sampling_steps, config.scheduler, config.spacing, config.clip)
+
+    def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
+        actions, context = self.actions(batch), self.context(batch)
+        eps = noise.normal(actions.shape, actions)
+        k = (noise.uniform(actions.shape[:1], actions) * self.schedule.steps).long()
+        keep = noise.uniform(actions.shape[:1], actions) >= self.config.goal_dropout if self.goal_dim else None
+        prediction = self.network(self.schedule.add_noise(actions, eps, k), k, self.condition(context, keep))
+        return nn.functional.mse_loss(prediction.float(), self.schedule.target(actions, eps, k))
+
+    def sample(self, context: Context, generator: torch.Generator | None) -> Tensor:
+        condition = self.condition(context)
+        levels = torch.tensor(self.table.levels, device=condition.device)
+        film = self.network.modulations(levels, condition)
+        start = randn((len(condition), self.chunk, self.action_dim), generator, condition)
+        chunk = self.table(lambda x, i: self.network.denoise(x, film[i]), start, generator)
+        return chunk[:, self.spec.obs_horizon - 1 :]
+
+    def condition(self, context: Context, keep_goal: Tensor | None = None) -> Tensor:
+        """O as one vector (B, W D [+ G Dg]); rows where `keep_goal` (B,) is False get the null goal."""
+        observation = context.observation.flatten(1)
+        if not self.goal_dim:
+            return observation
+        null = self.null_goal.expand(len(observation), -1, -1)
+        goal = null if context.goal is None else context.goal
+        if keep_goal is not None:
+            goal = torch.where(keep_goal[:, None, None], goal, null)
+        return torch.cat([observation, goal.flatten(1)], dim=1)

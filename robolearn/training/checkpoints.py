@@ -1,0 +1,92 @@
+"""`Checkpoints`: those of one run, in a folder where a whole one can be found at any moment.
+
+checkpoints/00004000    a checkpoint, named after its step
+checkpoints/last        link to the newest
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from robolearn.core.errors import ConfigError
+from robolearn.datasets.storage import sync_file_system
+from robolearn.policies.checkpoint import load_provenance
+from robolearn.training import state
+
+LAST = "last"
+PARTIAL = ".partial"
+
+
+class Checkpoints:
+    """Writes checkpoints whole or not at all, and clears away old ones.
+
+    Args:
+        output: folder of the run.
+        keep_every: those at multiples of so many steps stay, without what only resuming needs; 0 = the last one only.
+    """
+
+    def __init__(self, output: Path, keep_every: int = 0):
+        self.output, self._folder, self._keep_every = output, output / "checkpoints", keep_every
+
+    @property
+    def last(self) -> Path | None:
+        """The newest checkpoint, or None."""
+        link = self._folder / LAST
+        return link.resolve() if link.exists() else None
+
+    def require(self, resume: bool) -> None:
+        """Raise ConfigError when there is nothing to resume, or something that would be overwritten."""
+        if self.last is not None and not resume:
+            raise ConfigError(
+                f"{self.output} holds a training run already; add --resume to go on, or choose another --output."
+            )
+        if self.last is None and resume:
+            raise ConfigError(f"Nothing to resume: {self.output} holds no checkpoint. Leave --resume out to start.")
+
+    def create(self) -> None:
+        """Make the folder."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Have `write` fill a new folder, point `last` to it, then delete older ones; nothing if it is there already.
+
+        A kill or power cut at any moment leaves the old checkpoint or the new one, whole.
+        """
+        final = self._folder / f"{step:08d}"
+        if self.last == final.resolve():
+            return final
+        partial = final.with_name(final.name + PARTIAL)
+        shutil.rmtree(partial, ignore_errors=True)
+        write(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        sync_file_system(partial)
+        os.replace(partial, final)
+        link = self._folder / (LAST + PARTIAL)
+        link.unlink(missing_ok=True)
+        link.symlink_to(final.name)
+        os.replace(link, self._folder / LAST)
+        sync_file_system(self._folder)
+        self._clear_away(final)
+        return final
+
+    def note(self, checkpoint: Path, values: Mapping[str, Any]) -> None:
+        """Add to the provenance of a checkpoint."""
+        file = checkpoint / "provenance.json"
+        partial = file.with_name(file.name + PARTIAL)
+        partial.write_text(json.dumps({**load_provenance(checkpoint), **values}, indent=2))
+        os.replace(partial, file)
+
+    def _clear_away(self, newest: Path) -> None:
+        for older in self._folder.iterdir():
+            if older.is_symlink() or not older.is_dir() or older.name == newest.name:
+                continue
+            if self._keep_every and older.name.isdigit() and int(older.name) % self._keep_every == 0:
+                for name in (state.TENSORS, state.COUNTERS):
+                    (older / name).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(older, ignore_errors=True)

@@ -1,0 +1,123 @@
+"""`Corpus`: the episodes that a run trains and validates on, and what a policy has to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.core.errors import ConfigError, DatasetError, unknown_name
+from robolearn.core.feature import Feature, features
+from robolearn.datasets.loader import Source, select_episodes
+from robolearn.datasets.loader.collection import Collection
+from robolearn.datasets.normalizer import Normalizer
+from robolearn.datasets.reader import Dataset
+from robolearn.datasets.sampler import split_episodes
+from robolearn.policies.spec import PolicySpec
+
+ACTION = "action"
+
+
+class Corpus:
+    """Episodes of one dataset or several, some of them held out: whole episodes, never single windows.
+
+    Args:
+        paths: of the datasets.
+        masks: only episodes in all of these take part.
+        weights: shares of the datasets; none = by their sizes.
+        val_ratio, seed: which episodes of each dataset validate, see `split_episodes`.
+
+    Attributes:
+        train: sources of the windows to train on.
+        val: of those to validate on; empty where nothing is held out.
+
+    Raises DatasetError for datasets that are missing, damaged, empty or have no usable episode.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], masks: Sequence[str], weights: Sequence[float], val_ratio: float, seed: int
+    ):
+        self.datasets = [Dataset(path) for path in paths]
+        self._usable = [_usable_episodes(dataset, masks) for dataset in self.datasets]
+        self.train: list[Source] = []
+        self.val: list[Source] = []
+        for number, (dataset, usable) in enumerate(zip(self.datasets, self._usable, strict=True)):
+            train, val = split_episodes(len(usable), val_ratio, seed)
+            self.train.append(Source(dataset, usable[train], weights[number] if weights else None))
+            if len(val):
+                self.val.append(Source(dataset, usable[val]))
+
+    @property
+    def name(self) -> str:
+        return " + ".join(dataset.name for dataset in self.datasets)
+
+    @property
+    def sim_env(self) -> dict[str, Any] | None:
+        """The environment that all of it was recorded in, if it was."""
+        first, *others = (dataset.sim_env for dataset in self.datasets)
+        return first if all(other == first for other in others) else None
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the order of the batches, beside the seed."""
+        checksums = [dataset.checksum() for dataset in self.datasets]
+        return {
+            "dataset_checksum": checksums[0] if len(checksums) == 1 else checksums,
+            "episodes_used": sum(map(len, self._usable)),
+        }
+
+    def spec(self, policy_config: Any) -> PolicySpec:
+        """The data contract of a policy with this configuration. Raises ConfigError for features there are not."""
+        available = self.datasets[0].features
+        if ACTION not in available:
+            raise DatasetError(f"{self.name} has no feature 'action'; it has: {', '.join(sorted(available))}.")
+        goals = tuple(getattr(policy_config, "goals", ()))
+        return PolicySpec(
+            _chosen(self.name, available, policy_config.observations, "observations"),
+            available[ACTION],
+            policy_config.obs_horizon,
+            policy_config.action_horizon,
+            self.datasets[0].fps,
+            _chosen(self.name, available, goals, "goals"),
+            policy_config.goal_horizon if goals else 0,
+        )
+
+    def normalizer(self, spec: PolicySpec) -> Normalizer:
+        """Fitted to the vectors that a policy reads and writes, over training and validation episodes.
+
+        Raises DatasetError for numbers that are not finite and for episodes that are all shorter than a window.
+        """
+        used = {**spec.observation_features, **spec.goal_features, ACTION: spec.action_feature}
+        collection = Collection([Source(d, u) for d, u in zip(self.datasets, self._usable, strict=True)], used)
+        ends = collection.episode_ends
+        longest = int(np.diff(ends, prepend=0)[collection.episodes].max())
+        needed = spec.obs_horizon + spec.action_horizon - 1
+        if longest < needed:
+            raise DatasetError(
+                f"{self.name}: the longest episode has {longest} steps, shorter than a window of {needed} "
+                f"(--policy.obs-horizon {spec.obs_horizon}, --policy.action-horizon {spec.action_horizon}); "
+                "choose smaller horizons."
+            )
+        rows = collection.chosen_steps()
+        vectors = {n: f for n, f in used.items() if f.kind in ("state", "action")}
+        return Normalizer.fit({name: collection.array(name)[rows] for name in vectors}, vectors)
+
+
+def _chosen(dataset: str, available: dict[str, Feature], wanted: Iterable[str], option: str) -> dict[str, Feature]:
+    for name in wanted:
+        if name not in available:
+            raise ConfigError(
+                f"{dataset}: {unknown_name('feature', name, available)} Choose with --policy.{option} FEATURE..."
+            )
+    return features([available[name] for name in wanted])
+
+
+def _usable_episodes(dataset: Dataset, masks: Sequence[str]) -> np.ndarray:
+    """Indices of the episodes to train and validate on. Raises DatasetError when there are none."""
+    if dataset.num_episodes == 0:
+        raise DatasetError(f"{dataset.name} holds no episode yet; record some first.")
+    usable = np.intersect1d(select_episodes(dataset, masks), dataset.intact_episodes)
+    if not len(usable):
+        raise DatasetError(f"{dataset.name}: every episode chosen is broken; see: robolearn dataset validate.")
+    return usable

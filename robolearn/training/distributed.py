@@ -1,0 +1,98 @@
+"""`Processes`: those that train together, started by torchrun; a single one where nothing was started.
+
+    torchrun --nproc-per-node 2 -m robolearn train beso --dataset X.zarr --output DIR
+
+Each process works off its own rows of the global batch and averages gradients with the others before the step, so
+that all hold the same weights. All gradients travel in one message after the backward pass: parameters without a
+gradient and a compiled loss need no special care, and for models of this size overlapping would gain little.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, distributed, nn
+
+from robolearn.core.errors import ConfigError
+
+
+class Processes:
+    """What this process is among those that train together.
+
+    Args:
+        device: `cpu` speaks gloo; `cuda` speaks nccl and stands for one device a process.
+
+    Attributes:
+        rank, world_size: number of this process and how many there are.
+        local_size: how many of them share this machine.
+        device: of this process.
+
+    Raises ConfigError for a device that is not there.
+    """
+
+    def __init__(self, device: str):
+        self.rank, self.world_size = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
+        self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.world_size))
+        if device == "cuda" and self.world_size > 1:
+            device = f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}"
+        try:
+            self.device = torch.device(device)
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+        self._group: distributed.ProcessGroup | None = None
+        if self.world_size > 1:
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)
+            if not distributed.is_initialized():
+                distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            # flags and metrics lie in main memory; asking for them must not wait for a graphics card
+            self._group = distributed.new_group(backend="gloo")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes files, validates and speaks."""
+        return self.rank == 0
+
+    @torch.no_grad()
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the processes."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.world_size == 1 or not gradients:
+            return
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.world_size
+        parts: Sequence[Tensor] = flat.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """Means over the processes, which all must call this."""
+        return self._reduced(values, distributed.ReduceOp.SUM, 1 / self.world_size)
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; all must call this."""
+        return bool(self._reduced([float(flag)], distributed.ReduceOp.MAX, 1.0)[0])
+
+    def wait(self) -> None:
+        """Return when all processes have called this."""
+        if self._group is not None:
+            distributed.barrier(self._group)
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self._group is not None:
+            distributed.destroy_process_group()
+            self._group = None
+
+    def _reduced(self, values: Sequence[float], operation: distributed.ReduceOp.RedOpType, scale: float) -> list[float]:
+        if self._group is None or not len(values):
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(total, operation, self._group)
+        return (total * scale).tolist()
+
+
+_TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"))

@@ -1,0 +1,45 @@
+"""Recorded configurations by task: `robolearn train beso --preset pusht`. A task is one file and one line here.
+
+Each file holds `PRESETS`, policy name -> `Preset`. Options of a command line win over a preset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from robolearn.core.errors import ConfigError
+from robolearn.core.registry import Registry
+
+PRESETS = Registry(
+    "preset",
+    {
+        "pusht": "robolearn.training.presets.pusht:PRESETS",
+        "avoiding": "robolearn.training.presets.avoiding:PRESETS",
+        "block_push": "robolearn.training.presets.block_push:PRESETS",
+        "robosuite": "robolearn.training.presets.robosuite:PRESETS",
+    },
+    extra="train",
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a policy is trained on a task.
+
+    Attributes:
+        policy: the policy's configuration.
+        train: what differs from the defaults of `TrainConfig`, by field name; parts of `ema` may be left out.
+    """
+
+    policy: Any
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_preset(task: str, policy: str) -> Preset:
+    """The preset of a policy for a task. Raises ConfigError for names that have none."""
+    presets = PRESETS.resolve(task)
+    if policy not in presets:
+        raise ConfigError(f"Preset {task!r} is for the policies {', '.join(presets)}; it has none for {policy!r}.")
+    return presets[policy]

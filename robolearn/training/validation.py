@@ -1,0 +1,39 @@
+"""How well a policy does on held-out episodes without being run."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from robolearn.policies.base import IS_PAD, Policy
+from robolearn.policies.noise import Noise
+from robolearn.training.corpus import ACTION
+from robolearn.training.data import WindowBatches, on_device
+from robolearn.training.step import derived_seed
+
+
+@torch.no_grad()
+def validation_loss(policy: Policy, batches: WindowBatches, device: torch.device) -> float:
+    """Mean training loss over all windows, with the same noise at every call."""
+    total, count = 0.0, 0
+    for number, batch in enumerate(batches.all()):
+        rows = len(batch[ACTION])
+        loss = policy.loss(on_device(batch, device), Noise(derived_seed(number)))
+        total += float(loss) * rows
+        count += rows
+    return total / count
+
+
+@torch.no_grad()
+def action_error(policy: Policy, batches: WindowBatches, device: torch.device) -> float:
+    """Root mean square of sampled minus recorded actions, in units of the action, over a random batch of windows.
+
+    The batch and the noise of sampling are the same at every call. Steps beyond an episode's end do not count.
+    """
+    batch = on_device(batches.at(0), device)
+    predicted = policy.predict(batch, torch.Generator(device).manual_seed(0))
+    past = policy.spec.obs_horizon - 1
+    recorded = batch[ACTION].flatten(2)[:, past:]
+    real = ~batch[ACTION + IS_PAD][:, past:]
+    return math.sqrt(float(((predicted - recorded)[real] ** 2).mean()))
