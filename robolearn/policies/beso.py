@@ -38,6 +38,7 @@ from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context, Policy
 from robolearn.policies.edm import guided_by_value, log_logistic, precondition
+from robolearn.policies.networks.score_decoder import ScoreDecoder
 from robolearn.policies.networks.score_transformer import ScoreTransformer
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
@@ -159,7 +160,7 @@ class BesoPolicy(Policy):
 
     def _denoiser(self, context: Context) -> Denoiser:
         """D(a, sigma | context), its context encoded once."""
-        c, network, rows = self.config, self.network, len(context.observation)
+        c, rows = self.config, len(context.observation)
         goal = None if c.guidance == 0 else context.goal
         if self.spec.goal_horizon and goal is None and c.goal_dropout == 0:
             raise FeatureError(
@@ -172,12 +173,12 @@ class BesoPolicy(Policy):
             keep = torch.arange(2 * rows, device=context.observation.device) < rows
         elif goal is None:
             context = dataclasses.replace(context, goal=None)
-        cache = network.encode(self._tokens(context, keep))
+        decoder = ScoreDecoder(self.network, self._tokens(context, keep))
 
         def denoise(action: Tensor, sigma: float) -> Tensor:
-            c_skip, c_out, c_in, c_noise = precondition(action.new_full((1, 1), sigma), c.sigma_data)
+            c_skip, c_out, c_in, c_noise = precondition(sigma, c.sigma_data)
             noisy = c_in * action
-            raw = network.decode(torch.cat([noisy, noisy]) if guided else noisy, c_noise, cache)
+            raw = decoder(torch.cat([noisy, noisy]) if guided else noisy, c_noise)
             if guided:
                 raw = torch.lerp(raw[rows:], raw[:rows], c.guidance)
             return c_skip * action + c_out * raw

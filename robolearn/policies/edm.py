@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,10 +22,14 @@ from robolearn.policies.samplers import Denoiser
 Value = Callable[[Tensor, float], Tensor]
 
 
-def precondition(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+Level = TypeVar("Level", float, Tensor)
+
+
+def precondition(sigma: Level, sigma_data: float) -> tuple[Level, Level, Level, Level]:
     """c_skip, c_out, c_in and c_noise of EDM table 1, elementwise in sigma."""
     total = sigma**2 + sigma_data**2
-    return sigma_data**2 / total, sigma * sigma_data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4
+    log = sigma.log() if isinstance(sigma, Tensor) else math.log(sigma)
+    return sigma_data**2 / total, sigma * sigma_data / total**0.5, total**-0.5, log / 4
 
 
 def log_logistic(uniform: Tensor, sigma_data: float, sigma_min: float, sigma_max: float) -> Tensor:

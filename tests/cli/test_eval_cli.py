@@ -113,6 +113,10 @@ def test_an_unknown_camera_names_the_known_ones(tmp_path, capfd):
         (("--num-episodes", "0"), "--num-episodes must be at least 1, found 0"),
         (("--execute", "9"), "--execute is 9; the policy predicts chunks of 4 actions"),
         (("--num-episodes", "many"), "--num-episodes"),
+        (("--set", "steps:10"), "--set takes NAME=VALUE, found 'steps:10'"),
+        (("--set", "hidden_dim=8"), "BcPolicy: Unknown sampling setting 'hidden_dim'"),
+        (("--goals", "demos.zarr"), "takes no goals; leave out --goals"),
+        (("--goal-mask", "held_out"), "--goal-mask held_out selects episodes of a dataset"),
     ],
 )
 def test_bad_options_are_one_line_errors(tmp_path, capfd, change, words):

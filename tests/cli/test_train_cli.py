@@ -59,7 +59,7 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
     one, two = ((tmp_path / run / "config.yaml").read_text() for run in ("one", "two"))
     assert two == one.replace(str(tmp_path / "one"), str(tmp_path / "two"))
     capfd.readouterr()
-    assert "policy_name: Unknown value 'bc'. Known: beso" in user_sees(capfd, "beso", "--config", resolved)
+    assert f"use: robolearn train bc --config {resolved}" in user_sees(capfd, "beso", "--config", resolved)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
         (("--warmup-steps", "-1"), "--warmup-steps must be at least 0, found -1"),
         (("--max-grad-norm", "0"), "--max-grad-norm must be positive, found 0"),
         (("--weight-decay", "-1"), "--weight-decay must be at least 0, found -1"),
-        (("--betas", "0.9", "1"), "--betas must lie in [0, 1), found (0.9, 1.0)"),
+        (("--betas", "0.9", "1"), "--betas must be in [0, 1), found (0.9, 1.0)"),
         (("--ema.max-decay", "1.5"), "--ema.max-decay must lie in [0, 1], found 1.5"),
         (("--precision", "float8"), "float8"),
         (("--device", "gpu"), "--device gpu cannot be used"),
         (("--policy.observations", "observation.stat"), "Did you mean 'observation.state'"),
         (("--policy.hidden-dim", "0"), "hidden_dim must be at least 1, found 0"),
         (("--policy.dropout", "1.5"), "dropout must lie in [0, 1), found 1.5"),
-        (("--policy.action-horizon", "0"), "Horizons must be at least 1"),
+        (("--policy.action-horizon", "0"), "action_horizon must be at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -93,7 +93,7 @@ def test_bad_options_are_one_line(dataset, tmp_path, capfd, change, words):
     [
         (("--policy.heads", "0"), "heads must be at least 1, found 0"),
         (("--policy.layers", "0"), "layers must be at least 1, found 0"),
-        (("--policy.goal-horizon", "-1"), "goal_horizon must be at least 0, found -1"),
+        (("--policy.goal-horizon", "-1"), "goal_horizon must be at least 1, found -1"),
         (("--policy.dropout", "-0.1"), "dropout must lie in [0, 1), found -0.1"),
         (("--policy.sampler", "dimm"), "dimm"),
     ],

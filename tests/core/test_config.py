@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from robolearn.core.config import from_dict, load_yaml, parse, save_yaml, to_dict
+from robolearn.core.config import from_dict, load_yaml, parse, save_yaml, settings, to_dict
 from robolearn.core.errors import ConfigError, RobolearnError
 
 
@@ -147,3 +147,16 @@ def test_help_is_printed_as_usual(capsys):
         parse(Job, ["--help"], prog="robolearn job")
     assert stop.value.code == 0
     assert "--optimizer.lr" in capsys.readouterr().out
+
+
+def test_settings_are_read_as_yaml_reads_values():
+    words = ("sampling-steps=10", "sampler=ddim", "guidance=1.5", "clip=true", "window=[0, 1]", "note=a=b")
+    assert settings(words, "--set") == {
+        "sampling_steps": 10, "sampler": "ddim", "guidance": 1.5, "clip": True, "window": [0, 1], "note": "a=b",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["steps", "=3", "steps=[1"])
+def test_words_that_are_no_setting_are_refused(word):
+    with pytest.raises(ConfigError, match="--set"):
+        settings((word,), "--set")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.core.errors import ConfigError
-from robolearn.evaluation.statistics import bootstrap_mean, wilson_interval
+from robolearn.evaluation.statistics import behaviour_entropy, bootstrap_mean, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,48 @@ def test_bootstrap_refuses_what_has_no_mean(values):
 def test_confidence_outside_zero_to_one_is_refused():
     with pytest.raises(ConfigError, match=r"between 0 and 1, found 95"):
         wilson_interval(1, 2, confidence=95)
+
+
+def test_all_modes_equally_often_have_entropy_one_and_a_single_mode_has_none():
+    uniform = behaviour_entropy([str(i % 24) for i in range(480)], 24)
+    assert uniform.value == pytest.approx(1.0) and uniform.high == 1.0 and uniform.n == 480
+    single = behaviour_entropy(["left"] * 480, 24)
+    assert (single.value, single.low, single.high, single.n) == (0.0, 0.0, 0.0, 480)
+
+
+@pytest.mark.parametrize(
+    ("counts", "base", "value"),
+    [
+        ([1, 1], 4, 0.5),
+        ([3, 1], 2, 2 - 0.75 * np.log2(3)),
+        ([2, 1, 1], 8, 0.5),
+        ([5] * 12, 24, np.log(12) / np.log(24)),
+    ],
+)
+def test_entropy_of_few_modes_is_that_of_the_formula(counts, base, value):
+    modes = [str(i) for i, count in enumerate(counts) for _ in range(count)]
+    assert behaviour_entropy(modes, base).value == pytest.approx(value)
+
+
+def test_entropy_is_over_successes_and_without_any_nothing_is_known():
+    assert behaviour_entropy(["a", None, "b", None, None], 2).value == 1.0
+    assert behaviour_entropy(["a", None, "b", None, None], 2).n == 2
+    nothing = behaviour_entropy([None, None], 24)
+    assert (nothing.value, nothing.low, nothing.high, nothing.n) == (0.0, 0.0, 1.0, 0)
+
+
+def test_the_entropy_interval_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    share = np.array([0.35, 0.2, 0.15, 0.1, 0.1, 0.05, 0.05])
+    truth = -(share * np.log(share)).sum() / np.log(24)
+    held = 0
+    for _ in range(300):
+        estimate = behaviour_entropy([str(mode) for mode in rng.choice(7, 200, p=share)], 24, resamples=500)
+        held += estimate.low <= truth <= estimate.high
+    assert 0.90 <= held / 300 <= 0.99
+
+
+@pytest.mark.parametrize(("modes", "base"), [(["a", "b", "c"], 2), (["a"], 1)])
+def test_entropy_of_more_modes_than_there_are_is_refused(modes, base):
+    with pytest.raises(ConfigError, match=f"found {len(modes)} of {base}"):
+        behaviour_entropy(modes, base)

@@ -45,17 +45,22 @@ def add_dropped(x: Tensor, y: Tensor, dropout: float, training: bool) -> Tensor:
         return x + y
     if y.device.type != "cpu" or torch.compiler.is_compiling():
         return x + F.dropout(y, dropout)
-    keep, scale = _keep(y.shape, dropout)
-    return torch.addcmul(x, y, keep, value=scale)
+    return torch.addcmul(x, y, _keep(y.shape, dropout))
 
 
-def _keep(shape: torch.Size, dropout: float) -> tuple[Tensor, float]:
-    """(0 or 1 in float32, what to multiply the kept with). The share is `dropout` to 1 / 65536."""
+def dropped(x: Tensor, dropout: float, training: bool) -> Tensor:
+    """dropout(x)."""
+    if not training or dropout == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.dropout(x, dropout, training)
+    return x * _keep(x.shape, dropout).to(x.dtype)
+
+
+def _keep(shape: torch.Size, dropout: float) -> Tensor:
+    """float32 factors of dropout: 0, or what makes up for those. The share is `dropout` to 1 / 65536."""
     count = shape.numel()
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-    dropped = round(dropout * 2**16)
-    keep = torch.ge(bits.view(shape), dropped - 2**15, out=torch.empty(shape))
-    return keep, 2**16 / (2**16 - dropped)
+    zeros = round(dropout * 2**16)
+    return torch.ge(bits.view(shape), zeros - 2**15, out=torch.empty(shape)).mul_(2**16 / (2**16 - zeros))
 
 
 class _Attention(torch.autograd.Function):
@@ -74,21 +79,17 @@ class _Attention(torch.autograd.Function):
         k, v = k.view(-1, padded, d), v.view(-1, padded, d)
         bias = F.pad(mask[t - outputs :], (0, padded - t), value=float("-inf"))
         weights = torch.add(bias, torch.bmm(q, k.transpose(1, 2)), alpha=d**-0.5).softmax(dim=-1)
-        keep, scale = _keep(weights.shape, dropout) if dropout else (None, 1.0)
-        used = weights if keep is None else torch.mul(weights, keep)
-        used = used.to(v.dtype)
-        attended = torch.bmm(used, v)
+        keep = _keep(weights.shape, dropout) if dropout else None
+        used = (weights if keep is None else weights * keep).to(v.dtype)
         ctx.save_for_backward(q, k, v, weights, keep, used)
-        ctx.sizes, ctx.scale = (b, t, heads, d, outputs), scale
-        attended = attended.view(b, heads, outputs, d).transpose(1, 2).reshape(b, outputs, heads * d)
-        return attended.mul_(scale) if keep is not None else attended
+        ctx.sizes = b, t, heads, d, outputs
+        return torch.bmm(used, v).view(b, heads, outputs, d).transpose(1, 2).reshape(b, outputs, heads * d)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
         q, k, v, weights, keep, used = ctx.saved_tensors
         b, t, heads, d, n = ctx.sizes
         g = gradient.reshape(b, n, heads, d).transpose(1, 2).reshape(-1, n, d)
-        g = g * ctx.scale if keep is not None else g
         of_weights = torch.bmm(g, v.transpose(1, 2)).to(weights.dtype)
         of_weights = of_weights if keep is None else of_weights * keep
         product = of_weights.mul_(weights)

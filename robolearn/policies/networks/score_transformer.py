@@ -19,10 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from robolearn.policies.networks.attention import dropped
 from robolearn.policies.networks.transformer import Block, causal_mask, init_gpt
-
-Cache = list[tuple[Tensor, Tensor]]
-"""Keys and values (B, heads, T, head_dim) of the context, one pair a block."""
 
 
 class ScoreTransformer(nn.Module):
@@ -36,6 +34,7 @@ class ScoreTransformer(nn.Module):
     """
 
     mask: Tensor
+    decoder_mask: Tensor
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class ScoreTransformer(nn.Module):
         if self.executed_actions:
             self.embed_executed = nn.Linear(action_dim, dim)
             self.null_action = nn.Parameter(torch.zeros(dim))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.blocks = nn.ModuleList(Block(dim, heads, attention_dropout, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, action_dim)
@@ -75,12 +74,15 @@ class ScoreTransformer(nn.Module):
         for name, parameter in self.named_parameters():
             if name == "position" or name.startswith("null_"):
                 nn.init.normal_(parameter, 0.0, 0.02)
-        self.register_buffer("mask", self._block_mask(), persistent=False)
-
-    def _block_mask(self) -> Tensor:
-        """(T, T) attention bias of context and noisy tokens together."""
         stride = 2 if self.executed_actions else 1
-        context = self.goal_horizon + stride * (self.obs_horizon - 1) + 1
+        context = g + stride * (w - 1) + 1
+        mask = self._block_mask(context, stride)
+        kept = [*range(context), *range(len(mask) - h, len(mask))]
+        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("decoder_mask", mask[kept][:, kept], persistent=False)
+
+    def _block_mask(self, context: int, stride: int) -> Tensor:
+        """(T, T) attention bias of `context` tokens, one observation every `stride`, and noisy tokens after them."""
         mask = torch.full((context + self.targets, context + self.targets), float("-inf"))
         mask[:context, :context] = causal_mask(context)
         noisy = mask[context:]
@@ -112,12 +114,12 @@ class ScoreTransformer(nn.Module):
             pairs = torch.stack([states[:, :-1], actions], dim=2).flatten(1, 2)
             states = torch.cat([pairs, states[:, -1:]], dim=1)
         if not g:
-            return self.dropout(states)
+            return states
         goals = self.null_goal.expand(len(states), -1, -1)
         if goal is not None:
             embedded = self.embed_goal(goal)
             goals = embedded if keep_goal is None else torch.where(keep_goal[:, None, None], embedded, goals)
-        return self.dropout(torch.cat([goals + self.position[:g], states], dim=1))
+        return torch.cat([goals + self.position[:g], states], dim=1)
 
     def forward(self, context: Tensor, noisy: Tensor, noise: Tensor) -> Tensor:
         """F at all targets of a window, in one pass.
@@ -129,7 +131,8 @@ class ScoreTransformer(nn.Module):
 
         Returns (B, N, A).
         """
-        x = torch.cat([context, self.dropout(self._noisy_tokens(noisy, noise))], dim=1)
+        tokens = torch.cat([context, self._noisy_tokens(noisy, noise)], dim=1)
+        x = dropped(tokens, self.dropout, self.training)
         for block in self.blocks[:-1]:
             x = block(x, self.mask)
         # of the last block only the noisy tokens are read
@@ -139,22 +142,3 @@ class ScoreTransformer(nn.Module):
         first = self.goal_horizon + self.obs_horizon - 1 + self.action_horizon - noisy.shape[1]
         position = self.position[first:]
         return self.embed_action(noisy) + self.embed_sigma(noise[..., None]) + position
-
-    def encode(self, context: Tensor) -> Cache:
-        """Keys and values of the context, for `decode`."""
-        mask = self.mask[: context.shape[1], : context.shape[1]]
-        cache, x = [], context
-        for block in self.blocks:
-            q, k, v = block.heads_of(x)
-            cache.append((k, v))
-            if block is not self.blocks[-1]:
-                x = block.attend(x, q, k, v, mask)
-        return cache
-
-    def decode(self, noisy: Tensor, noise: Tensor, cache: Cache) -> Tensor:
-        """F of the actions from the newest observation on: (B, H, A), noise (B, 1) -> (B, H, A)."""
-        x = self._noisy_tokens(noisy, noise)
-        for block, (keys, values) in zip(self.blocks, cache, strict=True):
-            q, k, v = block.heads_of(x)
-            x = block.attend(x, q, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2))
-        return self.head(self.norm(x))

@@ -109,8 +109,8 @@ def taps_parameters(taps: int, in_channels: int, out_channels: int, fan_in: int)
 def unfolded_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The convolution as one product of the (T B, taps in) matrix of windows with the weight."""
     side = len(weight) // 2
-    windows = F.pad(x, (0, 0, 0, 0, side, side)).unfold(0, len(weight), 1)
-    return windows.transpose(2, 3).flatten(2) @ weight.flatten(0, 1) + bias
+    windows = F.pad(x, (0, 0, 0, 0, side, side)).unfold(0, len(weight), 1).transpose(2, 3)
+    return torch.addmm(bias, windows.reshape(x.shape[0] * x.shape[1], -1), weight.flatten(0, 1)).view(*x.shape[:2], -1)
 
 
 def _ranges(taps: int, steps: int) -> list[tuple[int, slice, slice]]:

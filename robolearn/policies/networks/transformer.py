@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robolearn.core.errors import ConfigError
+from robolearn.policies.networks.attention import add_dropped, attention
 
 
 class Block(nn.Module):
@@ -23,7 +24,6 @@ class Block(nn.Module):
         if dim % heads:
             raise ConfigError(f"embed_dim {dim} is not a multiple of heads {heads}.")
         self.heads = heads
-        self.scale = (dim // heads) ** -0.5
         self.attention_dropout = attention_dropout
         self.dropout = dropout
         self.norm_attention = nn.LayerNorm(dim)
@@ -39,26 +39,15 @@ class Block(nn.Module):
         `mask` (T, T) is added to the attention scores: 0 where a token (row) may look, -inf elsewhere.
         """
         n = x.shape[1] if outputs is None else outputs
-        q, k, v = self.heads_of(x)
-        return self.attend(x[:, x.shape[1] - n :], q[:, :, q.shape[2] - n :], k, v, mask[mask.shape[0] - n :])
+        dropout = self.attention_dropout if self.training else 0.0
+        attended = attention(self.qkv(self.norm_attention(x)), self.heads, mask, dropout, n)
+        return self.finish(x[:, x.shape[1] - n :], attended)
 
-    def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (B, heads, T, head_dim) of (B, T, D)."""
-        b, t, d = x.shape
-        qkv = self.qkv(self.norm_attention(x)).view(b, t, 3, self.heads, d // self.heads)
-        return qkv.permute(2, 0, 3, 1, 4).unbind()
-
-    def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What follows `heads_of`, for the tokens x (B, n, D) with queries q; keys may be those of more tokens."""
-        # Written out: for sequences of 10 to 20 tokens torch's fused CPU kernel is slower, 2x in bfloat16.
-        scores = (q @ k.transpose(-1, -2)).float() * self.scale
-        if mask is not None:
-            scores = scores + mask
-        weights = F.dropout(scores.softmax(dim=-1), self.attention_dropout, self.training)
-        attended = (weights.to(v.dtype) @ v).transpose(1, 2).reshape(x.shape)
-        x = x + F.dropout(self.project(attended), self.dropout, self.training)
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention: both residual branches."""
+        x = add_dropped(x, self.project(attended), self.dropout, self.training)
         hidden = F.gelu(self.expand(self.norm_mlp(x)))
-        return x + F.dropout(self.contract(hidden), self.dropout, self.training)
+        return add_dropped(x, self.contract(hidden), self.dropout, self.training)
 
 
 class CausalBlock(Block):

@@ -129,8 +129,9 @@ def spatial_softmax(maps: Tensor) -> Tensor:
     """
     _, _, height, width = maps.shape
     share = maps.flatten(2).float().softmax(-1).unflatten(-1, (height, width))
-    x = share.sum(2) @ torch.linspace(-1.0, 1.0, width, device=maps.device)
-    y = share.sum(3) @ torch.linspace(-1.0, 1.0, height, device=maps.device)
+    # products and sums, not matrix products, which autocast would round
+    x = (share.sum(2) * torch.linspace(-1.0, 1.0, width, device=maps.device)).sum(-1)
+    y = (share.sum(3) * torch.linspace(-1.0, 1.0, height, device=maps.device)).sum(-1)
     return torch.stack([x, y], dim=-1).flatten(1)
 
 
