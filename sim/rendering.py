@@ -185,10 +185,13 @@ class _Canvas:
         self._uploaded = {name: getattr(model, name).copy() for name in self._UPLOADED}
         self._gl = mujoco.GLContext(width, height)
         self._gl.make_current()
-        if coarse:
-            model.vis.quality.offsamples = 0
+        quality = model.vis.quality
+        own = quality.offsamples, quality.shadowsize
+        quality.shadowsize = 0  # no shadows are drawn, so no map for them
+        quality.offsamples = 0 if coarse else quality.offsamples
         with coarse_meshes(model) if coarse else nullcontext():
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        quality.offsamples, quality.shadowsize = own
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
         self._scene, self._scene_of = mujoco.MjvScene(model, maxgeom=10_000), model

@@ -144,9 +144,12 @@ def finite_array(dataset: Dataset, name: str, episodes: np.ndarray | None = None
     if episodes is not None:
         bad &= steps_of(dataset.episode_ends, episodes)
     if bad.any():
+        step = int(bad.argmax())
+        episode = int(np.searchsorted(dataset.episode_ends, step, side="right"))
+        within = step - (int(dataset.episode_ends[episode - 1]) if episode else 0)
         raise DatasetError(
-            f"{dataset.name}: feature {name!r} holds a non-finite number at step {bad.argmax()}; "
-            "training needs finite data."
+            f"{dataset.name}: feature {name!r} holds a non-finite number in episode {episode} at its step {within} "
+            f"(step {step} of all); training needs finite data. Leave it out with: robolearn dataset drop"
         )
     return array
 

@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "deploy": "run an arm in real time from a policy server",
     },
     "Results": {
+        "compare": "compare runs: learning curves, success with intervals, paired tests",
         "report": "print the measured figures as one table",
     },
 }

@@ -61,9 +61,8 @@ def _evaluation(run: TrainConfig, env: str) -> OnCheckpoint:
     from robolearn.evaluation.goals import goal_source
     from robolearn.evaluation.source import PolicySource
 
-    config = EvaluationConfig(
-        env, run.eval_episodes, workers=run.eval_workers, goals=goal_source(run.eval_goals, None)
-    )  # fmt: skip
+    goals = goal_source(run.eval_goals, run.eval_goal_mask)
+    config = EvaluationConfig(env, run.eval_episodes, run.eval_init_state, workers=run.eval_workers, goals=goals)
 
     def on_checkpoint(checkpoint: Path, step: int) -> dict[str, float]:
         results = evaluate(PolicySource(checkpoint), config, run.output / "evaluations" / f"{step:08d}")

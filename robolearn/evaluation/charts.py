@@ -16,7 +16,7 @@ _PLOT_W, _PLOT_H = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: `x`, `y` (N,); `style` is a css class of the page (line-a, line-b)."""
+    """One curve: `x`, `y` (N,); `style` are css classes of the page (line-a, line-b, and a colour c0 to c7)."""
 
     label: str
     x: Sequence[float]
@@ -26,13 +26,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Interval:
-    """One row of an interval chart, all values in [0, 1]."""
+    """One row of an interval chart, all values in [0, 1]; `style` is a colour of the page (c0 to c7)."""
 
     label: str
     value: float
     low: float
     high: float
     text: str
+    style: str = ""
 
 
 def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
@@ -66,27 +67,34 @@ def short_number(value: float) -> str:
     return f"{value:g}"
 
 
-def line_chart(lines: Sequence[Line], x_label: str, y_label: str) -> str:
-    """Curves over a linear x axis and a logarithmic y axis; points that are not positive are left out."""
+def line_chart(
+    lines: Sequence[Line], x_label: str, y_label: str, y_range: tuple[float, float] | None = None, legend: bool = True
+) -> str:
+    """Curves over a linear x axis and a logarithmic y axis; points that are not positive are left out.
+
+    With `y_range` the y axis is linear and shows that range.
+    """
     kept = []
     for line in lines:
         x, y = np.asarray(line.x, float), np.asarray(line.y, float)
-        good = np.isfinite(x) & np.isfinite(y) & (y > 0)
+        good = np.isfinite(x) & np.isfinite(y) & (y > 0 if y_range is None else y == y)
         if good.any():
             kept.append((line, x[good], y[good]))
     if not kept:
         return ""
     x_low, x_high = min(x.min() for _, x, _ in kept), max(x.max() for _, x, _ in kept)
-    y_low, y_high = min(y.min() for _, _, y in kept) * 0.9, max(y.max() for _, _, y in kept) * 1.1
-    x_span, y_span = (x_high - x_low) or 1.0, math.log(y_high / y_low)
+    y_low, y_high = y_range or (min(y.min() for _, _, y in kept) * 0.9, max(y.max() for _, _, y in kept) * 1.1)
+    x_span = (x_high - x_low) or 1.0
 
     def px(x: float) -> float:
         return _LEFT + _PLOT_W * (x - x_low) / x_span
 
     def py(y: float) -> float:
-        return _TOP + _PLOT_H * (1 - math.log(y / y_low) / y_span)
+        share = (y - y_low) / (y_high - y_low) if y_range else math.log(y / y_low) / math.log(y_high / y_low)
+        return _TOP + _PLOT_H * (1 - share)
 
-    body = _y_axis([(py(t), short_number(t)) for t in log_ticks(y_low, y_high)], y_label)
+    ticks = nice_ticks(y_low, y_high) if y_range else log_ticks(y_low, y_high)
+    body = _y_axis([(py(t), short_number(t)) for t in ticks], y_label)
     body += _x_axis([(px(t), short_number(t)) for t in nice_ticks(x_low, x_high)], x_label)
     offset = float(_LEFT)
     for line, x, y in kept:
@@ -94,6 +102,8 @@ def line_chart(lines: Sequence[Line], x_label: str, y_label: str) -> str:
         body += f'<polyline class="{line.style}" points="{points}"/>'
         if len(x) == 1:
             body += f'<circle class="{line.style} dot" cx="{px(x[0]):.1f}" cy="{py(y[0]):.1f}" r="3"/>'
+        if not legend:
+            continue
         body += f'<line class="{line.style}" x1="{offset:.0f}" x2="{offset + 22:.0f}" y1="14" y2="14"/>'
         body += f'<text x="{offset + 28:.0f}" y="18">{escape(line.label)}</text>'
         offset += 46 + 7.2 * len(line.label)
@@ -148,8 +158,9 @@ def histogram(
 
 
 def interval_chart(rows: Sequence[Interval]) -> str:
-    """Rates with their intervals on a common axis from 0 to 100 %."""
-    left, right, row_height = 150, 120, 30
+    """Rates with their intervals on a common axis from 0 to 100 %. Labels get up to half of the width."""
+    left = max(150, min(WIDTH // 2, 20 + round(7.2 * max((len(row.label) for row in rows), default=0))))
+    right, row_height = 120, 30
     width, height = WIDTH - left - right, 14 + row_height * len(rows) + 30
 
     def px(value: float) -> float:
@@ -165,8 +176,8 @@ def interval_chart(rows: Sequence[Interval]) -> str:
     for i, row in enumerate(rows):
         y = 10 + row_height * (i + 0.5)
         body += f'<text x="{left - 14}" y="{y + 5}" text-anchor="end">{escape(row.label)}</text>'
-        body += f'<line class="span" x1="{px(row.low):.1f}" x2="{px(row.high):.1f}" y1="{y}" y2="{y}"/>'
-        body += f'<circle class="point" cx="{px(row.value):.1f}" cy="{y}" r="6"/>'
+        body += f'<line class="span {row.style}" x1="{px(row.low):.1f}" x2="{px(row.high):.1f}" y1="{y}" y2="{y}"/>'
+        body += f'<circle class="point {row.style}" cx="{px(row.value):.1f}" cy="{y}" r="6"/>'
         body += f'<text x="{left + width + 16}" y="{y + 5}">{escape(row.text)}</text>'
     return _svg(body, height, "success rates with 95 % intervals")
 

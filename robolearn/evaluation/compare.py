@@ -7,9 +7,9 @@ with its range; what a method does from a start state is then the mean over its 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -116,8 +116,9 @@ def _grouped(runs: Sequence[Run]) -> tuple[Method, ...]:
 def _shared_name(names: Sequence[str]) -> str:
     if len(names) == 1:
         return names[0]
-    shared = commonprefix(list(names)).rstrip("0123456789").rstrip("-_./ ")
-    return f"{shared.removesuffix('seed').rstrip('-_. ') or names[0]} ({len(names)} seeds)"
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    shared = "".join(letters[0] for letters in alike).rstrip("-_. ").removesuffix("seed").rstrip("-_. ")
+    return f"{shared or names[0]} ({len(names)} seeds)"
 
 
 def _pair(first: Method, second: Method) -> Pair:
@@ -140,7 +141,7 @@ def _pair(first: Method, second: Method) -> Pair:
 
 def _difference(measure: str, a: np.ndarray, b: np.ndarray, binary: bool) -> Difference:
     if not binary:
-        return Difference(measure, bootstrap_mean(a - b), signed_rank(a, b), "Wilcoxon's signed ranks, exact")
+        return Difference(measure, bootstrap_mean(a - b), signed_rank(a, b), "Wilcoxon signed rank, exact")
     solved = a > 0.5, b > 0.5
     counts = mcnemar(*solved)
     detail = f"{counts.only_first} solved by the first only, {counts.only_second} by the second only"
@@ -162,7 +163,7 @@ def _situation(results: EvaluationResults) -> dict[str, Any]:
     return {
         "environments": f"{environment['name']} version {environment['scene_version']}",
         "options of the environment": environment.get("options") or {},
-        "limits of steps": results.settings.get("max_steps") or environment["max_steps"],
+        "limits of steps": min(results.settings.get("max_steps") or math.inf, environment["max_steps"]),
         "goals": (goals["checksum"][:12], goals["mask"]) if goals else None,
     }
 

@@ -42,6 +42,7 @@ th,td{padding:.26rem .85rem .26rem 0;text-align:left;vertical-align:top;border-b
 td{overflow-wrap:anywhere;min-width:3rem}
 th{font-weight:600;color:var(--soft);white-space:nowrap}
 td.number,th.number{text-align:right}
+td.number{white-space:nowrap}.unbroken{white-space:nowrap}
 td.good{color:var(--good);font-weight:600}td.bad{color:var(--bad);font-weight:600}
 code{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 figure{margin:1rem 0 1.3rem}figcaption{font-size:.88rem;margin-top:.3rem}
@@ -58,10 +59,18 @@ overflow-wrap:anywhere}
 .chart .grid{stroke:var(--rule)}.chart .axis{stroke:var(--soft)}
 .chart .line-a,.chart .line-b{fill:none;stroke-width:1.6;stroke:var(--accent)}
 .chart .line-b{stroke:var(--second);stroke-width:2.4}.chart .dot{fill:var(--second)}
-
 .chart .note{paint-order:stroke;stroke:var(--bg);stroke-width:4px}.chart .bar{fill:var(--accent)}
 .chart .marker{stroke:var(--second);stroke-width:1.6;stroke-dasharray:5 3}
 .chart .span{stroke:var(--accent);stroke-width:5;stroke-linecap:round;opacity:.4}.chart .point{fill:var(--accent)}
+.legend{display:flex;flex-wrap:wrap;gap:.2rem 1.4rem;margin:.8rem 0;font-size:.92rem}
+.legend i{display:inline-block;width:1.4em;height:.3em;border-radius:2px;margin-right:.5em;vertical-align:middle;
+background:currentColor}.legend span{color:var(--ink)}
+.c0{color:#2459c4}.c1{color:#c2611a}.c2{color:#16803d}.c3{color:#a3278f}.c4{color:#8a6d00}.c5{color:#0b7f92}
+.c6{color:#6b4fc9}.c7{color:#7d7d7d}
+@media (prefers-color-scheme:dark){.c0{color:#7ea6ff}.c1{color:#f0a05c}.c2{color:#4cc27a}.c3{color:#e78ad6}
+.c4{color:#d9bf4a}.c5{color:#4fc6d9}.c6{color:#b3a1ff}.c7{color:#a8a8a8}}
+.chart [class*=" c"]{stroke:currentColor}
+.chart .point[class*=" c"],.chart .dot[class*=" c"]{fill:currentColor;stroke:none}
 @media print{details{display:block}}
 """
 
@@ -115,6 +124,11 @@ def absent(reason: str) -> str:
 
 def code(text: str) -> str:
     return f"<code>{escape(text)}</code>"
+
+
+def unbroken(text: str) -> str:
+    """Text that stays on one line."""
+    return f'<span class="unbroken">{escape(text)}</span>'
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], html_columns: Sequence[int] = ()) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError
 from robolearn.evaluation.statistics import Estimate, wilson_interval
 
+Outcomes = Sequence[bool] | Sequence[float] | np.ndarray
 _EQUAL = 1e-9  # scores that differ by less are the same but for rounding
 
 
@@ -32,20 +33,20 @@ class Discordant:
     p: float
 
 
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> Discordant:
+def mcnemar(first: Outcomes, second: Outcomes) -> Discordant:
     """Exact test on the successes of two policies, in the order of the same start states.
 
     p = min(1, 2 sum_{i <= min(b, c)} C(b + c, i) / 2^(b + c)) with b and c the two counts. Raises ConfigError unless
     both are of one length, at least 1.
     """
-    a, b = _pairs(first, second)
+    a, b = (x.astype(bool) for x in _pairs(first, second))
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
     n, fewer = only_first + only_second, min(only_first, only_second)
     tail = sum(math.comb(n, i) for i in range(fewer + 1)) / 2**n
     return Discordant(only_first, only_second, min(1.0, 2 * tail))
 
 
-def signed_rank(first: Sequence[float], second: Sequence[float]) -> float:
+def signed_rank(first: Outcomes, second: Outcomes) -> float:
     """Wilcoxon's signed-rank test (1945): two-sided p of the differences between paired scores.
 
     Pairs without a difference are left out and equal differences share their mean rank. The distribution of the rank
@@ -71,13 +72,13 @@ def signed_rank(first: Sequence[float], second: Sequence[float]) -> float:
     return min(1.0, 2 * float(share[: smaller + 1].sum()))
 
 
-def paired_rates(first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95) -> Estimate:
+def paired_rates(first: Outcomes, second: Outcomes, confidence: float = 0.95) -> Estimate:
     """Difference of two success rates on the same start states, with the score interval of Newcombe (1998, method 10).
 
     Built from both Wilson intervals and the correlation of the outcomes, so it keeps a width where all succeed. Raises
     ConfigError like `mcnemar`.
     """
-    a, b = _pairs(first, second)
+    a, b = (x.astype(bool) for x in _pairs(first, second))
     n = len(a)
     one, two = (wilson_interval(int(x.sum()), n, confidence) for x in (a, b))
     both, neither = int((a & b).sum()), int((~a & ~b).sum())
@@ -96,8 +97,8 @@ def paired_rates(first: Sequence[bool], second: Sequence[bool], confidence: floa
     return Estimate(difference, max(-1.0, low), min(1.0, high), n, confidence, "newcombe")
 
 
-def _pairs(first: Sequence[float], second: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(first), np.asarray(second)
+def _pairs(first: Outcomes, second: Outcomes) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if a.shape != b.shape or a.ndim != 1 or not len(a) or not (np.isfinite(a) & np.isfinite(b)).all():
         raise ConfigError(f"Pairs need finite numbers of as many episodes each, found shapes {a.shape} and {b.shape}.")
     return a, b

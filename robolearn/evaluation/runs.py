@@ -54,6 +54,7 @@ class Run:
         kept: dict[str, Any] = {key: value for key, value in self.config.items() if key not in _INCIDENTAL}
         if self.evaluation is not None:
             kept["sampling"] = self.evaluation.policy.get("sampling") or {}
+            kept["execute"] = self.evaluation.settings["execute"]
         return json.dumps(kept, sort_keys=True)
 
 

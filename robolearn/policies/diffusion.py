@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context, Policy
-from robolearn.policies.checks import require_counts, require_positive
+from robolearn.policies.checks import require_counts, require_dropouts, require_positive
 from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, Scheduler, Spacing
 from robolearn.policies.draws import randn
+from robolearn.policies.networks.diffusion_transformer import DiffusionTransformer
 from robolearn.policies.networks.unet1d import ConditionalUnet1d
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
@@ -44,6 +45,22 @@ class UnetConfig:
 
 
 @dataclass(frozen=True)
+class TransformerConfig:
+    """The authors take a chunk of 10, AdamW with betas .9 .95 and weight decay 1e-3, and 1000 warm-up steps."""
+
+    embed_dim: int = 256
+    layers: int = 8
+    heads: int = 4
+    dropout: float = 0.3
+    """of attention weights and residual branches; 0.01 for Push-T"""
+    embedding_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_counts(self, "embed_dim", "layers", "heads")
+        require_dropouts(self, "dropout", "embedding_dropout")
+
+
+@dataclass(frozen=True)
 class DiffusionConfig:
     """Defaults: the authors' Push-T setting with 16 DDIM steps instead of 100 DDPM steps."""
 
@@ -58,8 +75,9 @@ class DiffusionConfig:
     goal_horizon: int = 1
     goal_dropout: float = 0.1
     """share of training windows whose whole goal is dropped"""
-    network: Literal["unet"] = "unet"
+    network: Literal["unet", "transformer"] = "unet"
     unet: UnetConfig = UnetConfig()
+    transformer: TransformerConfig = TransformerConfig()
     vision: VisionConfig = VisionConfig()
     noise_steps: int = 100
     """noise levels trained on"""
@@ -91,41 +109,49 @@ class DiffusionPolicy(Policy):
         self.chunk = spec.obs_horizon - 1 + spec.action_horizon
         if self.goal_dim:
             self.null_goal = nn.Parameter(torch.zeros(spec.goal_horizon, self.goal_dim))
-        unet, inputs = config.unet, spec.obs_horizon * self.obs_dim + spec.goal_horizon * self.goal_dim
-        self.network = ConditionalUnet1d(
-            self.action_dim, inputs, unet.widths, unet.kernel_size, unet.groups, unet.step_dim
-        )
-        if self.chunk % self.network.multiple:
-            raise ConfigError(
-                f"A U-Net of {len(unet.widths)} levels needs obs_horizon - 1 + action_horizon to be a multiple of "
-                f"{self.network.multiple}, found {self.chunk}; change --policy.action-horizon."
-            )
+        self.network = self._unet() if config.network == "unet" else self._transformer()
         self.schedule = NoiseSchedule(config.noise_steps, config.betas, config.prediction)
         self.table = self.schedule.table(config.sampling_steps, config.scheduler, config.spacing, config.clip)
+
+    def _unet(self) -> ConditionalUnet1d:
+        unet, spec = self.config.unet, self.spec
+        inputs = spec.obs_horizon * self.obs_dim + spec.goal_horizon * self.goal_dim
+        network = ConditionalUnet1d(self.action_dim, inputs, unet.widths, unet.kernel_size, unet.groups, unet.step_dim)
+        if self.chunk % network.multiple:
+            raise ConfigError(
+                f"A U-Net of {len(unet.widths)} levels needs obs_horizon - 1 + action_horizon to be a multiple of "
+                f"{network.multiple}, found {self.chunk}; change --policy.action-horizon."
+            )
+        return network
+
+    def _transformer(self) -> DiffusionTransformer:
+        c, spec = self.config.transformer, self.spec
+        return DiffusionTransformer(
+            self.action_dim, self.chunk, self.obs_dim, spec.obs_horizon, self.goal_dim, spec.goal_horizon,
+            c.embed_dim, c.layers, c.heads, c.dropout, c.embedding_dropout,
+        )  # fmt: skip
 
     def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
         actions, context = self.actions(batch), self.context(batch)
         eps = noise.normal(actions.shape, actions)
         k = (noise.uniform(actions.shape[:1], actions) * self.schedule.steps).long()
         keep = noise.uniform(actions.shape[:1], actions) >= self.config.goal_dropout if self.goal_dim else None
-        prediction = self.network(self.schedule.add_noise(actions, eps, k), k, self.condition(context, keep))
+        prediction = self.network(self.schedule.add_noise(actions, eps, k), k, *self.condition(context, keep))
         return nn.functional.mse_loss(prediction.float(), self.schedule.target(actions, eps, k))
 
     def sample(self, context: Context, generator: torch.Generator | None) -> Tensor:
-        condition = self.condition(context)
-        levels = torch.tensor(self.table.levels, device=condition.device)
-        film = self.network.modulations(levels, condition)
-        start = randn((len(condition), self.chunk, self.action_dim), generator, condition)
-        chunk = self.table(lambda x, i: self.network.denoise(x, film[i]), start, generator)
+        observation, *goal = self.condition(context)
+        levels = torch.tensor(self.table.levels, device=observation.device)
+        start = randn((len(observation), self.chunk, self.action_dim), generator, observation)
+        chunk = self.table(self.network.denoiser(levels, observation, *goal), start, generator)
         return chunk[:, self.spec.obs_horizon - 1 :]
 
-    def condition(self, context: Context, keep_goal: Tensor | None = None) -> Tensor:
-        """O as one vector (B, W D [+ G Dg]); rows where `keep_goal` (B,) is False get the null goal."""
-        observation = context.observation.flatten(1)
+    def condition(self, context: Context, keep_goal: Tensor | None = None) -> tuple[Tensor, ...]:
+        """O: (B, W, D) and, with goals, (B, G, Dg); rows where `keep_goal` (B,) is False get the null goal."""
         if not self.goal_dim:
-            return observation
-        null = self.null_goal.expand(len(observation), -1, -1)
-        goal = null if context.goal is None else context.goal
-        if keep_goal is not None:
-            goal = torch.where(keep_goal[:, None, None], goal, null)
-        return torch.cat([observation, goal.flatten(1)], dim=1)
+            return (context.observation,)
+        goal = self.needed_goal(context) if self.config.goal_dropout == 0 else context.goal
+        null = self.null_goal.expand(len(context.observation), -1, -1)
+        if goal is None:
+            return context.observation, null
+        return context.observation, goal if keep_goal is None else torch.where(keep_goal[:, None, None], goal, null)

@@ -81,16 +81,20 @@ class TrainConfig:
     """steps between these evaluations; 0 = at every checkpoint"""
     eval_episodes: int = 50
     """start states of such an evaluation"""
+    eval_init_state: int = 0
+    """the first of them; the others follow it"""
     eval_workers: int | None = None
     """processes of such an evaluation; one for each core by default"""
     eval_goals: Path | None = None
     """dataset of demonstrations that goals are taken from, for goal-conditioned policies"""
+    eval_goal_mask: str | None = None
+    """only episodes of that dataset in this mask"""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "eval_episodes"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup_steps", "weight_decay", "seed", "num_threads", "loader_workers", "keep_every",
-                     "eval_every"):  # fmt: skip
+                     "eval_every", "eval_init_state"):  # fmt: skip
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "max_grad_norm"):
             self._require(name, getattr(self, name) > 0, "positive")

@@ -87,8 +87,9 @@ class Step:
 
 
 def derived_seed(*parts: int) -> int:
-    """One seed from several numbers; seeds of different numbers are independent."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """One seed from several numbers; other numbers, and more or fewer of them, give an independent one."""
+    sequence = np.random.SeedSequence(parts, spawn_key=(len(parts),))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _require_compiler(device: torch.device) -> None:

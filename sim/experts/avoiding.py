@@ -19,7 +19,7 @@ _BEND_1_M = 10.0  # k0
 _START_S = 0.3  # time to gather speed
 _AIM_M, _MAX_AIM_M = 0.006, 0.012  # where in a passage: normal, cut off
 _TREMOR_M, _TREMOR_HZ = 0.001, (0.3, 1.2)
-_AHEAD = 2.2  # how long the curve runs straight ahead at a passage, in units that keep y rising up to 3
+_AHEAD = 1.8  # how long the curve runs straight ahead at a passage, in units that keep y rising up to 3
 
 
 class AvoidingExpert:

@@ -4,9 +4,9 @@ After the Avoiding task of D3IL (Jia et al., ICLR 2024), without the arm: what m
 
 Lengths in metres, x to the right, y forward, start at the origin:
 
-    y = 0.60   --------------- goal line ---------------
-    y = 0.48        o          o          o                posts at x = -0.15, 0, 0.15    passages 0 1 2 3
-    y = 0.30             o          o                      posts at x = -0.075, 0.075     passages 0 1 2
+    y = 0.64   --------------- goal line ---------------
+    y = 0.52        o          o          o                posts at x = -0.15, 0, 0.15    passages 0 1 2 3
+    y = 0.32             o          o                      posts at x = -0.075, 0.075     passages 0 1 2
     y = 0.12                  o                            post at x = 0                  passages 0 1
     y = 0                     S
 
@@ -32,13 +32,13 @@ from robolearn.sim.rendering import SceneRenderer
 
 ROWS_M: tuple[tuple[float, tuple[float, ...]], ...] = (  # y of the row, x of its posts
     (0.12, (0.0,)),
-    (0.30, (-0.075, 0.075)),
-    (0.48, (-0.15, 0.0, 0.15)),
+    (0.32, (-0.075, 0.075)),
+    (0.52, (-0.15, 0.0, 0.15)),
 )
-GOAL_Y_M = 0.60
+GOAL_Y_M = 0.64
 GAP_M = 0.15  # between the centres of neighbouring posts of a row
 POST_RADIUS_M, ROD_RADIUS_M = 0.03, 0.01
-AREA_LOW_M, AREA_HIGH_M = np.array([-0.35, -0.05]), np.array([0.35, 0.65])  # of commands
+AREA_LOW_M, AREA_HIGH_M = np.array([-0.35, -0.05]), np.array([0.35, 0.70])  # of commands
 MAX_STEP_M = 0.015  # longest change of the command in one action, an axis
 MODES = tuple("-".join(map(str, path)) for path in product(*(range(len(posts) + 1) for _, posts in ROWS_M)))
 
@@ -181,7 +181,7 @@ def _compose() -> mujoco.MjSpec:
     world = spec.worldbody
     cylinder, box = mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_BOX
     shown = {"contype": 0, "conaffinity": 0}
-    world.add_geom(type=box, size=[0.4, 0.4, 0.01], pos=[0, 0.3, -0.01], rgba=[0.93, 0.93, 0.91, 1], **shown)
+    world.add_geom(type=box, size=[0.4, 0.42, 0.01], pos=[0, 0.32, -0.01], rgba=[0.93, 0.93, 0.91, 1], **shown)
     world.add_geom(type=box, size=[0.4, 0.003, 0.001], pos=[0, GOAL_Y_M, 0], rgba=[0.25, 0.6, 0.3, 1], **shown)
     for y, posts in ROWS_M:
         for x in posts:
@@ -195,5 +195,5 @@ def _compose() -> mujoco.MjSpec:
         servo.gainprm[0] = stiffness
         servo.biastype = mujoco.mjtBias.mjBIAS_AFFINE
         servo.biasprm[1], servo.biasprm[2] = -stiffness, -damping
-    world.add_camera(name=CAMERA, pos=[0, 0.3, 1.6], fovy=28)
+    world.add_camera(name=CAMERA, pos=[0, 0.32, 1.6], fovy=29)
     return spec

@@ -69,8 +69,8 @@ class BlockPush(SimEnv):
     A goal is `observation.environment_state`: it asks for every cube that is in a target in the goal's last step, or
     one action from it, to reach that target; `score` is the share of these that have, the published "result". Without
     a goal, the first cube in any target gives 0.49 and both in different ones 0.51 more, the published "reward".
-    `info["reached"]` lists (cube, target) in the order of events, each pair once; `info["mode"]` says the same as text,
-    "1>0 0>1".
+    `info["reached"]` lists (cube, target) in the order of events, each pair once. `info["mode"]` is the way in which
+    both cubes came to different targets, one of four, such as "1>0 0>1": cube 1 to target 0, then cube 0 to target 1.
 
     Args:
         cameras: () or ("top",).
@@ -79,6 +79,7 @@ class BlockPush(SimEnv):
     """
 
     accepts_goal: ClassVar[bool] = True
+    modes: ClassVar[int | None] = 4
 
     def __init__(self, cameras: tuple[str, ...] = (), image_size: int = 96, max_steps: int = 300):
         for camera in cameras:
@@ -144,8 +145,7 @@ class BlockPush(SimEnv):
     def task_info(self) -> dict[str, Any]:
         """`success`, `score`, `mode` and `reached`, now; see the class."""
         score = self._score()
-        mode = " ".join(f"{cube}>{target}" for cube, target in self._reached) or None
-        return {"success": score >= 1.0, "score": score, "mode": mode, "reached": tuple(self._reached)}
+        return {"success": score >= 1.0, "score": score, "mode": self._mode(), "reached": tuple(self._reached)}
 
     def sim_state(self) -> np.ndarray:
         """(S,): MuJoCo's integration state, then four pairs (cube, target) in order of events, -1 where none is."""
@@ -209,8 +209,13 @@ class BlockPush(SimEnv):
     def _score(self) -> float:
         if self._requested is not None:
             return len(self._requested.intersection(self._reached)) / len(self._requested)
-        both = any((1 - cube, 1 - target) in self._reached for cube, target in self._reached)
-        return FIRST_REWARD * bool(self._reached) + BOTH_REWARD * both
+        return FIRST_REWARD * bool(self._reached) + BOTH_REWARD * (self._mode() is not None)
+
+    def _mode(self) -> str | None:
+        for event, (cube, target) in enumerate(self._reached):
+            if (1 - cube, 1 - target) in self._reached[:event]:
+                return f"{1 - cube}>{1 - target} {cube}>{target}"
+        return None
 
     def _requests(self, goal: dict[str, np.ndarray]) -> set[tuple[int, int]]:
         """The pairs (cube, target) that a checked goal asks for. Raises FeatureError when there is no such pair."""

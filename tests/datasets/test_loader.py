@@ -291,7 +291,8 @@ def test_non_finite_numbers_are_refused_where_they_are_used(tmp_path):
     damaged[3] = np.nan
     whole = dataset.array
     dataset.array = lambda name: damaged if name == STATE else whole(name)
-    with pytest.raises(DatasetError, match=r"'observation\.state' holds a non-finite number at step 3"):
+    place = r"'observation\.state' holds a non-finite number in episode 1 at its step 1 \(step 3 of all\)"
+    with pytest.raises(DatasetError, match=place):
         Loader(dataset, VECTORS, 2)
     assert len(Loader([Source(dataset, [0])], VECTORS, 2)) == 2
 

@@ -50,7 +50,9 @@ class Spot(SimEnv):
         return self.observe(), 0.0, self.task_info()["success"], False, self.task_info()
 
     def observe(self):
-        return {f"observation.images.{c}": self.render_camera(c, self.image_size, self.image_size) for c in self.cameras}
+        return {
+            f"observation.images.{c}": self.render_camera(c, self.image_size, self.image_size) for c in self.cameras
+        }
 
     def task_info(self):
         return {"success": bool(np.abs(self.place).max() < 0.15), "mode": None, "score": 0.0}
@@ -92,13 +94,15 @@ def dataset(tmp_path_factory):
 
 
 def bc(*cameras: str, **options) -> BcConfig:
-    return BcConfig(observations=cameras or (TOP, SIDE), action_horizon=2, hidden_dim=32, layers=1, vision=EYE, **options)
+    return BcConfig(
+        observations=cameras or (TOP, SIDE), action_horizon=2, hidden_dim=32, layers=1, vision=EYE, **options
+    )
 
 
 @pytest.fixture(scope="module")
 def run(dataset, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "bc"
-    train(TrainConfig(dataset, output, steps=250, **RUN), "bc", bc(), quiet=True)
+    train(TrainConfig(dataset, output, steps=200, **RUN), "bc", bc(), quiet=True)
     return output
 
 
@@ -146,7 +150,9 @@ def test_a_goal_picture_goes_through_the_encoder_of_its_camera(dataset, tmp_path
     ],
 )
 def test_other_policies_and_horizons_train_on_pictures_too(dataset, tmp_path, name, config):
-    result = train(TrainConfig(dataset, tmp_path / "run", steps=2, precision="bfloat16", **RUN), name, config, quiet=True)
+    result = train(
+        TrainConfig(dataset, tmp_path / "run", steps=2, precision="bfloat16", **RUN), name, config, quiet=True
+    )
     assert np.isfinite(result.loss)
     policy = load_policy(tmp_path / "run")
     assert run_episode(policy, Spot(**image_options(policy.spec)), 0).steps > 0
@@ -172,6 +178,6 @@ def test_served_pictures_give_the_same_actions(run):
     policy = load_policy(run)
     env = Spot(("top", "side"))
     observation, _ = env.reset(options={"init_state": 3})
-    served = Session(policy, None, seed=0).infer({name: image for name, image in observation.items()})
+    served = Session(policy, None, seed=0).infer(observation)
     here = policy.predict_chunk({name: image[None] for name, image in observation.items()})
     np.testing.assert_allclose(served["actions"], here, atol=1e-6)

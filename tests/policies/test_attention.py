@@ -36,7 +36,7 @@ def test_the_gradient_fits_what_dropout_left_in():
 def test_dropout_drops_its_share_independently_and_keeps_the_mean(share):
     torch.manual_seed(0)
     out = dropped(torch.ones(1000, 1003), share, training=True)
-    assert set(out.unique().tolist()) == {0.0, pytest.approx(1 / (1 - share), rel=1e-4)}
+    assert out.unique().tolist() == pytest.approx([0.0, 1 / (1 - share)], rel=1e-4)
     zeros = (out == 0).double()
     assert float(zeros.mean()) == pytest.approx(share, abs=1e-3)
     assert float(out.mean()) == pytest.approx(1.0, abs=2e-3)
@@ -61,7 +61,7 @@ def test_a_causal_block_sees_nothing_later():
     block = CausalBlock(24, 2, 6, 0.0, 0.0)
     x = torch.randn(1, 5, 24)
     other = x.clone()
-    other[:, 3] += 1.0
+    other[:, 3] = torch.randn(24)
     same = torch.isclose(block(x), block(other), atol=1e-6).all(dim=-1)[0]
     assert same.tolist() == [True, True, True, False, False]
 

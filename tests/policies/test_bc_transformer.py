@@ -79,10 +79,10 @@ def test_a_generator_decides_the_action():
 def test_a_mixture_keeps_both_ways_and_a_regression_takes_their_mean():
     small = {"obs_horizon": 2, "embed_dim": 16, "layers": 1, "heads": 2, "modes": 3, "dropout": 0.0}
     policy = toy_policy("bc_transformer", BcTransformerConfig(**small))
-    fit(policy, 200, rate=1e-2)
+    fit(policy, 150, rate=1e-2)
     assert two_ways(policy) == pytest.approx(0.7, abs=0.06)
     policy = toy_policy("bc_transformer", BcTransformerConfig(**small, head="regression"))
-    fit(policy, 100, rate=1e-2)
+    fit(policy, 60, rate=1e-2)
     assert toy_samples(policy).numpy() == pytest.approx(np.full((1000, 1), -0.2), abs=0.15)
 
 

@@ -3,13 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import ACTION, OBJECTS, STATE, tiny_observation, tiny_policy
+from tiny import OBJECTS, STATE, tiny_batch, tiny_observation, tiny_policy
 
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.policies.beso import BesoConfig
-from robolearn.policies.networks.score_transformer import ScoreTransformer
+from robolearn.policies.noise import Noise
+from robolearn.policies.samplers import SAMPLERS, SCHEDULES
 
-SMALL = BesoConfig(obs_horizon=3, action_horizon=4, embed_dim=24, layers=2, heads=2, attention_dropout=0.0, dropout=0.0)
+SINGLE = BesoConfig(obs_horizon=3, embed_dim=24, layers=2, heads=2, attention_dropout=0.0, dropout=0.0)
+CHUNK = replace(SINGLE, action_horizon=4)
+GOAL = replace(SINGLE, goals=("observation.state",), goal_horizon=2)
+MODES = pytest.mark.parametrize("config", [SINGLE, CHUNK, GOAL, replace(SINGLE, executed_actions=False)])
 
 
 def randomise(policy):
@@ -21,113 +25,188 @@ def randomise(policy):
     return policy.eval()
 
 
-def test_the_block_push_network_has_the_published_size():
-    # 10-d observations, 2-d actions, window 5, one goal state: 2.8 M weights
-    network = ScoreTransformer(10, 2, 5, 1, 1, dim=240, layers=4, heads=12, attention_dropout=0.05, dropout=0.05)
-    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(2.78, abs=0.03)
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("changed", range(6))
-def test_no_action_sees_a_later_token(changed):
-    network = ScoreTransformer(6, 3, 3, 4, 0, 24, 2, 2, 0.0, 0.0)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(0.0, 0.3)
-    observation, action = torch.randn(1, 3, 6), torch.randn(1, 6, 3)
-    before = network(observation, action, torch.zeros(1), None)
-    other = action.clone()
-    other[:, changed] += 1.0
-    after = network(observation, other, torch.zeros(1), None)
-    same = torch.isclose(before, after, atol=1e-6).all(dim=-1)[0]
-    assert same[:changed].all() and not same[changed:].any()
-
-
-def test_the_first_actions_ignore_later_observations():
-    network = ScoreTransformer(6, 3, 3, 4, 0, 24, 2, 2, 0.0, 0.0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(0.0, 0.3)
-    observation, action = torch.randn(1, 3, 6), torch.randn(1, 6, 3)
-    other = observation.clone()
-    other[:, 2] += 1.0
-    same = torch.isclose(
-        network(observation, action, torch.zeros(1), None), network(other, action, torch.zeros(1), None), atol=1e-6
-    ).all(dim=-1)[0]
-    assert same.tolist() == [True, True, False, False, False, False]
-
-
-def test_prediction_is_a_pure_function_of_its_arguments():
-    policy = randomise(tiny_policy("beso", SMALL))
-    observation = tiny_observation(3)
+@MODES
+def test_prediction_is_a_pure_function_of_its_arguments(config):
+    policy = randomise(tiny_policy("beso", config))
     chunks = []
     for other_seed in (5, 6):
         policy.predict_chunk(tiny_observation(3, other_seed))
-        chunks.append(policy.predict_chunk(observation, generator=torch.Generator().manual_seed(1)))
-    assert chunks[0].shape == (4, 3) and chunks[0].dtype == np.float32
+        chunks.append(policy.predict_chunk(tiny_observation(3), generator=seeded(1)))
+    assert chunks[0].shape == (config.action_horizon, 3) and chunks[0].dtype == np.float32
     assert np.array_equal(chunks[0], chunks[1])
 
 
-def test_the_loss_of_a_perfect_network_is_zero():
-    policy = tiny_policy("beso", replace(SMALL, obs_horizon=1))
-    batch = {f.name: torch.randn(8, h, *f.shape) for f, h in ((STATE, 1), (OBJECTS, 1), (ACTION, 4))}
-    clean = policy.action_vector(batch)
+def perfect_network(policy, batch):
+    """Answers with the true target of `batch`, whatever noise it sees."""
+    actions = policy.actions(batch)
 
-    def perfect(observation, scaled, noise, goal, keep_goal=None):
-        sigma = (4 * noise).exp()[:, None, None]
+    def forward(context, scaled, noise):
+        clean = actions[:, -scaled.shape[1] :]
+        sigma = (4 * noise).exp()[..., None]
         total = (sigma**2 + 0.25).sqrt()
-        noisy = scaled * total
-        return (clean - 0.25 / total**2 * noisy) / (sigma * 0.5 / total)
+        return (clean - 0.25 / total**2 * scaled * total) / (sigma * 0.5 / total)
 
-    policy.network.forward = perfect
-    assert float(policy.loss(batch)) == pytest.approx(0.0, abs=1e-9)
+    return forward
 
 
-def test_dropping_goals_replaces_whole_goals_by_the_learned_token():
-    policy = randomise(tiny_policy("beso", replace(SMALL, goal_horizon=2)))
-    network = policy.network
-    observation, action, goal = torch.randn(2, 3, 6), torch.randn(2, 6, 3), torch.randn(2, 2, 6)
-    keep = torch.tensor([True, False])
-    mixed = network(observation, action, torch.zeros(2), goal, keep)
-    given = network(observation, action, torch.zeros(2), goal)
-    free = network(observation, action, torch.zeros(2), None)
-    assert torch.allclose(mixed[0], given[0], atol=1e-6) and torch.allclose(mixed[1], free[1], atol=1e-6)
-    assert not torch.allclose(given[1], free[1], atol=1e-4)
+@MODES
+def test_the_loss_of_a_perfect_network_is_zero(config):
+    policy = tiny_policy("beso", config)
+    batch = tiny_batch(policy, rows=8)
+    policy.network.forward = perfect_network(policy, batch)
+    assert float(policy.loss(batch, Noise(0))) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_guidance_zero_ignores_the_goal_and_one_is_unguided():
+def test_every_step_of_a_window_is_a_target_but_those_from_before_the_episode():
+    policy = tiny_policy("beso", SINGLE)
+    batch = tiny_batch(policy, rows=1)
+    perfect = perfect_network(policy, batch)
+    wrong = torch.tensor([1.0, 2.0, 4.0])[:, None]
+    policy.network.forward = lambda *args: perfect(*args) + wrong
+    assert float(policy.loss(batch, Noise(0))) == pytest.approx((1 + 4 + 16) / 3, rel=1e-4)
+    batch["action.is_pad"][0, 0] = True
+    assert float(policy.loss(batch, Noise(0))) == pytest.approx((4 + 16) / 2, rel=1e-4)
+
+
+def test_the_first_action_of_an_episode_is_not_shown_to_the_policy_that_predicts_it():
+    # before the episode the window repeats its first action, which is the label of the first step
+    policy = randomise(tiny_policy("beso", SINGLE))
+    batch = tiny_batch(policy, rows=1)
+    batch["action.is_pad"][:, :2] = True
+    losses = []
+    for repeated in (0.0, 0.4):
+        batch["action"][:, :2] = repeated
+        losses.append(float(policy.loss(batch, Noise(0)).detach()))
+    assert losses[0] == losses[1]
+
+
+def test_goals_are_dropped_at_the_given_rate():
+    policy = tiny_policy("beso", replace(GOAL, goal_dropout=0.25))
+    kept = []
+    context = policy.network.context
+    policy.network.context = lambda *args: kept.append(args[-1]) or context(*args)
+    policy.loss(tiny_batch(policy, rows=4000), Noise(0))
+    assert kept[0].shape == (4000,)
+    assert float(kept[0].float().mean()) == pytest.approx(0.75, abs=0.03)
+
+
+def test_guidance_is_an_extrapolation_from_the_goal_free_prediction():
     observation, goal = tiny_observation(3), tiny_observation(2, seed=9)
+    # one step from the largest noise level: the answer is D itself, which is linear in the guidance weight
+    base = replace(GOAL, sampling_steps=1, clip=1e6)
     chunks = {}
-    for guidance in (0.0, 1.0, 2.0):
-        policy = randomise(tiny_policy("beso", replace(SMALL, goal_horizon=2, guidance=guidance, clip=100.0)))
-        chunks[guidance] = policy.predict_chunk(observation, goal, generator=torch.Generator().manual_seed(0))
-        chunks["free"] = policy.predict_chunk(observation, None, generator=torch.Generator().manual_seed(0))
-    assert np.allclose(chunks[0.0], chunks["free"], atol=1e-4)
-    assert not np.allclose(chunks[1.0], chunks["free"], atol=1e-3)
-    assert not np.allclose(chunks[1.0], chunks[2.0], atol=1e-3)
+    for weight in (0.0, 1.0, 2.5):
+        policy = randomise(tiny_policy("beso", replace(base, guidance=weight)))
+        chunks[weight] = policy.predict_chunk(observation, goal, generator=seeded())
+        free = policy.predict_chunk(observation, None, generator=seeded())
+        assert np.allclose(free, chunks[0.0], atol=1e-4)
+    assert not np.allclose(chunks[1.0], free, atol=1e-2)
+    assert np.allclose(chunks[2.5], free + 2.5 * (chunks[1.0] - free), rtol=1e-3, atol=1e-3)
 
 
-def test_executed_actions_change_what_follows():
-    policy = randomise(tiny_policy("beso", replace(SMALL, clip=100.0)))
-    observation = tiny_observation(3)
+def test_rows_of_a_guided_batch_do_not_mix():
+    policy = randomise(tiny_policy("beso", replace(GOAL, guidance=1.7, sampler="ddim")))
+    batch = tiny_batch(policy, rows=3)
+    noise = torch.randn(3, 1, 3, generator=seeded())
+    together = policy.predict(batch, seeded())
+    for row in range(3):
+        alone = policy._denoiser(policy.context({k: v[row : row + 1] for k, v in batch.items()}))
+        same = policy._denoiser(policy.context(batch))
+        assert torch.allclose(alone(noise[row : row + 1], 0.5)[0], same(noise, 0.5)[row], atol=1e-5)
+    assert together.shape == (3, 1, 3)
+
+
+def test_a_policy_trained_with_goals_only_wants_one():
+    policy = tiny_policy("beso", replace(GOAL, goal_dropout=0.0)).eval()
+    assert policy.predict_chunk(tiny_observation(3), tiny_observation(2)).shape == (1, 3)
+    with pytest.raises(FeatureError, match=r"goal_dropout 0.* expected the features observation\.state as a goal"):
+        policy.predict_chunk(tiny_observation(3))
+
+
+@pytest.mark.parametrize("config", [SINGLE, CHUNK])
+def test_executed_actions_change_what_follows(config):
+    policy = randomise(tiny_policy("beso", replace(config, clip=100.0)))
     chunks = [
-        policy.predict_chunk(observation, prefix=prefix, generator=torch.Generator().manual_seed(0))
+        policy.predict_chunk(tiny_observation(3), prefix=prefix, generator=seeded())
         for prefix in (None, np.zeros((2, 3)), np.ones((2, 3)), np.ones((5, 3)))
     ]
+    assert not np.allclose(chunks[0], chunks[1], atol=1e-4), "unknown is not zero"
     assert not np.allclose(chunks[1], chunks[2], atol=1e-4)
     assert np.array_equal(chunks[2], chunks[3]), "only the last obs_horizon - 1 executed actions count"
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_and_schedule_finds_the_one_action_of_the_data(sampler, schedule):
+    policy = tiny_policy("beso", replace(CHUNK, sampler=sampler, schedule=schedule)).eval()
+    target = torch.full((1, 4, 3), 0.3)
+    policy._denoiser = lambda context: lambda action, sigma: target
+    context = policy.context(tiny_batch(policy, rows=1))
+    assert torch.allclose(policy.sample(context, seeded()), target, atol=1e-6)
+
+
+def test_actions_are_clipped_to_a_multiple_of_the_datas_range():
+    policy = tiny_policy("beso", replace(SINGLE, clip=0.8)).eval()
+    policy._denoiser = lambda context: lambda action, sigma: torch.full_like(action, 5.0)
+    assert torch.equal(policy.sample(policy.context(tiny_batch(policy)), seeded()), torch.full((4, 1, 3), 0.8))
+
+
+def test_a_value_function_pulls_actions_up_its_slope():
+    policy = randomise(tiny_policy("beso", replace(CHUNK, sampling_steps=1, clip=1e6, value_weight=0.5)))
+    batch = tiny_batch(policy, rows=2)
+    plain = policy.sample(policy.context(batch), seeded())
+    slope = torch.randn(4, 3, generator=seeded(1), requires_grad=True)
+    seen = []
+
+    def value(context, action, sigma):
+        seen.append(sigma)
+        return ((action * slope).sum(dim=-1) * context.observation[..., :1, 0]).sum(dim=1)
+
+    policy.value = value
+    with torch.inference_mode():
+        guided = policy.sample(policy.context(batch), seeded())
+    of_row = policy.context(batch).observation[:, 0, 0][:, None, None]
+    # one step at sigma = 1: the action is D + weight sigma^2 dQ/da
+    assert torch.allclose(guided - plain, 0.5 * slope.detach() * of_row, atol=1e-5)
+    assert seen == [1.0]
+
+
+def test_training_fits_two_modes_that_regression_would_average():
+    # the action is -0.5 or 0.5 by chance: samples must be near one of them, and reach both
+    torch.manual_seed(0)
+    config = replace(SINGLE, obs_horizon=1, layers=1, sigma_min=0.02, sampling_steps=8)
+    policy = tiny_policy("beso", config)
+    optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
+    batch = {
+        name: torch.zeros(256, 1, *feature.shape) for name, feature in ((STATE.name, STATE), (OBJECTS.name, OBJECTS))
+    }
+    batch |= {"action.is_pad": torch.zeros(256, 1, dtype=torch.bool)}
+    centre = policy._action_offset
+    for step in range(250):
+        side = torch.randint(0, 2, (256, 1, 1), generator=seeded(step)) - 0.5
+        batch["action"] = (side.expand(256, 1, 3) - centre) / policy._action_scale
+        optimizer.zero_grad()
+        policy.loss(batch, Noise(step)).backward()
+        optimizer.step()
+    sampled = policy.eval().sample(policy.context(batch), seeded())[:, 0]
+    assert float((sampled.abs() - 0.5).abs().mean()) < 0.1
+    assert 0.3 < float((sampled[:, 0] > 0).float().mean()) < 0.7
+    assert torch.equal(sampled[:, 0] > 0, sampled[:, 2] > 0)
 
 
 @pytest.mark.parametrize("prefix", [np.zeros((2, 2)), np.zeros(3), np.full((2, 3), np.nan)], ids=str)
 def test_malformed_executed_actions_are_refused(prefix):
     with pytest.raises(FeatureError, match=r"executed actions of shape \(steps, 3\) and finite numbers"):
-        tiny_policy("beso", SMALL).predict_chunk(tiny_observation(3), prefix=prefix)
+        tiny_policy("beso", SINGLE).predict_chunk(tiny_observation(3), prefix=prefix)
 
 
 def test_a_goal_for_a_goal_free_policy_is_refused():
-    policy = tiny_policy("beso", SMALL)
     with pytest.raises(FeatureError, match="takes no goal"):
-        policy.predict_chunk(tiny_observation(3), goal=tiny_observation(1))
+        tiny_policy("beso", SINGLE).predict_chunk(tiny_observation(3), goal=tiny_observation(1))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +219,7 @@ def test_a_goal_for_a_goal_free_policy_is_refused():
     ],
 )
 def test_wrong_observations_are_named(change, message):
-    policy, observation = tiny_policy("beso", SMALL), tiny_observation(3)
+    policy, observation = tiny_policy("beso", SINGLE), tiny_observation(3)
     change(observation)
     with pytest.raises(FeatureError, match=message):
         policy.predict_chunk(observation)
@@ -150,10 +229,17 @@ def test_wrong_observations_are_named(change, message):
     ("options", "message"),
     [
         ({"sigma_min": 2.0}, "sigma_min < sigma_max"),
-        ({"sampling_steps": 0}, "sampling_steps"),
+        ({"sampling_steps": 0}, "sampling_steps must be at least 1, found 0"),
         ({"heads": 7}, "multiple of heads"),
+        ({"goal_dropout": 1.0}, r"goal_dropout must lie in \[0, 1\), found 1.0"),
+        ({"goals": ("observation.state",), "goal_dropout": 0.0, "guidance": 2.0}, "goal_dropout above 0, found 0"),
     ],
 )
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        tiny_policy("beso", replace(SMALL, **options))
+        tiny_policy("beso", replace(SINGLE, **options))
+
+
+def test_sampling_options_are_fields_of_the_configuration():
+    policy = tiny_policy("beso", SINGLE)
+    assert all(hasattr(SINGLE, name) for name in policy.SAMPLING)

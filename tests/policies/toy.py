@@ -35,7 +35,7 @@ def toy_batch(policy, rows, seed):
     }
 
 
-def fit(policy, steps, rate=3e-3, rows=128):
+def fit(policy, steps, rate=3e-3, rows=64):
     """Train with Adam, its rate falling to zero; the last loss."""
     optimizer = torch.optim.Adam(policy.parameters(), rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)

@@ -6,13 +6,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError
 from robolearn.sim import make_env
 from robolearn.sim.experts.avoiding import AvoidingExpert, hermite, plan
 from robolearn.sim.scenes.avoiding import (
     AREA_HIGH_M,
     AREA_LOW_M,
-    GOAL_Y_M,
     MAX_STEP_M,
     MODES,
     POST_RADIUS_M,
@@ -95,10 +94,10 @@ def test_the_curve_goes_through_its_knots_straight_ahead():
 @pytest.mark.parametrize(
     ("points", "mode"),
     [
-        ([(-0.07, 0.12), (0.0, 0.3), (0.225, 0.40), (0.225, 0.62)], "0-1-3"),
-        ([(0.07, 0.12), (0.15, 0.22), (0.15, 0.3), (0.075, 0.38), (0.075, 0.62)], "1-2-2"),
+        ([(-0.07, 0.12), (0.0, 0.32), (0.225, 0.42), (0.225, 0.66)], "0-1-3"),
+        ([(0.07, 0.12), (0.15, 0.22), (0.15, 0.32), (0.075, 0.42), (0.075, 0.66)], "1-2-2"),
         # back over a row and through another passage: what counts is where it went at last
-        ([(0.07, 0.12), (0.0, 0.22), (0.0, 0.34), (0.0, 0.22), (0.15, 0.22), (0.15, 0.4), (0.22, 0.62)], "1-2-3"),
+        ([(0.07, 0.12), (0.0, 0.22), (0.0, 0.36), (0.0, 0.22), (0.15, 0.22), (0.15, 0.42), (0.225, 0.44), (0.225, 0.66)], "1-2-3"),
     ],
 )
 def test_the_mode_is_the_passage_taken_in_each_row(env, points, mode):
@@ -111,11 +110,10 @@ def test_a_touch_ends_the_episode_as_a_failure(env):
     assert info["contact"] and not info["success"] and info["mode"] is None
     y = env.data.qpos[1]
     assert y == pytest.approx(ROWS_M[0][0] - POST_RADIUS_M - ROD_RADIUS_M, abs=0.002)
-    # and it stays one, wherever the rod goes afterwards
-    for change in [(0.0, -0.01)] * 10 + [(0.01, 0.0)] * 7 + [(0.0, 0.01)] * 80:
-        _, _, terminated, _, info = env.step(np.array(change))
+    for _ in range(20):  # and it stays one when the rod has moved away
+        _, _, terminated, _, info = env.step(np.array([0.0, -0.01]))
         assert terminated and info["contact"] and not info["success"]
-    assert env.data.qpos[1] > GOAL_Y_M
+    assert env.data.ncon == 0
 
 
 def test_rows_passed_are_partial_credit(env):
@@ -125,12 +123,13 @@ def test_rows_passed_are_partial_credit(env):
 
 
 def test_the_rod_lags_a_moving_command_by_a_tenth_of_a_second(env):
-    # critically damped at 20 rad/s: x'' = w^2 (u - x) - 2 w x' follows a ramp of speed v at a distance of 2 v / w
+    # critically damped at w = 20 rad/s: x'' = w^2 (u - x) - 2 w x' follows a ramp of speed v at a distance of 2 v / w;
+    # a staircase of period T is that ramp half a period late
     observation, _ = env.reset()
     for _ in range(40):
         observation, *_ = env.step(np.array([0.005, 0.0]))
     command, x = observation[STATE][0], observation[STATE][2]
-    assert command - x == pytest.approx(2 / 20 * 0.005 * env.control_hz, rel=0.05)
+    assert command - x == pytest.approx((2 / 20 - 0.035 / 2) * 0.005 / 0.035, rel=0.05)
 
 
 def test_commands_stay_in_the_area_and_long_actions_are_shortened(env):
@@ -188,12 +187,11 @@ def test_the_model_compiles_from_its_text(env):
 
 
 def test_the_picture_shows_the_rod_where_it_is():
-    pytest.importorskip("OpenGL")
     env = make_env("avoiding", cameras=("top",), image_size=64)
     try:
         observation, _ = env.reset()
-    except Exception as error:
-        pytest.skip(f"nothing renders here: {error}")
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
     before = observation["observation.images.top"].astype(int)
     for _ in range(20):
         observation, *_ = env.step(np.array([-0.01, 0.0]))

@@ -102,3 +102,25 @@ def test_training_leaves_episodes_in_quarantine_alone(tmp_path):
     set_mask(path, QUARANTINE, range(5))
     with pytest.raises(DatasetError, match="none of its 5 episodes is usable"):
         trainer("none")
+
+
+def test_goals_lie_after_the_window_in_the_same_episode(tmp_path):
+    declared = features([Feature("observation.state", (2,)), Feature("action", (1,))])
+    with DatasetWriter.create(tmp_path / "g.zarr", declared, 10.0) as writer:
+        for episode, length in enumerate((12, 12, 1, 12)):
+            writer.start_episode()
+            for step in range(length):
+                values = {"observation.state": np.array([episode, step], np.float32), "action": np.zeros(1, np.float32)}
+                writer.append(step / 10, values)
+            writer.commit({"task": "t", "success": True})
+    dataset = Dataset(tmp_path / "g.zarr")
+    batches = WindowBatches(dataset, spec_of(dataset, "observation.state", goal_horizon=2), range(4), 16, 0)
+    for step in range(6):
+        batch = batches.at(step)
+        newest, goal = batch["observation.state"][:, -1], batch["goal.observation.state"]
+        assert (goal[..., 0] == newest[:, None, 0]).all(), "goals stay in their episode"
+        short = newest[:, 0] == 2
+        assert (goal[short][..., 1] == 0).all(), "a single step is its own goal"
+        newest, goal = newest[~short], goal[~short]
+        assert (goal[:, 1, 1] == goal[:, 0, 1] + 1).all()
+        assert ((goal[:, 0, 1] > newest[:, 1]) | (goal[:, 1, 1] == 11)).all(), "goals lie ahead, or at the very end"

@@ -117,9 +117,7 @@ def _ranges(taps: int, steps: int) -> list[tuple[int, slice, slice]]:
     """(tap, steps written, steps read) of every tap that reads something; the middle one, which reads all, first."""
     side = taps // 2
     shifts = sorted(range(max(-side, 1 - steps), min(side, steps - 1) + 1), key=abs)
-    return [
-        (side + d, slice(max(0, -d), steps - max(0, d)), slice(max(0, d), steps - max(0, -d))) for d in shifts
-    ]
+    return [(side + d, slice(max(0, -d), steps - max(0, d)), slice(max(0, d), steps - max(0, -d))) for d in shifts]
 
 
 class _Taps(torch.autograd.Function):

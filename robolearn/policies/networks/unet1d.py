@@ -15,7 +15,7 @@ them is computed once and the step's share for all steps at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ class ConditionalUnet1d(nn.Module):
 
     Args:
         action_dim: A, size of one action.
-        cond_dim: C, size of the condition vector.
+        cond_dim: numbers conditioned on: of all observations and goals together.
         widths: channels of the levels, at least one; the chunk must have a multiple of 2^(levels - 1) steps.
         kernel_size: taps of the convolutions, odd.
         groups: of GroupNorm; divides every width.
@@ -52,56 +52,49 @@ class ConditionalUnet1d(nn.Module):
         _check(widths, kernel_size, groups, step_dim)
         self.multiple = 2 ** (len(widths) - 1)
         self.step_dim = step_dim
-        self.embed_step = nn.Sequential(
-            nn.Linear(step_dim, 4 * step_dim), nn.Mish(), nn.Linear(4 * step_dim, step_dim)
-        )
+        self.embed_step = nn.Sequential(nn.Linear(step_dim, 4 * step_dim), nn.Mish(), nn.Linear(4 * step_dim, step_dim))
 
-        def pair(before: int, after: int) -> nn.ModuleList:
-            return nn.ModuleList(ResidualBlock(c, after, kernel_size, groups) for c in (before, after))
+        def stages(channels: Iterable[tuple[int, int]]) -> nn.ModuleList:
+            return nn.ModuleList(Stage(before, after, kernel_size, groups) for before, after in channels)
 
-        inputs = (action_dim, *widths[:-1])
-        self.down = nn.ModuleList(pair(before, after) for before, after in zip(inputs, widths, strict=True))
-        self.downsample = nn.ModuleList(Downsample(width) for width in widths[:-1])
-        self.middle = pair(widths[-1], widths[-1])
         rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.up = nn.ModuleList(pair(2 * below, above) for below, above in rising)
+        self.down = stages(zip((action_dim, *widths[:-1]), widths, strict=True))
+        self.downsample = nn.ModuleList(Downsample(width) for width in widths[:-1])
+        self.middle = Stage(widths[-1], widths[-1], kernel_size, groups)
+        self.up = stages((2 * below, above) for below, above in rising)
         self.upsample = nn.ModuleList(Upsample(above) for _, above in rising)
         self.last = ConvBlock(widths[0], widths[0], kernel_size, groups)
         self.head = nn.Linear(widths[0], action_dim)
-        self._film_sizes = [2 * block.out_channels for blocks in self._stages() for block in blocks]
+        # a scale and a shift a channel, for both blocks of each stage
+        self._film_sizes = [4 * width for width in (*widths, widths[-1], *widths[-2::-1])]
         self.film = nn.Linear(step_dim + cond_dim, sum(self._film_sizes))
 
-    def forward(self, actions: Tensor, step: Tensor, condition: Tensor) -> Tensor:
-        """(B, T, A) noisy actions, (B,) diffusion steps, (B, C) -> (B, T, A)."""
+    def forward(self, actions: Tensor, step: Tensor, *condition: Tensor) -> Tensor:
+        """(B, T, A) noisy actions, (B,) diffusion steps, what to condition on (B, ...) -> (B, T, A)."""
         embedded = self.embed_step(step_embedding(step, self.step_dim))
-        return self.denoise(actions, self.film(F.mish(torch.cat([embedded, condition], dim=-1))))
+        return self.denoise(actions, self.film(F.mish(torch.cat([embedded, _flat(condition)], dim=-1))))
 
-    def modulations(self, steps: Tensor, condition: Tensor) -> Tensor:
-        """(S,) diffusion steps, (B, C) -> (S, B, F): FiLM of all blocks for every step, each weight read once."""
+    def denoiser(self, steps: Tensor, *condition: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """`predict(actions, i)`: the network at `steps[i]` of (S,), with all that does not change computed once."""
         weight, d = self.film.weight, self.step_dim
         by_step = F.linear(F.mish(self.embed_step(step_embedding(steps, d))), weight[:, :d])
-        return by_step[:, None] + F.linear(F.mish(condition), weight[:, d:], self.film.bias)
+        by_condition = F.linear(F.mish(_flat(condition)), weight[:, d:], self.film.bias)
+        return lambda actions, i: self.denoise(actions, by_step[i] + by_condition)
 
     def denoise(self, actions: Tensor, modulation: Tensor) -> Tensor:
         """(B, T, A) noisy actions, (B, F) FiLM of all blocks -> (B, T, A)."""
         film = iter(modulation.split(self._film_sizes, dim=-1))
         x = actions.transpose(0, 1)
         skipped = []
-        for level, blocks in enumerate(self.down):
-            x = _run(blocks, x, film)
+        for level, stage in enumerate(self.down):
+            x = stage(x, next(film))
             skipped.append(x)
             if level < len(self.downsample):
                 x = self.downsample[level](x)
-        x = _run(self.middle, x, film)
-        for blocks, upsample in zip(self.up, self.upsample, strict=True):
-            x = upsample(_run(blocks, torch.cat([x, skipped.pop()], dim=-1), film))
+        x = self.middle(x, next(film))
+        for stage, upsample in zip(self.up, self.upsample, strict=True):
+            x = upsample(stage(torch.cat([x, skipped.pop()], dim=-1), next(film)))
         return self.head(self.last(x)).transpose(0, 1)
-
-    def _stages(self) -> Iterator[nn.ModuleList]:
-        """The pairs of blocks in the order in which `denoise` runs them."""
-        yield from self.down
-        yield self.middle
-        yield from self.up
 
 
 class ConvBlock(nn.Module):
@@ -121,7 +114,6 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int):
         super().__init__()
-        self.out_channels = out_channels
         self.first = ConvBlock(in_channels, out_channels, kernel_size, groups)
         self.second = ConvBlock(out_channels, out_channels, kernel_size, groups)
         self.skip = nn.Linear(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
@@ -129,6 +121,18 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, film: Tensor) -> Tensor:
         scale, shift = film.chunk(2, dim=-1)
         return self.second(self.first(x, scale, shift)) + self.skip(x)
+
+
+class Stage(nn.ModuleList):
+    """Two residual blocks: (T, B, in), (B, 4 out) -> (T, B, out)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int):
+        super().__init__(ResidualBlock(c, out_channels, kernel_size, groups) for c in (in_channels, out_channels))
+
+    def forward(self, x: Tensor, film: Tensor) -> Tensor:
+        for block, own in zip(self, film.chunk(2, dim=-1), strict=True):
+            x = block(x, own)
+        return x
 
 
 def step_embedding(step: Tensor, dim: int) -> Tensor:
@@ -139,15 +143,16 @@ def step_embedding(step: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def _run(blocks: nn.ModuleList, x: Tensor, film: Iterator[Tensor]) -> Tensor:
-    for block in blocks:
-        x = block(x, next(film))
-    return x
+def _flat(condition: Sequence[Tensor]) -> Tensor:
+    """Everything conditioned on, as one vector a row."""
+    return torch.cat([part.flatten(1) for part in condition], dim=-1)
 
 
 def _check(widths: Sequence[int], kernel_size: int, groups: int, step_dim: int) -> None:
     if not widths or groups < 1 or any(width < 1 or width % groups for width in widths):
-        raise ConfigError(f"Every width of the U-Net must be a positive multiple of its {groups} groups, found {widths}.")
+        raise ConfigError(
+            f"Every width of the U-Net must be a positive multiple of its {groups} groups, found {widths}."
+        )
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ConfigError(f"kernel_size must be odd and positive, found {kernel_size}.")
     if step_dim < 4 or step_dim % 2:

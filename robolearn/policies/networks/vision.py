@@ -64,6 +64,7 @@ class ImageEncoder(nn.Module):
         shape: (H, W, C) of the pictures.
 
     Attributes:
+        crop: (h, w) pixels that are seen.
         dim: numbers a picture.
 
     Raises ConfigError for pictures that are too small for so many stages.
@@ -71,18 +72,19 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: VisionConfig, shape: tuple[int, ...]):
         super().__init__()
+        height, width, channels = shape
+        crop = round(height * config.crop), round(width * config.crop)
         smallest = 2 ** (config.stages + 1) + 1
-        crop = tuple(round(side * config.crop) for side in shape[:2])
-        if len(shape) != 3 or min(crop) < smallest:
+        if min(crop) < smallest:
             raise ConfigError(
-                f"Images of shape {tuple(shape)} cropped to {' x '.join(map(str, crop))} are too small: "
-                f"expected (H, W, C) with at least {smallest} x {smallest} pixels after the crop for "
-                f"{config.stages} stages; record larger ones or lower vision.stages."
+                f"Images of {height} x {width} pixels cropped to {crop[0]} x {crop[1]} are too small: {config.stages} "
+                f"stages need at least {smallest} x {smallest} after the crop; record larger ones or lower "
+                "--policy.vision.stages."
             )
         self.shape = tuple(shape)
         self.crop = crop
         self.dim = config.feature_dim
-        self.trunk = resnet18(config.width, shape[2], config.stages)
+        self.trunk = resnet18(config.width, channels, config.stages)
         self.keypoints = nn.Conv2d(config.width * 2 ** (config.stages - 1), config.keypoints, 1)
         self.head = nn.Linear(2 * config.keypoints, config.feature_dim)
 

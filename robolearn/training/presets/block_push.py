@@ -13,21 +13,21 @@ _OBSERVATIONS = (
 )  # fmt: skip
 _GOALS = ("observation.environment_state",)
 _TRAIN = {
-    "batch_size": 256, "learning_rate": 1e-3, "warmup_steps": 300, "precision": "bfloat16", "val_ratio": 0.02,
+    "batch_size": 128, "learning_rate": 1e-3, "warmup_steps": 300, "precision": "bfloat16", "val_ratio": 0.02,
     "num_threads": 1,
 }  # fmt: skip
 
 PRESETS = {
     "beso": Preset(
         BesoConfig(
-            observations=_OBSERVATIONS, goals=_GOALS, goal_dropout=0.0, embed_dim=120, layers=4, heads=4,
+            observations=_OBSERVATIONS, goals=_GOALS, goal_dropout=0.0, embed_dim=128, layers=4, heads=4,
             attention_dropout=0.0, dropout=0.0,
         ),
         {**_TRAIN, "steps": 8_000},
     ),
     "diffusion": Preset(
         DiffusionConfig(
-            observations=_OBSERVATIONS, goals=_GOALS, goal_dropout=0.0, obs_horizon=2, action_horizon=3,
+            observations=_OBSERVATIONS, goals=_GOALS, goal_dropout=0.0, obs_horizon=2, action_horizon=7,
             unet=UnetConfig(widths=(64, 128), kernel_size=3, step_dim=128),
         ),
         {**_TRAIN, "steps": 8_000, "betas": (0.95, 0.999)},

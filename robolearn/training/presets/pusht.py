@@ -12,7 +12,7 @@ PRESETS = {
         DiffusionConfig(
             obs_horizon=2, action_horizon=11, unet=UnetConfig(widths=(64, 128, 256), kernel_size=3, step_dim=128)
         ),
-        {**_TRAIN, "steps": 20_000, "learning_rate": 1e-3, "weight_decay": 1e-4, "betas": (0.95, 0.999)},
+        {**_TRAIN, "steps": 8_000, "learning_rate": 1e-3, "weight_decay": 1e-4, "betas": (0.95, 0.999)},
     ),
     "beso": Preset(
         BesoConfig(

@@ -28,6 +28,6 @@ PRESETS = {
     ),
     "bc": Preset(
         BcConfig(observations=_SEES, obs_horizon=1, action_horizon=12, vision=_VISION, hidden_dim=512, layers=2),
-        {**_TRAIN, "steps": 4000, "learning_rate": 1e-3},
+        {**_TRAIN, "steps": 8000, "learning_rate": 1e-3},
     ),
 }  # fmt: skip

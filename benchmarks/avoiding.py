@@ -1,0 +1,151 @@
+"""Avoiding: demonstrations of all 24 ways, BESO and deterministic BC trained on them, 480 rollouts of each.
+
+    python benchmarks/avoiding.py            writes benchmarks/results/avoiding.json and docs/images/avoiding.png
+    python benchmarks/avoiding.py --quick    20 training steps and 4 rollouts, to see that it works
+
+BESO is trained with three seeds, BC with one. All rollouts begin at the one start state and differ by the policy's
+random numbers. Behaviour entropy is over the successful ones, base 24; a deterministic policy has none. A training
+run that was cut off is resumed, and finished parts are not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from robolearn.datasets.reader import Dataset
+from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.rollout import RolloutConfig, run_episode
+from robolearn.evaluation.source import PolicySource
+from robolearn.sim import make_env
+from robolearn.sim.scenes.avoiding import GOAL_Y_M, POST_RADIUS_M, ROWS_M
+
+ROOT = Path("outputs/bench_avoiding")
+SEEDS = {"beso": (0, 1, 2), "bc": (0,)}
+EXECUTE = 8
+SCALE, LEFT_M, RIGHT_M, TOP_M, BOTTOM_M = 900, -0.33, 0.33, 0.72, -0.04  # of the picture: pixels a metre, borders
+PALETTE = [(214, 120, 40), (60, 140, 60), (60, 60, 205), (160, 80, 150)]  # BGR, by the passage through the last row
+
+
+def robolearn(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
+
+
+def train_and_evaluate(policy: str, seed: int, root: Path, dataset: Path, quick: bool) -> EvaluationResults:
+    """Train with the preset, or go on training, and roll out; what is finished is read back."""
+    run, evaluation = root / f"{policy}_{seed}", root / f"{policy}_{seed}_eval"
+    if not (evaluation / "results.json").exists():
+        resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
+        short = ["--steps", "20"] if quick else []
+        robolearn("train", policy, "--preset", "avoiding", "--dataset", str(dataset), "--output", str(run), "--seed",
+                  str(seed), *short, *resume)  # fmt: skip
+        robolearn("eval", "--policy", str(run), "--env", "avoiding", "--num-episodes", "4" if quick else "480",
+                  "--execute", str(EXECUTE), "--seed", str(seed), "--workers", "1", "--num-videos", "0", "--output",
+                  str(evaluation))  # fmt: skip
+    return EvaluationResults.load(evaluation)
+
+
+def figures(policy: str, results: list[EvaluationResults], command: str) -> list[Figure]:
+    """Success and entropy as means over the training seeds, with the range of the seeds' intervals."""
+    success, entropy = [r.success for r in results], [r.entropy for r in results if r.entropy]
+    made = [r.policy["provenance"] for r in results]
+    config = {
+        "steps": made[0]["step"], "parameters": made[0]["parameters"], "execute": EXECUTE, "demonstrations": 96,
+        "policy": results[0].policy["config"], "training": made[0]["training"],
+        "success_by_seed": [s.value for s in success], "entropy_by_seed": [e.value for e in entropy],
+        "modes_by_seed": [len({e.mode for e in r.episodes if e.success}) for r in results],
+    }  # fmt: skip
+    n = sum(len(r.episodes) for r in results)
+    notes = (
+        f"mean over {len(made)} training seed(s), last checkpoint, {n // len(made)} rollouts each from the one start "
+        "state; interval: lowest and highest bound of the seeds' 95 % intervals"
+    )
+    found = []
+    for name, estimates in (("success", success), ("entropy", entropy)):
+        value = float(np.mean([e.value for e in estimates]))
+        interval = min(e.low for e in estimates), max(e.high for e in estimates)
+        seeds = tuple(m["seed"] for m in made)
+        found.append(Figure(f"avoiding.{policy}.{name}", value, "1", n, command, interval, seeds, config, notes))
+    return found
+
+
+def trajectories(run: Path, episodes: int, seed: int) -> list[np.ndarray]:
+    """(T, 2) ways of the rod in the first rollouts of the evaluation."""
+    policy, env = PolicySource(run).resolved().load(), make_env("avoiding")
+    ways: list[list[np.ndarray]] = []
+
+    def follow(env: Any, step: int, success: bool) -> None:
+        if step == 0:
+            ways.append([])
+        ways[-1].append(env.data.qpos.copy())
+
+    for init_state in range(episodes):
+        run_episode(policy, env, init_state, RolloutConfig(EXECUTE, seed), on_step=follow)
+    return [np.array(way) for way in ways]
+
+
+def demonstrated(path: Path) -> list[np.ndarray]:
+    dataset = Dataset(path)
+    rod = dataset.array("observation.state")[:, 2:]
+    return [rod[dataset.episode_slice(i)] for i in range(dataset.num_episodes)]
+
+
+def panel(title: str, ways: list[np.ndarray]) -> np.ndarray:
+    """The table from above with the ways, drawn at twice the size and shrunk, which smooths lines."""
+    factor = 2 * SCALE
+
+    def pixel(point: np.ndarray) -> tuple[int, int]:
+        return round((point[0] - LEFT_M) * factor), round((TOP_M - point[1]) * factor)
+
+    picture = np.full((round((TOP_M - BOTTOM_M) * factor), round((RIGHT_M - LEFT_M) * factor), 3), 255, np.uint8)
+    cv2.line(picture, pixel(np.array([LEFT_M, GOAL_Y_M])), pixel(np.array([RIGHT_M, GOAL_Y_M])), (90, 160, 90), 5)
+    for y, posts in ROWS_M:
+        for x in posts:
+            cv2.circle(picture, pixel(np.array([x, y])), round(POST_RADIUS_M * factor), (150, 150, 150), -1)
+    for way in ways:
+        color = PALETTE[int(np.searchsorted(ROWS_M[-1][1], way[-1][0]))]
+        points = np.array([pixel(point) for point in way], np.int32)
+        cv2.polylines(picture, [points], False, color, 3, cv2.LINE_AA)
+        if way[-1][1] < GOAL_Y_M - 0.01:  # a touch
+            cv2.drawMarker(picture, pixel(way[-1]), (0, 0, 0), cv2.MARKER_TILTED_CROSS, 36, 6, cv2.LINE_AA)
+    small = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    cv2.putText(small, title, (14, 34), cv2.FONT_HERSHEY_SIMPLEX, 0.75, (40, 40, 40), 2, cv2.LINE_AA)
+    return cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(200, 200, 200))
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Avoiding: success and behaviour entropy of BESO and BC.")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args(argv)
+    root = ROOT / ("quick" if options.quick else "full")
+    dataset = root / "demonstrations.zarr"
+    if not dataset.exists():
+        robolearn("record", "--env", "avoiding", "--operator", "scripted", "--num-episodes", "96", "--dataset",
+                  str(dataset))  # fmt: skip
+    command = "python benchmarks/avoiding.py" + (" --quick" if options.quick else "")
+    found, panels = [], [panel("96 demonstrations", demonstrated(dataset))]
+    for policy, seeds in SEEDS.items():
+        seeds = seeds[:1] if options.quick else seeds
+        results = [train_and_evaluate(policy, seed, root, dataset, options.quick) for seed in seeds]
+        found += figures(policy, results, command)
+        shown = min(96, len(results[0].episodes))
+        success, entropy = results[0].success, results[0].entropy
+        title = f"{policy.upper()}: success {success.value:.2f}, entropy {entropy.value if entropy else 0:.2f}"
+        panels.append(panel(title, trajectories(root / f"{policy}_{seeds[0]}", shown, seeds[0])))
+    picture = root / "avoiding.png" if options.quick else Path("docs/images/avoiding.png")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(picture), np.hstack(panels))
+    print(f"Picture: {picture}")
+    write_figures(results_file("avoiding", options.quick), found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

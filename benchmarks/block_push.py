@@ -1,0 +1,198 @@
+"""Multimodal block push with goals: record demonstrations, train BESO, CFG-BESO, GCBC and Diffusion Policy, evaluate.
+
+    python benchmarks/block_push.py            writes benchmarks/results/block_push.json and the chart of steps
+    python benchmarks/block_push.py --quick    2 training steps and 2 goals, to see that it works
+
+The result is the share of what a goal asks for (two cubes, each to its target) that was reached, the mean over 100
+start states (from 100000 on) and as many goals from demonstrations that were not trained on; last checkpoints. Runs
+take one core each and as many go side by side as there are cores; one that was cut off is resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from robolearn.core.process import usable_cores
+from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.statistics import Estimate, bootstrap_mean
+
+ENV = "block_push"
+ROOT = Path("outputs/bench_block_push")
+CHART = Path("docs/images/block_push_steps.png")
+DEMONSTRATIONS, GOALS, FIRST_GOAL_STATE, FIRST_EVALUATION_STATE = 1000, 100, 50_000, 100_000
+DENOISING_STEPS, CURVE_EPISODES = (1, 2, 3, 5, 10, 50), 50
+
+
+@dataclass(frozen=True)
+class Method:
+    """A policy with the options in which it differs from its preset, and how many actions of a chunk are executed."""
+
+    policy: str
+    seeds: tuple[int, ...] = (0,)
+    options: tuple[str, ...] = ()
+    execute: int = 1
+
+
+METHODS = {
+    "beso": Method("beso", seeds=(0, 1, 2)),
+    "cfg_beso": Method("beso", options=("--policy.goal-dropout", "0.1", "--policy.guidance", "2")),
+    "gcbc": Method("bc"),
+    "diffusion": Method("diffusion", execute=4),
+}
+# curve -> (method, settings of its sampler)
+CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "BESO": ("beso", ()),
+    "DDIM": ("diffusion", ("scheduler=ddim", "spacing=trailing")),
+    "DDPM": ("diffusion", ("scheduler=ddpm", "spacing=trailing")),
+}
+
+
+class Bench:
+    """The parts of the benchmark, each one left out where its output is there already."""
+
+    def __init__(self, quick: bool):
+        self.quick = quick
+        self.root = ROOT / ("quick" if quick else "full")
+        self.demonstrations, self.goals = self.root / "demonstrations.zarr", self.root / "goals.zarr"
+
+    def record(self) -> None:
+        from robolearn.sim.experts.demonstrations import record_demonstrations
+
+        if not self.demonstrations.exists():
+            record_demonstrations(ENV, 20 if self.quick else DEMONSTRATIONS, self.demonstrations)
+        if not self.goals.exists():
+            states = itertools.count(FIRST_GOAL_STATE)
+            record_demonstrations(ENV, 2 if self.quick else GOALS, self.goals, states)
+
+    def run_of(self, method: str, seed: int) -> Path:
+        return self.root / f"{method}_{seed}"
+
+    def train(self, method: str, seed: int) -> None:
+        m, run = METHODS[method], self.run_of(method, seed)
+        resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
+        short = ["--steps", "2", "--batch-size", "8", "--val-ratio", "0.1"] if self.quick else []
+        robolearn("train", m.policy, "--preset", ENV, "--dataset", str(self.demonstrations), "--output", str(run),
+                  "--seed", str(seed), *m.options, *short, *resume)  # fmt: skip
+
+    def evaluate(self, method: str, seed: int, episodes: int, sampler: tuple[str, ...] = ()) -> EvaluationResults:
+        run = self.run_of(method, seed)
+        output = run / "-".join(["eval", str(episodes), *sampler])
+        if not (output / "results.json").exists():
+            changes = ["--set", *sampler] if sampler else []
+            limit = ["--max-steps", "5"] if self.quick else []
+            robolearn("eval", "--policy", str(run), "--env", ENV, "--init-state", str(FIRST_EVALUATION_STATE),
+                      "--num-episodes", str(episodes), "--goals", str(self.goals), "--num-videos", "0",
+                      "--execute", str(METHODS[method].execute), *limit, *changes, "--output", str(output))  # fmt: skip
+        return EvaluationResults.load(output)
+
+    def figure(self, method: str) -> Figure:
+        """The result of a method over all its seeds."""
+        seeds = METHODS[method].seeds
+        found = [self.evaluate(method, seed, 2 if self.quick else GOALS) for seed in seeds]
+        result = bootstrap_mean([e.max_score for results in found for e in results.episodes])
+        provenance = found[0].policy["provenance"]
+        config = {
+            "result_by_seed": [results.score.value for results in found],
+            "success_by_seed": [results.success.value for results in found],
+            "steps": provenance["step"], "parameters": provenance["parameters"], "training": provenance["training"],
+            "demonstrations": DEMONSTRATIONS, "inference_ms": found[0].timing()["inference_ms"],
+        }  # fmt: skip
+        return Figure(
+            f"block_push.{method}.result", result.value, "1", result.n, self.command, result.interval, seeds, config,
+            "share of the requested cubes that reached their targets; start states from 100000 on, goals from the ends "
+            "of demonstrations that were not trained on, last checkpoint; interval: bootstrap 95 % over episodes",
+        )  # fmt: skip
+
+    def curve(self, name: str) -> list[Estimate]:
+        """The result for each number of denoising steps."""
+        method, sampler = CURVES[name]
+        episodes = 2 if self.quick else CURVE_EPISODES
+        steps = DENOISING_STEPS[:2] if self.quick else DENOISING_STEPS
+        return [self.evaluate(method, 0, episodes, (*sampler, f"sampling_steps={n}")).score for n in steps]
+
+    @property
+    def command(self) -> str:
+        return "python benchmarks/block_push.py" + (" --quick" if self.quick else "")
+
+
+def robolearn(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
+
+
+def draw(curves: dict[str, list[Estimate]], path: Path) -> None:
+    """A chart of the result over the number of denoising steps, with intervals."""
+    width, height, left, right, top, bottom = 900, 520, 80, 150, 30, 70
+    picture = np.full((height, width, 3), 255, np.uint8)
+    ink, font = (60, 50, 45), cv2.FONT_HERSHEY_SIMPLEX
+
+    def at(i: float, value: float) -> tuple[int, int]:
+        x = left + (width - left - right) * i / (len(DENOISING_STEPS) - 1)
+        return round(x), round(top + (height - top - bottom) * (1 - value))
+
+    def write(text: str, place: tuple[int, int], colour: tuple[int, int, int] = ink) -> None:
+        cv2.putText(picture, text, place, font, 0.55, colour, 1, cv2.LINE_AA)
+
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        cv2.line(picture, at(0, value), at(len(DENOISING_STEPS) - 1, value), (225, 225, 225), 1)
+        write(f"{value:g}", (left - 50, at(0, value)[1] + 5))
+    for i, n in enumerate(DENOISING_STEPS):
+        write(str(n), (at(i, 0)[0] - 8, height - bottom + 28))
+    write("denoising steps for an action", (left + 200, height - 12))
+    write("result", (8, top - 10))
+    colours = ((180, 90, 30), (40, 130, 60), (40, 60, 200))
+    for row, ((name, points), colour) in enumerate(zip(curves.items(), colours, strict=True)):
+        for i, point in enumerate(points):
+            cv2.line(picture, at(i, point.low), at(i, point.high), colour, 1, cv2.LINE_AA)
+            cv2.circle(picture, at(i, point.value), 5, colour, -1, cv2.LINE_AA)
+        line = np.array([at(i, point.value) for i, point in enumerate(points)], np.int32)
+        cv2.polylines(picture, [line], False, colour, 2, cv2.LINE_AA)
+        write(name, (width - right + 25, top + 20 + 28 * row), colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Multimodal block push with goals.")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=METHODS, help="train this method and stop")
+    options = parser.parse_args(argv)
+    bench = Bench(options.quick)
+    bench.record()
+    methods = [options.only] if options.only else list(METHODS)
+    runs = [(method, seed) for method in methods for seed in METHODS[method].seeds]
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(lambda run: bench.train(*run), runs))
+    if options.only:
+        return 0
+    figures = [bench.figure(method) for method in ("beso", "cfg_beso", "gcbc")]
+    write_figures(results_file("block_push", options.quick), figures)
+    curves = {name: bench.curve(name) for name in CURVES}
+    draw(curves, ROOT / "quick" / CHART.name if options.quick else CHART)
+    at_three = curves["BESO"][DENOISING_STEPS.index(3) if not options.quick else 0]
+    points = {
+        name: {str(n): [e.value, e.low, e.high] for n, e in zip(DENOISING_STEPS, estimates, strict=False)}
+        for name, estimates in curves.items()
+    }
+    figure = Figure(
+        "block_push.steps_curve", at_three.value, "1", at_three.n, bench.command, at_three.interval, (0,),
+        {"curves": points, "diffusion": json.loads(json.dumps(METHODS["diffusion"].__dict__))},
+        f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's with 3 "
+        "steps; DDIM and DDPM sample the Diffusion Policy of the benchmark",
+    )  # fmt: skip
+    write_figures(results_file("block_push", options.quick), [figure])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""`robolearn compare RUN RUN...`: learning curves, success with intervals, and paired tests where starts are shared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from robolearn.core.config import parse
+from robolearn.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from robolearn.evaluation.compare import Comparison, Method, Pair
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Compare training runs and evaluations: learning curves, success with intervals, paired tests.
+
+    Attributes:
+        runs: Output folders of `robolearn train` and of `robolearn eval`, or results.json files.
+        group: Take runs that differ in their training seed only as one method.
+        output: The html page to write.
+        json: Print the comparison as json and nothing else.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    group: bool = False
+    output: Path = Path("outputs/compare.html")
+    json: bool = False
+
+
+def main(argv: list[str]) -> int:
+    options = parse(CompareOptions, argv, prog="robolearn compare", description="Compare runs and evaluations.")
+    if not options.runs:
+        raise ConfigError("Nothing to compare; give the folders of runs: robolearn compare RUN RUN...")
+    from rich.console import Console
+
+    from robolearn.evaluation.compare import compare
+    from robolearn.evaluation.comparison_page import write_comparison
+    from robolearn.evaluation.runs import load_runs
+
+    comparison = compare(load_runs(options.runs), options.group)
+    write_comparison(comparison, options.output)
+    if options.json:
+        print(json.dumps(comparison.to_dict(), indent=1))
+    else:
+        show(comparison, Console())
+        print(f"\nSaved: {options.output}")
+    return 0
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """The methods as a table, then the tests between them."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("method", "success", "score", "val loss", "action error"):
+        table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading == "method")
+    for method in comparison.methods:
+        table.add_row(method.name, *(_interval(method, m) for m in ("success", "score")),
+                      *(_number(method.final(c)) for c in ("val_loss", "action_error")))  # fmt: skip
+    console.print(table)
+    for pair in comparison.pairs:
+        console.print(*_lines(pair), sep="\n", markup=False, highlight=False)
+
+
+def _lines(pair: Pair) -> list[str]:
+    from robolearn.evaluation.comparison_page import format_p
+
+    names = f"\n{pair.first} - {pair.second}: "
+    if pair.reason:
+        return [f"{names}not compared, {pair.reason}"]
+    lines = [f"{names}{pair.start_states} start states"]
+    for d in pair.differences:
+        interval = f"{d.value.value:+.3f}  [{d.value.low:+.3f}, {d.value.high:+.3f}]"
+        lines.append(f"  {d.measure:<8}{interval}  p = {format_p(d.p)}  ({d.test})")
+        if d.detail:
+            lines.append(f"          {d.detail}")
+    return lines
+
+
+def _interval(method: Method, measure: str) -> str:
+    estimate = method.estimate(measure)
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]" if estimate else "-"
+
+
+def _number(value: float | None) -> str:
+    from robolearn.evaluation.figures import format_number
+
+    return "-" if value is None else format_number(value)

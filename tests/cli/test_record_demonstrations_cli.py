@@ -1,0 +1,46 @@
+"""`robolearn record --operator scripted` in a scene whose expert gives the actions itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from robolearn.cli.main import main
+from robolearn.datasets.reader import Dataset
+
+
+def arguments(path: Path, *more: str) -> list[str]:
+    return ["record", "--env", "avoiding", "--operator", "scripted", "--dataset", str(path), *more]
+
+
+def test_demonstrations_are_recorded_and_recording_goes_on_with_resume(tmp_path, capsys):
+    path = tmp_path / "a.zarr"
+    assert main(arguments(path, "--num-episodes", "24", "--task", "pass the posts")) == 0
+    told = capsys.readouterr().err
+    assert "Recorded 24 demonstrations" in told and "0 that failed were dropped" in told
+    assert "24 behaviour modes, each shown 1 to 1 times." in told
+
+    assert main(arguments(path, "--num-episodes", "2")) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(arguments(path, "--num-episodes", "2", "--resume", "--json")) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["recorded"], summary["dropped"], summary["total_episodes"]) == (2, 0, 26)
+
+    dataset = Dataset(path)
+    assert len({record["init_state"] for record in dataset.episodes}) == 26
+    assert {record["mode"] for record in dataset.episodes[24:]} == {record["mode"] for record in dataset.episodes[:2]}
+    assert dataset.episodes[0]["task"] == "pass the posts"
+    assert dataset.sim_env["name"] == "avoiding" and "<mujoco" in dataset.sim_model(0)
+
+
+def test_options_of_other_operators_are_refused_before_anything_is_made(tmp_path, capsys):
+    for option in (("--seed", "3"), ("--fps", "10"), ("--speed", "real")):
+        assert main(arguments(tmp_path / "a.zarr", *option)) == 2
+        error = capsys.readouterr().err
+        assert f"leave out {option[0]}" in error and error.count("\n") == 1
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_a_person_cannot_drive_the_rod_with_an_arm_s_device(tmp_path, capsys):
+    assert main(["record", "--env", "avoiding", "--dataset", str(tmp_path / "a.zarr")]) == 2
+    assert "takes actions of shape (2,)" in capsys.readouterr().err

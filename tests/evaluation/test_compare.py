@@ -1,0 +1,180 @@
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.evaluation.compare import compare
+from robolearn.evaluation.comparison_page import write_comparison
+from robolearn.evaluation.runs import load_runs
+
+sys.path.append(str(Path(__file__).parent))
+from example_runs import write_evaluation, write_training
+
+GOOD, BAD = [1.0] * 8 + [0.0] * 2, [1.0] * 2 + [0.0] * 8
+
+
+def names(comparison):
+    return [method.name for method in comparison.methods]
+
+
+def test_a_training_folder_brings_its_curves(tmp_path):
+    (run,) = load_runs([write_training(tmp_path / "a", losses=(4.0, 2.0, 1.0))])
+    assert run.curves["loss"] == ([10, 20, 30], [4.0, 2.0, 1.0])
+    assert run.curves["val_loss"] == ([30], [2.0])
+    assert run.evaluation is None
+
+
+def test_a_training_folder_brings_the_newest_of_its_own_evaluations(tmp_path):
+    (run,) = load_runs([write_training(tmp_path / "a", evaluated=GOOD)])
+    assert run.evaluation.successes == 8
+
+
+def test_an_evaluation_joins_the_training_run_that_its_policy_is_from(tmp_path):
+    training = write_training(tmp_path / "a", evaluated=BAD)
+    evaluation = write_evaluation(tmp_path / "eval", GOOD, training)
+    (run,) = load_runs([evaluation / "results.json", training])
+    assert (run.path, run.evaluation.successes, len(run.curves["loss"][0])) == (training, 8, 2)
+
+
+def test_a_second_evaluation_of_a_policy_stands_beside_it(tmp_path):
+    training = write_training(tmp_path / "a")
+    evaluations = [write_evaluation(tmp_path / "eval" / name, GOOD, training) for name in ("3_steps", "10_steps")]
+    assert [run.name for run in load_runs([training, *evaluations])] == ["a", "10_steps"]
+
+
+def test_names_are_as_short_as_they_can_be(tmp_path):
+    paths = [write_evaluation(tmp_path / part / "pusht", GOOD) for part in ("bc", "beso")]
+    assert [run.name for run in load_runs(paths)] == ["bc/pusht", "beso/pusht"]
+
+
+def test_the_difference_is_tested_on_the_start_states_both_ran_from(tmp_path):
+    """States 2 to 9 are shared: of these the first solves 2 to 7, the second (which began at 2) 2 and 3."""
+    paths = [write_evaluation(tmp_path / "a", GOOD), write_evaluation(tmp_path / "b", BAD, first=2)]
+    (pair,) = compare(load_runs(paths)).pairs
+    success, score = pair.differences
+    assert (pair.start_states, success.value.value) == (8, pytest.approx(4 / 8))
+    assert success.p == score.p == pytest.approx(2 / 2**4)  # 4 : 0, and scores that are 0 or 1 say the same
+    assert success.detail == "4 solved by the first only, 0 by the second only"
+    assert success.value.low < 0.5 < success.value.high
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"first": 100}, "no start state in common"),
+        ({"name": "circle"}, "different environments: line version 1 and circle version 1"),
+        ({"scene_version": "2"}, "different environments: line version 1 and line version 2"),
+        ({"max_steps": 50}, "different limits of steps: 40 and 50"),
+        ({"options": {"size": 3}}, "different options of the environment: {} and {'size': 3}"),
+        ({"goals": {"checksum": "ab" * 32, "mask": "val"}}, "different goals: None and ('abababababab', 'val')"),
+    ],
+)
+def test_what_is_not_alike_is_not_compared(tmp_path, other, reason):
+    paths = [write_evaluation(tmp_path / "a", GOOD), write_evaluation(tmp_path / "b", GOOD, **other)]
+    (pair,) = compare(load_runs(paths)).pairs
+    assert (pair.reason, pair.differences) == (reason, ())
+
+
+def test_a_run_without_evaluation_is_shown_and_not_tested(tmp_path):
+    comparison = compare(load_runs([write_training(tmp_path / "a"), write_evaluation(tmp_path / "b", GOOD)]))
+    assert comparison.pairs[0].reason == "no evaluation of a"
+    assert comparison.methods[0].estimate("success") is None
+    assert comparison.methods[0].final("loss") == 0.5
+
+
+def three_seeds(tmp_path):
+    """Two methods: bc with one seed, beso with three whose success is .8, .2 and .8."""
+    paths = [write_training(tmp_path / "bc_seed0", evaluated=BAD)]
+    for seed, scores in enumerate((GOOD, BAD, GOOD)):
+        paths.append(write_training(tmp_path / f"beso_seed{seed}", "beso", seed, evaluated=scores))
+    return paths
+
+
+def test_seeds_of_one_method_become_a_mean_with_their_range(tmp_path):
+    comparison = compare(load_runs(three_seeds(tmp_path)), group=True)
+    assert names(comparison) == ["bc_seed0", "beso (3 seeds)"]
+    estimate = comparison.methods[1].estimate("success")
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.6, 0.2, 0.8))
+    assert (estimate.n, estimate.method) == (3, "range over 3 seeds")
+
+
+def test_of_several_seeds_the_mean_at_each_start_state_is_tested(tmp_path):
+    """At states 2 to 7 two of three seeds succeed and bc does not; elsewhere they agree."""
+    (pair,) = compare(load_runs(three_seeds(tmp_path)), group=True).pairs
+    success = pair.differences[0]
+    assert success.value.value == pytest.approx(-6 * (2 / 3) / 10)
+    assert success.p == pytest.approx(2 / 2**6)
+    assert success.test.startswith("Wilcoxon")
+
+
+def test_without_grouping_every_run_is_its_own_method(tmp_path):
+    comparison = compare(load_runs(three_seeds(tmp_path)))
+    assert len(comparison.methods) == 4
+    assert len(comparison.pairs) == 6
+
+
+@pytest.mark.parametrize("option", [{"learning_rate": 0.1}, {"policy": {"obs_horizon": 2}}, {"dataset": "other.zarr"}])
+def test_runs_that_differ_in_more_than_the_seed_are_not_one_method(tmp_path, option):
+    paths = [write_training(tmp_path / "a"), write_training(tmp_path / "b", seed=1, **option)]
+    assert names(compare(load_runs(paths), group=True)) == ["a", "b"]
+
+
+def test_evaluations_alone_are_grouped_by_what_their_checkpoints_say(tmp_path):
+    paths = [write_evaluation(tmp_path / f"run_seed{k}", GOOD, seed=k) for k in (0, 1)]
+    assert names(compare(load_runs(paths), group=True)) == ["run (2 seeds)"]
+
+
+@pytest.mark.parametrize("content", [None, "empty"])
+def test_a_folder_that_is_no_run_is_refused(tmp_path, content):
+    if content:
+        (tmp_path / "a").mkdir()
+    with pytest.raises(DatasetError, match=r"a is no run: expected the output folder of `robolearn train`"):
+        load_runs([tmp_path / "a"])
+
+
+def test_a_run_given_twice_is_refused(tmp_path):
+    folder = write_evaluation(tmp_path / "a", GOOD)
+    with pytest.raises(ConfigError, match="is given twice"):
+        load_runs([folder, folder / "results.json"])
+
+
+@pytest.mark.parametrize("text", ["[1]\n", '{"loss": 1}\n', '{"step": 1, "loss": "low"}\n', b"\xff\xfe"], ids=str)
+def test_metrics_that_are_none_are_refused_by_name(tmp_path, text):
+    training = write_training(tmp_path / "a")
+    (training / "metrics.jsonl").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DatasetError, match=r"metrics.jsonl does not hold the metrics of a training run"):
+        load_runs([training])
+
+
+def test_a_last_line_cut_off_by_a_crash_is_left_out(tmp_path):
+    training = write_training(tmp_path / "a")
+    with (training / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30, "lo')
+    assert load_runs([training])[0].curves["loss"] == ([10, 20], [1.0, 0.5])
+
+
+def test_the_page_shows_every_part_and_loads_nothing(tmp_path):
+    comparison = compare(load_runs(three_seeds(tmp_path)), group=True)
+    html = write_comparison(comparison, tmp_path / "out" / "page.html").read_text()
+    for words in ("beso (3 seeds)", "0.600 [0.200, 0.800]", "training loss (log)", "Wilcoxon", "policy_name"):
+        assert words in html
+    assert html.count('<polyline class="line-a c1"') == 9  # of three seeds: loss, validation loss, action error
+    assert not re.search(r"<script|url\(|@import|https?://|src=", html)
+
+
+def test_text_of_files_is_escaped_on_the_page(tmp_path):
+    paths = [write_evaluation(tmp_path / "<b>", GOOD), write_evaluation(tmp_path / "c", BAD)]
+    html = write_comparison(compare(load_runs(paths)), tmp_path / "page.html").read_text()
+    assert "<b>" not in html.replace("<b></b>", "")
+    assert "&lt;b&gt;" in html
+    assert "robolearn eval --policy &lt;p&gt;" in html
+
+
+def test_the_comparison_is_json(tmp_path):
+    record = json.loads(json.dumps(compare(load_runs(three_seeds(tmp_path)), group=True).to_dict()))
+    assert [m["name"] for m in record["methods"]] == ["bc_seed0", "beso (3 seeds)"]
+    assert record["methods"][1]["success"]["interval"] == pytest.approx([0.2, 0.8])
+    assert record["pairs"][0]["differences"][0]["p"] == pytest.approx(2 / 2**6)

@@ -1,0 +1,165 @@
+"""Runs that were stopped, killed or cut off while saving, and what continues them."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from world import BC, BESO, run_config, write_dataset
+
+from robolearn.core.errors import CheckpointError, ConfigError
+from robolearn.policies.checkpoint import load_policy, load_provenance
+from robolearn.training import checkpoints
+from robolearn.training import trainer as trainer_module
+from robolearn.training.metrics import read_metrics
+from robolearn.training.trainer import Trainer, train
+
+NOISY = replace(BESO, dropout=0.2, goals=("observation.state",))
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_resume import NOISY, run_config
+from robolearn.training.trainer import Trainer
+trainer = Trainer(run_config(Path(sys.argv[2]), Path(sys.argv[3]), checkpoint_every=7), "beso", NOISY, quiet=True)
+apply = trainer._step.apply
+trainer._step.apply = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == 17 else apply(step)
+trainer.run()
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "d.zarr")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / "last" / "model.safetensors")
+
+
+def curve(run: Path) -> list[dict]:
+    """All metrics that do not tell the time."""
+    lines = read_metrics(run / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if k not in ("steps_per_s", "data_wait")} for line in lines]
+
+
+def test_a_run_killed_in_the_middle_continues_the_same_curve_to_the_bit(dataset, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(dataset), str(tmp_path / "cut")]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert load_provenance(tmp_path / "cut")["step"] == 14, "in the middle of an interval of metrics"
+    cut = run_config(dataset, tmp_path / "cut", checkpoint_every=7, resume=True)
+    train(cut, "beso", NOISY, quiet=True)
+    train(replace(cut, output=tmp_path / "whole", resume=False), "beso", NOISY, quiet=True)
+    assert curve(tmp_path / "cut") == curve(tmp_path / "whole")
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_float16_goes_on_with_its_loss_scale(dataset, tmp_path):
+    config = run_config(dataset, tmp_path / "run", precision="float16", steps=5)
+    trainer = Trainer(config, "bc", BC, quiet=True)
+    trainer.run()
+    resumed = Trainer(replace(config, resume=True, steps=10), "bc", BC, quiet=True)
+    assert resumed._step.scaler.state_dict() == trainer._step.scaler.state_dict()
+    assert resumed._step.scaler.state_dict()["_growth_tracker"] == 5
+
+
+@pytest.mark.parametrize("call", range(8))
+def test_a_save_cut_off_anywhere_leaves_a_whole_checkpoint(dataset, tmp_path, monkeypatch, call):
+    trainer = Trainer(run_config(dataset, tmp_path / "run", steps=8), "bc", BC, quiet=True)
+    trainer.save()
+    trainer._train_step()
+    left = [call]
+
+    def cutting(function):
+        def cut_off(*arguments, **options):
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return function(*arguments, **options)
+
+        return cut_off
+
+    steps_of_a_save = [
+        (trainer_module, "save_policy"), (trainer_module, "save_training_state"), (os, "replace"),
+        (Path, "symlink_to"), (checkpoints, "sync_file_system"), (checkpoints.shutil, "rmtree"),
+    ]  # fmt: skip
+    for place, name in steps_of_a_save:
+        monkeypatch.setattr(place, name, cutting(getattr(place, name)))
+    with contextlib.suppress(KeyboardInterrupt):
+        trainer.save()
+    monkeypatch.undo()
+    load_policy(tmp_path / "run")
+    step = load_provenance(tmp_path / "run")["step"]
+    assert step in (0, 1)
+    resumed = Trainer(run_config(dataset, tmp_path / "run", steps=8, resume=True), "bc", BC, quiet=True)
+    assert resumed.step == step
+    assert resumed.run().steps == 8
+    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["00000008", "last"]
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "status"), [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
+)
+def test_a_stop_signal_ends_the_step_and_saves_it(dataset, tmp_path, capfd, number, error, status):
+    trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BC, quiet=True)
+    apply = trainer._step.apply
+
+    def stopped(step):
+        if step == 3:
+            signal.raise_signal(number)
+        return apply(step)
+
+    trainer._step.apply = stopped
+    with pytest.raises(error) as raised:
+        trainer.run()
+    assert getattr(raised.value, "code", None) == status
+    assert "Stopped at step 4; go on with --resume." in capfd.readouterr().err
+    state = json.loads((tmp_path / "run" / "checkpoints" / "last" / "training_state.json").read_text())
+    assert state["step"] == 4
+
+
+def test_checkpoints_at_multiples_are_kept_without_what_only_resuming_needs(dataset, tmp_path):
+    train(run_config(dataset, tmp_path / "run", steps=14, checkpoint_every=3, keep_every=6), "bc", BC, quiet=True)
+    folder = tmp_path / "run" / "checkpoints"
+    assert sorted(p.name for p in folder.iterdir()) == ["00000006", "00000012", "00000014", "last"]
+    kept, last = (sorted(p.name for p in (folder / name).iterdir()) for name in ("00000006", "last"))
+    assert set(last) - set(kept) == {"training_state.json", "training_state.safetensors"}
+    assert load_policy(folder / "00000006").spec.action_horizon == BC.action_horizon
+
+
+def test_resuming_from_nothing_is_explained(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="Nothing to resume"):
+        train(run_config(dataset, tmp_path / "run", resume=True), "bc", BC, quiet=True)
+
+
+def test_resuming_something_else_is_refused(dataset, tmp_path):
+    config = run_config(dataset, tmp_path / "run", steps=2)
+    train(config, "bc", BC, quiet=True)
+    grown = write_dataset(tmp_path / "grown.zarr", episodes=7)
+    with pytest.raises(ConfigError, match=r"had dataset checksum \w+, found \w+; resume with what it began with"):
+        train(replace(config, dataset=grown, resume=True, steps=4), "bc", BC, quiet=True)
+    with pytest.raises(ConfigError, match="had seed 0, found 1"):
+        train(replace(config, seed=1, resume=True, steps=4), "bc", BC, quiet=True)
+    with pytest.raises(ConfigError, match="had batch size 16, found 8"):
+        train(replace(config, batch_size=8, resume=True, steps=4), "bc", BC, quiet=True)
+    with pytest.raises(CheckpointError, match="Cannot resume"):
+        train(replace(config, resume=True, steps=4), "bc", replace(BC, hidden_dim=16), quiet=True)
+
+
+def test_a_damaged_training_state_is_reported(dataset, tmp_path):
+    config = run_config(dataset, tmp_path / "run", steps=2)
+    train(config, "bc", BC, quiet=True)
+    state = tmp_path / "run" / "checkpoints" / "last" / "training_state.safetensors"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="Cannot resume"):
+        train(replace(config, resume=True, steps=4), "bc", BC, quiet=True)
