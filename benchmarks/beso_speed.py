@@ -43,7 +43,7 @@ STATE, BLOCKS, ACTION = (
     Feature("action", (2,)),
 )
 CONFIG = BesoConfig(observations=(STATE.name,), goals=(BLOCKS.name,))
-BATCH = 256
+BATCH, QUICK_BATCH = 256, 16
 IMPORT = """
 import sys, time
 start = time.perf_counter()
@@ -60,7 +60,8 @@ class ReferenceBlock(nn.Module):
         dim = block.project.in_features
         self.norm_attention, self.norm_mlp = block.norm_attention, block.norm_mlp
         self.attention = nn.MultiheadAttention(dim, block.heads, block.attention_dropout, batch_first=True)
-        self.attention.in_proj_weight, self.attention.in_proj_bias = block.qkv.weight, block.qkv.bias
+        self.attention.in_proj_weight = nn.Parameter(block.qkv.weight.detach())
+        self.attention.in_proj_bias = nn.Parameter(block.qkv.bias.detach())
         self.attention.out_proj = block.project  # type: ignore[assignment]
         self.dropout = nn.Dropout(block.dropout)
         self.mlp = nn.Sequential(block.expand, nn.GELU(), block.contract, nn.Dropout(block.dropout))
@@ -134,13 +135,13 @@ def asker(policy: BesoPolicy) -> Callable[[], np.ndarray]:
     return lambda: policy.predict_chunk(observation, goal, executed, torch.Generator().manual_seed(0))
 
 
-def trainer(policy: BesoPolicy, fused: bool, precision: torch.dtype) -> Callable[[], float]:
+def trainer(policy: BesoPolicy, rows: int, fused: bool, precision: torch.dtype) -> Callable[[], float]:
     """One training step of `policy` on a fixed batch."""
     torch.manual_seed(0)
     w = policy.spec.obs_horizon
     batch = {
-        STATE.name: torch.randn(BATCH, w, 10), f"goal.{BLOCKS.name}": torch.randn(BATCH, 1, 4),
-        ACTION.name: torch.randn(BATCH, w, 2), ACTION.name + ".is_pad": torch.zeros(BATCH, w, dtype=torch.bool),
+        STATE.name: torch.randn(rows, w, 10), f"goal.{BLOCKS.name}": torch.randn(rows, 1, 4),
+        ACTION.name: torch.randn(rows, w, 2), ACTION.name + ".is_pad": torch.zeros(rows, w, dtype=torch.bool),
     }  # fmt: skip
     policy.train()
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-4, fused=fused)
@@ -183,11 +184,11 @@ def measure_latency(quick: bool) -> dict[str, np.ndarray]:
 
 
 def measure_training(quick: bool) -> dict[str, np.ndarray]:
-    runs = {}
+    runs, rows = {}, QUICK_BATCH if quick else BATCH
     for name, precision in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         policy = make_policy()
-        runs[f"reference {name}"] = trainer(ReferencePolicy(policy), False, precision)
-        runs[name] = trainer(policy, True, precision)
+        runs[f"reference {name}"] = trainer(ReferencePolicy(policy), rows, False, precision)
+        runs[name] = trainer(policy, rows, True, precision)
     return in_turns(runs, *((1, 1) if quick else (7, 3)))
 
 
@@ -234,9 +235,10 @@ def main(argv: list[str]) -> int:
     add("beso.guidance_ratio", latency["guided"] / latency["ours"], "1", "guided over unguided; " + note, **one)
 
     os.sched_setaffinity(0, cores)
-    torch.set_num_threads(usable_cores())
+    threads = 1 if quick else usable_cores()
+    torch.set_num_threads(threads)
     training = measure_training(quick)
-    many = {**size, "threads": usable_cores(), "batch_size": BATCH}
+    many = {**size, "threads": threads, "batch_size": QUICK_BATCH if quick else BATCH}
     note = "loss, gradients, clipping and AdamW on one batch; interval: lowest and highest turn"
     for name, precision in (("", "float32"), (".bfloat16", "bfloat16")):
         ratio = training[f"reference {precision}"] / training[precision]
@@ -249,7 +251,8 @@ def main(argv: list[str]) -> int:
         raise SystemExit("Importing robolearn.policies.beso imports diffusers, expected it not to.")
     torch_s = float(np.median(imports["torch"]))
     add("import.beso_s", imports["robolearn.policies.beso"], "s",
-        "fresh process, files in the page cache; without diffusers; interval: fastest and slowest", torch_alone_s=torch_s)  # fmt: skip
+        "fresh process, files in the page cache; without diffusers; interval: fastest and slowest",
+        torch_alone_s=torch_s)  # fmt: skip
     print(f"{'import of torch alone':42s} {torch_s:8.3f} s")
     write_figures(results_file("beso_speed", quick), figures)
     return 0

@@ -1,10 +1,13 @@
-"""Push-T from human demonstrations, keypoint observations: convert, train BESO, evaluate on the usual 50 start states.
+"""Push-T from human demonstrations, keypoint observations: Diffusion Policy, BESO and BC on the usual 50 start states.
 
-    python benchmarks/pusht.py            206 episodes; writes benchmarks/results/pusht.json
-    python benchmarks/pusht.py --quick    20 training steps and 2 episodes, to see that it works
+    python benchmarks/pusht.py                    three training seeds of Diffusion Policy, one of the others
+    python benchmarks/pusht.py --only dp --seeds 0
+    python benchmarks/pusht.py --quick            20 training steps and 2 episodes, to see that it works
 
-The score is the mean over start states (seeds 100000 to 100049) of max coverage / 0.95, at most 1, of the last
-checkpoint. A run that was cut off is resumed.
+Figures go to benchmarks/results/pusht.json. The score is the mean over start states (seeds 100000 to 100049) of max
+coverage / 0.95, at most 1, of the last checkpoint. `dp_90` trains on 90 of the 206 episodes, as many as the authors'
+configuration; `dp_small` and `dp_large` halve and double the width of the U-Net. A run takes one core; what was cut off
+is resumed and what is finished is not done again.
 """
 
 from __future__ import annotations
@@ -13,59 +16,104 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from robolearn.datasets.edits import set_mask
+from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.figures import Figure, results_file, write_figures
 from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.statistics import bootstrap_mean
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 ROOT = Path("outputs/bench_pusht")
-TRAINING = [
-    "--batch-size", "128", "--learning-rate", "6e-4", "--precision", "bfloat16", "--val-ratio", "0.02",
-    "--num-threads", "1", "--policy.obs-horizon", "2", "--policy.action-horizon", "10", "--policy.embed-dim", "128",
-    "--policy.layers", "4", "--policy.heads", "4", "--policy.dropout", "0.1", "--policy.attention-dropout", "0.1",
-]  # fmt: skip
-STEPS, EXECUTE = 14_000, 8
+EXECUTE, FIRST_STATE, STATES = 8, 100_000, 50
+SUBSET, SUBSET_EPISODES, SUBSET_SEED = "subset_90", 90, 42
+
+
+@dataclass(frozen=True)
+class Method:
+    """A policy with the options in which it differs from its preset."""
+
+    policy: str
+    seeds: tuple[int, ...] = (0,)
+    options: tuple[str, ...] = ()
+
+
+METHODS = {
+    "dp": Method("diffusion", seeds=(0, 1, 2)),
+    "beso": Method("beso"),
+    "bc": Method("bc"),
+    "dp_90": Method("diffusion", options=("--masks", SUBSET)),
+    "dp_small": Method("diffusion", options=("--policy.unet.widths", "32", "64", "128")),
+    "dp_large": Method("diffusion", options=("--policy.unet.widths", "128", "256", "512")),
+}
 
 
 def robolearn(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
 
 
+def convert(dataset: Path) -> None:
+    """Our copy of the human episodes, with a mask of those that the smaller variant trains on."""
+    if not dataset.exists():
+        robolearn("dataset", "convert", "--input", str(SHARED / "pusht.zarr"), "--output", str(dataset))
+    if SUBSET not in Dataset(dataset).masks:
+        episodes = np.random.default_rng(SUBSET_SEED).choice(206, SUBSET_EPISODES, replace=False)
+        set_mask(dataset, SUBSET, sorted(int(e) for e in episodes))
+
+
+def train_and_evaluate(name: str, seed: int, root: Path, quick: bool) -> EvaluationResults:
+    """Train with the preset, or go on training, and roll out; what is finished is read back."""
+    method, run, evaluation = METHODS[name], root / f"{name}_{seed}", root / f"{name}_{seed}_eval"
+    if not (evaluation / "results.json").exists():
+        short = ["--steps", "20"] if quick else []
+        resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
+        robolearn("train", method.policy, "--preset", "pusht", "--dataset", str(root / "pusht.zarr"), "--output",
+                  str(run), "--seed", str(seed), *method.options, *short, *resume)  # fmt: skip
+        robolearn("eval", "--policy", str(run), "--env", "pusht", "--init-state", str(FIRST_STATE), "--num-episodes",
+                  "2" if quick else str(STATES), "--execute", str(EXECUTE), "--num-videos", "0", "--output",
+                  str(evaluation))  # fmt: skip
+    return EvaluationResults.load(evaluation)
+
+
+def figure(name: str, seeds: tuple[int, ...], root: Path, quick: bool) -> Figure:
+    """The score of a method: mean over its seeds, interval over start states."""
+    found = [train_and_evaluate(name, seed, root, quick) for seed in seeds]
+    by_state = np.mean([[e.max_score for e in results.episodes] for results in found], axis=0)
+    score = bootstrap_mean(by_state)
+    provenance = found[0].policy["provenance"]
+    config = {
+        "score_by_seed": [results.score.value for results in found],
+        "successes_at_95_percent_by_seed": [results.successes for results in found],
+        "steps": provenance["step"], "parameters": provenance["parameters"], "execute": EXECUTE,
+        "episodes": SUBSET_EPISODES if name == "dp_90" else 206, "policy": found[0].policy["config"],
+        "training": provenance["training"], "inference_ms": found[0].timing()["inference_ms"],
+    }  # fmt: skip
+    return Figure(
+        f"pusht.{name}.score", score.value, "1", sum(len(results.episodes) for results in found),
+        f"python benchmarks/pusht.py --only {name}" + (" --quick" if quick else ""), score.interval, seeds, config,
+        "mean over start states 100000 to 100049 of max coverage / 0.95, at most 1; last checkpoint; interval: "
+        f"bootstrap 95 % over start states of the mean over {len(seeds)} training seed(s)",
+    )  # fmt: skip
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Push-T from human demonstrations.")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=METHODS, help="these methods")
+    parser.add_argument("--seeds", nargs="+", type=int, help="training seeds, instead of each method's own")
     options = parser.parse_args(argv)
-    source = SHARED / "pusht.zarr"
-    if not source.is_dir():
-        print(f"Skipped: {source} is not here.")
+    if not (SHARED / "pusht.zarr").is_dir():
+        print(f"Skipped: {SHARED / 'pusht.zarr'} is not here.")
         return 0
     root = ROOT / ("quick" if options.quick else "full")
-    dataset, run, evaluation = root / "pusht.zarr", root / "policy", root / "eval"
-    if not dataset.exists():
-        robolearn("dataset", "convert", "--input", str(source), "--output", str(dataset))
-    steps, episodes = (20, 2) if options.quick else (STEPS, 50)
-    resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
-    robolearn(
-        "train", "beso", "--dataset", str(dataset), "--output", str(run), "--steps", str(steps), *TRAINING, *resume
-    )
-    robolearn("eval", "--policy", str(run), "--env", "pusht", "--init-state", "100000", "--num-episodes", str(episodes),
-              "--execute", str(EXECUTE), "--num-videos", "0", "--output", str(evaluation))  # fmt: skip
-    results = EvaluationResults.load(evaluation)
-    score = results.score
-    provenance = results.policy["provenance"]
-    config = {
-        "steps": provenance["step"], "parameters": provenance["parameters"], "execute": EXECUTE, "episodes": 206,
-        "training": provenance["training"], "successes_at_95_percent": results.successes,
-    }  # fmt: skip
-    figure = Figure(
-        "pusht.keypoints.score", score.value, "1", episodes,
-        "python benchmarks/pusht.py" + (" --quick" if options.quick else ""), score.interval,
-        (provenance["seed"],), config,
-        "mean over start states 100000 to 100049 of max coverage / 0.95, at most 1; BESO, last checkpoint, one "
-        "training seed; interval: bootstrap 95 % over start states",
-    )  # fmt: skip
-    write_figures(results_file("pusht", options.quick), [figure])
+    convert(root / "pusht.zarr")
+    for name in options.only or (["dp", "beso", "bc"] if options.quick else METHODS):
+        seeds = tuple(options.seeds or (METHODS[name].seeds[:1] if options.quick else METHODS[name].seeds))
+        write_figures(results_file("pusht", options.quick), [figure(name, seeds, root, options.quick)])
     return 0
 
 

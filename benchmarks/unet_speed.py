@@ -3,8 +3,8 @@
 Training: the whole step (loss, gradients, AdamW) of `DiffusionPolicy` on a batch of Push-T's shape, against the same
 network and loss from torch's layers (`plain_unet`), diffusers' noise scheduler and AdamW as it comes. Sampling: one
 chunk by DDIM in 16 steps, against the plain network stepped by diffusers' scheduler; and what the sampler's arithmetic
-adds to the network's time. Contestants take turns in one process, so that other load meets both; ratios are medians
-over turns.
+adds to the network's time. Contestants take turns in one process of one thread, and what is counted is the processor
+time it got, so that other load does not; ratios are medians over turns.
 """
 
 from __future__ import annotations
@@ -140,15 +140,15 @@ def own_parts(own: DiffusionPolicy) -> dict[str, Callable[[], object]]:
 
 
 def in_turns(contestants: dict[str, Callable[[], object]], turns: int, calls: int = 1) -> dict[str, list[float]]:
-    """Seconds a call of each, one entry a turn; the first turn warms up and is left out."""
+    """Processor seconds a call of each, one entry a turn; the first turn warms up and is left out."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(turns + 1):
         for name, call in contestants.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(calls):
                 call()
             if turn:
-                seconds[name].append((time.perf_counter() - start) / calls)
+                seconds[name].append((time.process_time() - start) / calls)
     return seconds
 
 
@@ -165,7 +165,7 @@ def main(argv: list[str]) -> int:
 
     def add(id: str, values: list[float], unit: str, notes: str, **config: Any) -> None:
         interval = (min(values), max(values))
-        notes = f"{notes}; interval: lowest and highest turn; one core"
+        notes = f"{notes}; interval: lowest and highest turn; processor time of one core"
         figures.append(Figure(id, median(values), unit, len(values), command, interval, config=config, notes=notes))
 
     def ratio(above: list[float], below: list[float]) -> list[float]:

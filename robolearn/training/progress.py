@@ -8,7 +8,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-LINE_EVERY_S = 10.0
+LINE_EVERY_S, BAR_EVERY_S = 10.0, 0.1
 SHOWN = ("loss", "val_loss", "action_error", "eval_success", "eval_score")
 
 
@@ -29,7 +29,7 @@ class ProgressLine:
         self._in_terminal = self._bar.console.is_terminal and not quiet
         self._shown: dict[str, float] = {}
         self._busy_s = self._waited_s = 0.0
-        self._last_line = time.monotonic()
+        self._last_shown = time.monotonic()
 
     def __enter__(self) -> ProgressLine:
         if self._in_terminal:
@@ -53,10 +53,12 @@ class ProgressLine:
         if self._quiet:
             return
         now = time.monotonic()
+        if now - self._last_shown < (BAR_EVERY_S if self._in_terminal else LINE_EVERY_S) and step < self._last:
+            return
+        self._last_shown = now
         if self._in_terminal:
             self._bar.update(self._task, completed=step, text=self.text(step))
-        elif now - self._last_line > LINE_EVERY_S or step == self._last:
-            self._last_line = now
+        else:
             print(f"train {self._name}: step {step}/{self._last}  {self.text(step)}", flush=True)
 
     def text(self, step: int) -> str:

@@ -55,7 +55,8 @@ class Step:
         c, group = self._config, self._processes
         seed, parts = derived_seed(c.seed, step), c.accumulate
         torch.manual_seed(derived_seed(c.seed, step, group.rank))
-        self.policy.train()
+        if not self.policy.training:
+            self.policy.train()
         self.optimizer.zero_grad(set_to_none=True)
         total: Tensor | float = 0.0
         for part in range(parts):
@@ -67,7 +68,7 @@ class Step:
             total = total + loss.detach()
         group.average_gradients(self._parameters)
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, c.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, c.max_grad_norm, foreach=True)
         assert isinstance(total, Tensor)
         return total, norm
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from robolearn.training.data import WindowBatches, on_device
 from robolearn.training.distributed import Processes
 from robolearn.training.guard import DivergedError, save_batch, weights_are_finite
 from robolearn.training.interval import Interval
+from robolearn.training.memory import keep_freed_memory
 from robolearn.training.metrics import MetricsWriter, read_metrics
 from robolearn.training.progress import ProgressLine
 from robolearn.training.state import load_training_state, save_training_state
@@ -63,6 +65,8 @@ class Trainer:
         self.checkpoints.require(config.resume)
         self.processes = Processes(config.device)
         self._quiet = quiet or not self.processes.is_first
+        if self.processes.device.type == "cpu":
+            keep_freed_memory()
         torch.set_num_threads(config.num_threads or max(1, usable_cores() // self.processes.local_size))
         torch.manual_seed(derived_seed(config.seed))
         self.corpus = Corpus(config.datasets, config.masks, config.weights, config.val_ratio, config.seed)
@@ -103,10 +107,11 @@ class Trainer:
             with StopRequest() as stop, ProgressLine(self.name, self.step, c.steps, self._quiet) as progress:
 
                 def report(values: Mapping[str, float]) -> None:
-                    seen.update(values)
-                    progress.show(values)
-                    if writer is not None and values:
-                        writer.write(self.step, **values)
+                    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+                    seen.update(finite)
+                    progress.show(finite)
+                    if writer is not None and finite:
+                        writer.write(self.step, **finite)
 
                 if self.step and self.checkpoints.last is not None:
                     report(self._evaluate(self.checkpoints.last))
@@ -210,8 +215,9 @@ class Trainer:
 
     def _require_finite_step(self) -> None:
         """Raise DivergedError for the first loss or gradient of the interval that is not finite."""
-        # scaled float16 gradients overflow now and then; such steps are left out
-        bad = self._interval.first_not_finite(with_norms=self.config.precision != "float16")
+        # scaled float16 gradients overflow now and then: such steps are left out and the scale is halved
+        scaler = self._step.scaler
+        bad = self._interval.first_not_finite(with_norms=not scaler.is_enabled() or scaler.get_scale() < 1)
         if bad is None:
             return
         step = self.step + 1 - len(self._interval) + bad

@@ -12,6 +12,8 @@ from robolearn.training.corpus import ACTION
 from robolearn.training.data import WindowBatches, on_device
 from robolearn.training.step import derived_seed
 
+ACTION_WINDOWS = 64  # few, because sampling takes many passes of the network
+
 
 @torch.no_grad()
 def validation_loss(policy: Policy, batches: WindowBatches, device: torch.device) -> float:
@@ -27,11 +29,11 @@ def validation_loss(policy: Policy, batches: WindowBatches, device: torch.device
 
 @torch.no_grad()
 def action_error(policy: Policy, batches: WindowBatches, device: torch.device) -> float:
-    """Root mean square of sampled minus recorded actions, in units of the action, over a random batch of windows.
+    """Root mean square of sampled minus recorded actions, in units of the action, over 64 random windows.
 
-    The batch and the noise of sampling are the same at every call. Steps beyond an episode's end do not count.
+    The windows and the noise of sampling are the same at every call. Steps beyond an episode's end do not count.
     """
-    batch = on_device(batches.at(0), device)
+    batch = on_device({name: value[:ACTION_WINDOWS] for name, value in batches.at(0).items()}, device)
     predicted = policy.predict(batch, torch.Generator(device).manual_seed(0))
     past = policy.spec.obs_horizon - 1
     recorded = batch[ACTION].flatten(2)[:, past:]

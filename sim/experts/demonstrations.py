@@ -108,7 +108,7 @@ def record_demonstrations(
     modes: Counter[str] = Counter()
     if init_states is None:
         init_states = itertools.count(next_init_state(output) if resume else FIRST_RECORDED_STATE)
-    failures = 0
+    failures, model = 0, env.model_xml()
     with _open_writer(env, env_name, output, resume, cameras, image_size) as writer:
         progress(0, num_episodes)
         for init_state in init_states:
@@ -129,6 +129,7 @@ def record_demonstrations(
                 continue
             failures = 0
             episode.record["task"] = env_name.replace("_", " ") if task is None else task
+            episode.sim_model = model
             writer.write_episode(episode)
             summary.recorded += 1
             summary.steps += len(episode.timestamps)
@@ -195,12 +196,12 @@ def _open_writer(
         described = {"env": env_name, "robot": None, "operator": "scripted", "provenance": provenance()}
         # not durable: what a power cut destroys can be made again
         writer = DatasetWriter.create(output, features, env.control_hz, described, durable=False)
+    made_in = {
+        "name": env_name, "scene_version": env.scene_version, "control_hz": env.control_hz, "cameras": list(cameras),
+        "image_size": image_size,
+    }  # fmt: skip
     try:
-        writer.set_sim_model(
-            env.model_xml(),
-            {"name": env_name, "scene_version": env.scene_version, "control_hz": env.control_hz,
-             "cameras": list(cameras), "image_size": image_size},
-        )  # fmt: skip
+        writer.set_sim_model(env.model_xml(), made_in)
     except BaseException:
         writer.close()
         raise

@@ -10,6 +10,11 @@ import zarr
 pytest.importorskip("torch")
 
 from robolearn.cli.main import main
+from robolearn.datasets.writer import DatasetWriter
+from robolearn.evaluation.results import EvaluationResults
+from robolearn.policies.checkpoint import load_provenance
+from robolearn.sim.registry import make_env
+from robolearn.training.metrics import read_metrics
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from world import write_dataset
@@ -127,3 +132,26 @@ def test_actions_that_were_changed_afterwards_are_refused(dataset, tmp_path, cap
     actions[17, 1] = np.nan
     error = user_sees(capfd, *options(copy, tmp_path / "run"))
     assert "changed.zarr/data/action: episode 1 (steps 12 to 23) does not have the checksum" in error
+
+
+def test_checkpoints_are_evaluated_in_worker_processes(tmp_path, capfd):
+    env = make_env("avoiding")
+    declared = {**env.observation_features, "action": env.action_feature}
+    env.close()
+    rng = np.random.default_rng(0)
+    with DatasetWriter.create(tmp_path / "d.zarr", declared, env.control_hz) as writer:
+        writer.start_episode()
+        for step in range(12):
+            values = {name: rng.uniform(0.1, 0.5, feature.shape) for name, feature in declared.items()}
+            writer.append(step / env.control_hz, {name: value.astype(np.float32) for name, value in values.items()})
+        writer.commit({"task": "t"})
+    run = tmp_path / "run"
+    more = ["--checkpoint-every", "4", "--policy.observations", *env.observation_features]
+    evaluation = ["--eval-env", "avoiding", "--eval-episodes", "2", "--eval-init-state", "3", "--eval-workers", "1"]
+    assert main(["train", *options(tmp_path / "d.zarr", run, *more, *evaluation)]) == 0
+    found = EvaluationResults.load(run / "evaluations" / "00000004")
+    assert [episode.init_state for episode in found.episodes] == [3, 4]
+    values = {"eval_success": found.success.value, "eval_score": found.score.value}
+    assert load_provenance(run)["evaluation"] == values
+    assert values.items() <= read_metrics(run / "metrics.jsonl")[-1].items()
+    assert f"--policy {run} --env avoiding" in capfd.readouterr().out

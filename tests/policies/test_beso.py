@@ -182,13 +182,13 @@ def test_training_fits_two_modes_that_regression_would_average():
     policy = tiny_policy("beso", config)
     optimizer = torch.optim.Adam(policy.parameters(), 3e-3)
     batch = {
-        name: torch.zeros(256, 1, *feature.shape) for name, feature in ((STATE.name, STATE), (OBJECTS.name, OBJECTS))
+        name: torch.zeros(128, 1, *feature.shape) for name, feature in ((STATE.name, STATE), (OBJECTS.name, OBJECTS))
     }
-    batch |= {"action.is_pad": torch.zeros(256, 1, dtype=torch.bool)}
+    batch |= {"action.is_pad": torch.zeros(128, 1, dtype=torch.bool)}
     centre = policy._action_offset
-    for step in range(250):
-        side = torch.randint(0, 2, (256, 1, 1), generator=seeded(step)) - 0.5
-        batch["action"] = (side.expand(256, 1, 3) - centre) / policy._action_scale
+    for step in range(200):
+        side = torch.randint(0, 2, (128, 1, 1), generator=seeded(step)) - 0.5
+        batch["action"] = (side.expand(128, 1, 3) - centre) / policy._action_scale
         optimizer.zero_grad()
         policy.loss(batch, Noise(step)).backward()
         optimizer.step()

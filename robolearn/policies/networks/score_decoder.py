@@ -20,6 +20,7 @@ from robolearn.policies.networks.attention import REGISTER
 
 if TYPE_CHECKING:
     from robolearn.policies.networks.score_transformer import ScoreTransformer
+    from robolearn.policies.networks.transformer import Block
 
 
 class ScoreDecoder:
@@ -80,21 +81,13 @@ class ScoreDecoder:
 
 
 class _Block:
-    """The weights of one transformer block."""
+    """The layers of one transformer block as functions, and (weight, bias) of its norms."""
 
-    def __init__(self, block: nn.Module):
-        for name in ("qkv", "project", "expand", "contract"):
-            setattr(self, name, _linear(getattr(block, name)))
-        for name in ("norm_attention", "norm_mlp"):
-            norm = getattr(block, name)
-            setattr(self, name, (norm.weight, norm.bias))
-
-    qkv: Callable[[Tensor], Tensor]
-    project: Callable[[Tensor], Tensor]
-    expand: Callable[[Tensor], Tensor]
-    contract: Callable[[Tensor], Tensor]
-    norm_attention: tuple[Tensor, Tensor]
-    norm_mlp: tuple[Tensor, Tensor]
+    def __init__(self, block: Block):
+        self.norm_attention = block.norm_attention.weight, block.norm_attention.bias
+        self.norm_mlp = block.norm_mlp.weight, block.norm_mlp.bias
+        layers = block.qkv, block.project, block.expand, block.contract
+        self.qkv, self.project, self.expand, self.contract = map(_linear, layers)
 
 
 def _linear(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
@@ -116,7 +109,7 @@ _CACHE: WeakKeyDictionary[nn.Module, tuple[list[tuple[int, int]], list[_Block]]]
 
 def _blocks_of(network: ScoreTransformer) -> list[_Block]:
     """The blocks' weights, prepared once for as long as they stay as they are."""
-    state = [(p.data_ptr(), p._version) for p in network.blocks.parameters()]
+    state = [(p.data_ptr(), p._version) for block in network.blocks for p in block.parameters()]
     known = _CACHE.get(network)
     if known is None or known[0] != state:
         known = _CACHE[network] = (state, [_Block(block) for block in network.blocks])

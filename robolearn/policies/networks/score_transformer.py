@@ -16,6 +16,8 @@ A state and the actions of its step share one learned position. The noise level 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,7 @@ class ScoreTransformer(nn.Module):
         dim, layers, heads: of the transformer.
     """
 
+    blocks: Sequence[Block]
     mask: Tensor
     decoder_mask: Tensor
 
@@ -67,7 +70,8 @@ class ScoreTransformer(nn.Module):
             self.embed_executed = nn.Linear(action_dim, dim)
             self.null_action = nn.Parameter(torch.zeros(dim))
         self.dropout = dropout
-        self.blocks = nn.ModuleList(Block(dim, heads, attention_dropout, dropout) for _ in range(layers))
+        blocks = [Block(dim, heads, attention_dropout, dropout) for _ in range(layers)]
+        self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, action_dim)
         self.apply(init_gpt)

@@ -15,7 +15,7 @@ them is computed once and the step's share for all steps at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -65,8 +65,8 @@ class ConditionalUnet1d(nn.Module):
         self.upsample = nn.ModuleList(Upsample(above) for _, above in rising)
         self.last = ConvBlock(widths[0], widths[0], kernel_size, groups)
         self.head = nn.Linear(widths[0], action_dim)
-        # a scale and a shift a channel, for both blocks of each stage
-        self._film_sizes = [4 * width for width in (*widths, widths[-1], *widths[-2::-1])]
+        # scale and shift of the first block of each stage, then of the second
+        self._film_sizes = [width for width in (*widths, widths[-1], *widths[-2::-1]) for _ in range(4)]
         self.film = nn.Linear(step_dim + cond_dim, sum(self._film_sizes))
 
     def forward(self, actions: Tensor, step: Tensor, *condition: Tensor) -> Tensor:
@@ -87,13 +87,13 @@ class ConditionalUnet1d(nn.Module):
         x = actions.transpose(0, 1)
         skipped = []
         for level, stage in enumerate(self.down):
-            x = stage(x, next(film))
+            x = stage(x, film)
             skipped.append(x)
             if level < len(self.downsample):
                 x = self.downsample[level](x)
-        x = self.middle(x, next(film))
+        x = self.middle(x, film)
         for stage, upsample in zip(self.up, self.upsample, strict=True):
-            x = upsample(stage(torch.cat([x, skipped.pop()], dim=-1), next(film)))
+            x = upsample(stage(torch.cat([x, skipped.pop()], dim=-1), film))
         return self.head(self.last(x)).transpose(0, 1)
 
 
@@ -110,7 +110,7 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolution blocks, FiLM after the first, plus the input: (T, B, in), (B, 2 out) -> (T, B, out)."""
+    """Two convolution blocks, FiLM (B, out) after the first, plus the input: (T, B, in) -> (T, B, out)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int):
         super().__init__()
@@ -118,20 +118,19 @@ class ResidualBlock(nn.Module):
         self.second = ConvBlock(out_channels, out_channels, kernel_size, groups)
         self.skip = nn.Linear(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
 
-    def forward(self, x: Tensor, film: Tensor) -> Tensor:
-        scale, shift = film.chunk(2, dim=-1)
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return self.second(self.first(x, scale, shift)) + self.skip(x)
 
 
 class Stage(nn.ModuleList):
-    """Two residual blocks: (T, B, in), (B, 4 out) -> (T, B, out)."""
+    """Two residual blocks, which take scale and shift, (B, out) each, from `film`: (T, B, in) -> (T, B, out)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int):
         super().__init__(ResidualBlock(c, out_channels, kernel_size, groups) for c in (in_channels, out_channels))
 
-    def forward(self, x: Tensor, film: Tensor) -> Tensor:
-        for block, own in zip(self, film.chunk(2, dim=-1), strict=True):
-            x = block(x, own)
+    def forward(self, x: Tensor, film: Iterator[Tensor]) -> Tensor:
+        for block in self:
+            x = block(x, next(film), next(film))
         return x
 
 

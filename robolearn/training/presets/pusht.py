@@ -19,10 +19,10 @@ PRESETS = {
             obs_horizon=2, action_horizon=10, executed_actions=False, embed_dim=128, layers=4, heads=4,
             attention_dropout=0.05, dropout=0.05, sigma_min=0.01, sigma_max=2.5, sampling_steps=6,
         ),
-        {**_TRAIN, "steps": 20_000, "learning_rate": 1e-3},
+        {**_TRAIN, "steps": 8_000, "learning_rate": 1e-3},
     ),
     "bc": Preset(
         BcConfig(obs_horizon=2, action_horizon=10, hidden_dim=512, layers=3, dropout=0.1),
-        {**_TRAIN, "steps": 10_000, "learning_rate": 1e-3},
+        {**_TRAIN, "steps": 8_000, "learning_rate": 1e-3},
     ),
 }  # fmt: skip
