@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ ENV = "block_push"
 SEEDS = (0, 1, 2)
 ROOT = Path("outputs/bench_block_push")
 CHART = Path("docs/images/block_push_steps.png")
-DEMONSTRATIONS, GOALS, FIRST_GOAL_STATE, FIRST_EVALUATION_STATE = 1000, 100, 50_000, 100_000
+DEMONSTRATIONS, GOALS, FIRST_GOAL_STATE, FIRST_EVALUATION_STATE = 1000, 100, 20_000, 100_000
 DENOISING_STEPS, CURVE_EPISODES = (1, 2, 3, 5, 10, 50), 50
 
 
@@ -64,7 +63,7 @@ class Bench:
 
     def __init__(self, quick: bool, beso_seeds: tuple[int, ...]):
         self.quick = quick
-        self.seeds = {method: (0,) for method in METHODS} | {"beso": beso_seeds}
+        self.seeds: dict[str, tuple[int, ...]] = dict.fromkeys(METHODS, (0,)) | {"beso": beso_seeds}
         self.root = ROOT / ("quick" if quick else "full")
         self.demonstrations, self.goals = self.root / "demonstrations.zarr", self.root / "goals.zarr"
 
@@ -190,8 +189,8 @@ def main(argv: list[str]) -> int:
         for name, estimates in curves.items()
     }
     figure = Figure(
-        "block_push.steps_curve", at_three.value, "1", at_three.n, bench.command, at_three.interval, bench.seeds["beso"][:1],
-        {"curves": points, "diffusion": json.loads(json.dumps(METHODS["diffusion"].__dict__))},
+        "block_push.steps_curve", at_three.value, "1", at_three.n, bench.command, at_three.interval,
+        bench.seeds["beso"][:1], {"curves": points, "execute": {n: METHODS[m].execute for n, (m, _) in CURVES.items()}},
         f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's with 3 "
         "steps; DDIM and DDPM sample the Diffusion Policy of the benchmark",
     )  # fmt: skip

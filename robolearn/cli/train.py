@@ -33,9 +33,11 @@ def main(argv: list[str]) -> int:
     options = [o for o in options if o != "--json"]
     under = _underlay(options, name)
     command = _command(POLICIES, name)
-    parsed: Any = configuration.parse(
-        command, options, f"robolearn train {name}", "Train a policy by imitation.", under
-    )  # fmt: skip
+    description = (
+        "Train a policy by imitation. --preset TASK lays a recorded configuration under these options "
+        f"({', '.join(PRESETS)}), --config FILE.yaml one of your own."
+    )
+    parsed: Any = configuration.parse(command, options, f"robolearn train {name}", description, under)
 
     from robolearn.training.config import TrainConfig
     from robolearn.training.trainer import Trainer

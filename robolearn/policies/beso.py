@@ -17,7 +17,7 @@ Differences from the authors' code:
 - Executed actions enter clean, in training too (theirs are noised along in training and enter clean at test time);
   actions from before the episode are a learned token and are no targets. Nothing leaks from one episode to the next.
 - The noise level is added to the noisy token instead of being a token of its own, so that the context does not depend
-  on it; every position of a training window has a noise level of its own, and theirs one a window.
+  on it; every position of a training window has a noise level of its own (theirs: one a window).
 - The goal has an embedding of its own, so that it may hold other features than the observation.
 - All features and actions are scaled to [-1, 1] (theirs only for block push); sampled actions are clipped to 1.1 of it.
 - The `cosine` schedule holds levels tan(theta) of evenly spaced angles, theirs the betas of the cosine schedule; `vp`

@@ -15,7 +15,7 @@ are executed before the next prediction is up to the rollout: the paper predicts
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -36,8 +36,10 @@ from robolearn.policies.spec import PolicySpec
 
 @dataclass(frozen=True)
 class UnetConfig:
+    """The authors' for vectors; for images they take widths of 512 1024 2048 and a step_dim of 128."""
+
     widths: tuple[int, ...] = (256, 512, 1024)
-    """channels of the levels; the authors' 512 1024 2048 for images; 64 128 256 learns well on a CPU"""
+    """channels of the levels; 64 128 256 learns well on a CPU"""
     kernel_size: int = 5
     groups: int = 8
     step_dim: int = 256
@@ -76,9 +78,9 @@ class DiffusionConfig:
     goal_dropout: float = 0.1
     """share of training windows whose whole goal is dropped"""
     network: Literal["unet", "transformer"] = "unet"
-    unet: UnetConfig = UnetConfig()
-    transformer: TransformerConfig = TransformerConfig()
-    vision: VisionConfig = VisionConfig()
+    unet: UnetConfig = field(default_factory=UnetConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    vision: VisionConfig = field(default_factory=VisionConfig)
     noise_steps: int = 100
     """noise levels trained on"""
     betas: Betas = "squaredcos_cap_v2"
@@ -113,24 +115,6 @@ class DiffusionPolicy(Policy):
         self.schedule = NoiseSchedule(config.noise_steps, config.betas, config.prediction)
         self.table = self.schedule.table(config.sampling_steps, config.scheduler, config.spacing, config.clip)
 
-    def _unet(self) -> ConditionalUnet1d:
-        unet, spec = self.config.unet, self.spec
-        inputs = spec.obs_horizon * self.obs_dim + spec.goal_horizon * self.goal_dim
-        network = ConditionalUnet1d(self.action_dim, inputs, unet.widths, unet.kernel_size, unet.groups, unet.step_dim)
-        if self.chunk % network.multiple:
-            raise ConfigError(
-                f"A U-Net of {len(unet.widths)} levels needs obs_horizon - 1 + action_horizon to be a multiple of "
-                f"{network.multiple}, found {self.chunk}; change --policy.action-horizon."
-            )
-        return network
-
-    def _transformer(self) -> DiffusionTransformer:
-        c, spec = self.config.transformer, self.spec
-        return DiffusionTransformer(
-            self.action_dim, self.chunk, self.obs_dim, spec.obs_horizon, self.goal_dim, spec.goal_horizon,
-            c.embed_dim, c.layers, c.heads, c.dropout, c.embedding_dropout,
-        )  # fmt: skip
-
     def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
         actions, context = self.actions(batch), self.context(batch)
         eps = noise.normal(actions.shape, actions)
@@ -155,3 +139,21 @@ class DiffusionPolicy(Policy):
         if goal is None:
             return context.observation, null
         return context.observation, goal if keep_goal is None else torch.where(keep_goal[:, None, None], goal, null)
+
+    def _unet(self) -> ConditionalUnet1d:
+        unet, spec = self.config.unet, self.spec
+        inputs = spec.obs_horizon * self.obs_dim + spec.goal_horizon * self.goal_dim
+        network = ConditionalUnet1d(self.action_dim, inputs, unet.widths, unet.kernel_size, unet.groups, unet.step_dim)
+        if self.chunk % network.multiple:
+            raise ConfigError(
+                f"A U-Net of {len(unet.widths)} levels needs obs_horizon - 1 + action_horizon to be a multiple of "
+                f"{network.multiple}, found {self.chunk}; change --policy.action-horizon."
+            )
+        return network
+
+    def _transformer(self) -> DiffusionTransformer:
+        c, spec = self.config.transformer, self.spec
+        return DiffusionTransformer(
+            self.action_dim, self.chunk, self.obs_dim, spec.obs_horizon, self.goal_dim, spec.goal_horizon,
+            c.embed_dim, c.layers, c.heads, c.dropout, c.embedding_dropout,
+        )  # fmt: skip

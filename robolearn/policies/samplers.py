@@ -18,7 +18,8 @@ same in this form) and first-order DPM-Solver++. What a table entry adds to it:
 | `dpmpp_sde`          |       | as `dpmpp_2m`: this is DPM-Solver++(2M) SDE  | 1   | n              |
 
 eta = 1 steps down to s_down and adds fresh noise s_up, s_down^2 + s_up^2 = s'^2. For the SDE solver these are
-independent Gaussian increments, not a Brownian tree: the step size is fixed, so no path is ever revisited.
+independent Gaussian increments, not a Brownian tree: the step size is fixed, so no path is ever revisited. Not here:
+EDM's churn, and solvers that choose their steps themselves.
 
 Sources: Karras et al. 2022 (EDM); Song et al. 2021 (DDIM); Lu et al. 2022 (DPM-Solver++, arXiv 2211.01095);
 Nichol & Dhariwal 2021 (cosine).

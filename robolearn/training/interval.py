@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,14 +19,12 @@ class Interval:
     """
 
     def __init__(self) -> None:
-        self._losses: list[Tensor | float] = []
-        self._norms: list[Tensor | float] = []
         self.clear()
 
     def clear(self) -> None:
-        self._losses, self._norms = [], []
-        self.busy_s = self.waited_s = 0.0
-        self._since = time.perf_counter()
+        self._losses: list[Tensor | float] = []
+        self._norms: list[Tensor | float] = []
+        self._busy_s = self._waited_s = 0.0
 
     def __len__(self) -> int:
         return len(self._losses)
@@ -40,8 +37,8 @@ class Interval:
 
     def add_time(self, busy_s: float, waited_s: float) -> None:
         """Of a step: all of it, and the part spent waiting for the batch."""
-        self.busy_s += busy_s
-        self.waited_s += waited_s
+        self._busy_s += busy_s
+        self._waited_s += waited_s
 
     def losses(self) -> list[float]:
         return _numbers(self._losses)
@@ -62,8 +59,8 @@ class Interval:
         return {
             "loss": loss,
             "grad_norm": sum(finite) / max(1, len(finite)),
-            "steps_per_s": len(self) / max(self.busy_s, 1e-9),
-            "data_wait": self.waited_s / max(self.busy_s, 1e-9),
+            "steps_per_s": len(self) / max(self._busy_s, 1e-9),
+            "data_wait": self._waited_s / max(self._busy_s, 1e-9),
         }
 
     def state(self, processes: Processes) -> dict[str, Any]:

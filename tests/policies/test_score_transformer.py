@@ -153,3 +153,31 @@ def test_decoding_from_the_cached_context_is_the_forward_pass(
         for _ in range(2):  # the context serves many steps
             assert torch.allclose(decoder(noisy[:, -action_horizon:], -0.3), full, atol=1e-5)
         assert torch.allclose(ScoreDecoder(net, context)(noisy[:, -action_horizon:], -0.3), full, atol=1e-5)
+        alone = ScoreDecoder(net, context[:1])
+        for _ in range(2):
+            assert torch.allclose(alone(noisy[:1, -action_horizon:], -0.3), full[:1], atol=1e-5)
+
+
+def test_decoding_follows_weights_that_change():
+    net, other = network(), network(seed=5)
+    parts, noisy = inputs(net)
+    expected = {}
+    for name, source in (("net", net), ("other", other)):
+        expected[name] = source(source.context(*parts), noisy, torch.zeros(B, 1))[:, -1:]
+    assert not torch.allclose(expected["net"], expected["other"], atol=1e-3)
+    before = ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
+    net.load_state_dict(other.state_dict())
+    after = ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
+    assert torch.allclose(before, expected["net"], atol=1e-5)
+    assert torch.allclose(after, expected["other"], atol=1e-5)
+
+
+def test_training_in_bfloat16_has_nearly_the_gradients_of_float32():
+    gradients = []
+    for precision in (torch.float32, torch.bfloat16):
+        net = network(action_horizon=4).train()
+        parts, noisy = inputs(net)
+        with torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
+            net(net.context(*parts), noisy, torch.zeros(B, 1)).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99

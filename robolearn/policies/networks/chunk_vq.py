@@ -3,8 +3,9 @@
     z = encoder(a),    r_1 = z,    c_q = argmin_c || r_q - e_{q,c} ||,    r_{q+1} = r_q - e_{q,c_q}
     a^ = decoder(sum_q e_{q,c_q}),    L = |a - a^| + w sum_q || r_q - sg e_{q,c_q} ||^2
 
-The first code says roughly which action, the following ones refine it. The entries e follow the mean of what they
-stand for, as in k-means, with a moving average over batches instead of a gradient (van den Oord et al. 2017, A.1).
+with norms as means over their elements. The first code says roughly which action, the following ones refine it. The
+entries e follow the mean of what they stand for, as in k-means, with a moving average over batches instead of a
+gradient (van den Oord et al. 2017, A.1).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class ResidualQuantizer(nn.Module):
         """Quantise (N, D); in training the entries move towards the rows of weight 1, those of weight 0 do not count.
 
         Returns:
-            (N, D) quantised vectors with the gradient of z, (N, Q) codes, (N,) squared distances summed over layers.
+            (N, D) quantised vectors with the gradient of z, (N, Q) codes, (N,) mean squared distances, added up over
+            layers.
         """
         residual, codes, distance = z, [], torch.zeros_like(z[:, 0])
         for layer in range(len(self.codebook)):

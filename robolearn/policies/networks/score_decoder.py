@@ -8,7 +8,6 @@ layers of 2 to 30 rows take half the time with weights that oneDNN has packed be
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -40,7 +39,10 @@ class ScoreDecoder:
         # keys are padded to full vector registers, see `attention`
         padded = -(-(t + h) // REGISTER) * REGISTER
         self._mask = F.pad(network.decoder_mask, (0, padded - t - h), value=float("-inf"))
-        self._memory = context.new_zeros(len(self._blocks), 2, b, heads, padded, dim // heads)
+        memory = context.new_zeros(len(self._blocks), 2, b, heads, padded, dim // heads)
+        self._slots = {n: memory[..., t + h - n : t + h, :].unbind() for n in (t + h, h)}
+        keys, values = memory.flatten(2, 3).unbind(dim=1)
+        self._keys, self._values = keys.transpose(-1, -2).unbind(), values.unbind()
         self._started = False
         self._sigma = network.embed_sigma.weight[:, 0]
         self._offset = network.position[-h:] + network.embed_sigma.bias
@@ -60,48 +62,61 @@ class ScoreDecoder:
     def _run(self, x: Tensor) -> Tensor:
         """(B, n, dim), context and noisy tokens at first and then noisy tokens alone -> (B * H, dim)."""
         b, n, dim = x.shape
-        heads, total = self._heads, self._mask.shape[0]
-        mask = self._mask[total - n :]
+        heads, slots, mask = self._heads, self._slots[n], self._mask[-n:]
         x = x.view(b * n, dim)
         for i, block in enumerate(self._blocks):
-            qkv = block.qkv(F.layer_norm(x, (dim,), *block.norm_attention))
+            qkv = block.qkv(torch.layer_norm(x, (dim,), *block.norm_attention))
             q, kv = qkv.view(b, n, 3, heads, -1).permute(2, 0, 3, 1, 4).split((1, 2))
-            memory = self._memory[i]
-            memory[:, :, :, total - n : total].copy_(kv)
-            if i + 1 == len(self._blocks) and n > self._noisy:  # nobody reads the context after this
-                x = x.view(b, n, dim)[:, n - self._noisy :].reshape(-1, dim)
-                q, mask, n = q[:, :, :, n - self._noisy :], mask[n - self._noisy :], self._noisy
-            keys, values = memory.flatten(1, 2)
-            scores = torch.baddbmm(mask, q.reshape(b * heads, n, -1), keys.transpose(1, 2), alpha=self._scale)
-            attended = torch.bmm(scores.softmax(dim=-1), values)
-            x = x + block.project(attended.view(b, heads, n, -1).transpose(1, 2).reshape(b * n, dim))
-            hidden = F.gelu(block.expand(F.layer_norm(x, (dim,), *block.norm_mlp)))
-            x = x + block.contract(hidden)
+            slots[i].copy_(kv)
+            if i + 1 == len(slots) and n > self._noisy:  # nobody reads the context after this
+                x = x.view(b, n, dim)[:, -self._noisy :].reshape(-1, dim)
+                q, mask, n = q[:, :, :, -self._noisy :], mask[-self._noisy :], self._noisy
+            scores = torch.baddbmm(mask, q.reshape(b * heads, n, -1), self._keys[i], alpha=self._scale)
+            attended = torch.bmm(scores.softmax(dim=-1), self._values[i])
+            if n > 1:
+                attended = attended.view(b, heads, n, -1).transpose(1, 2)
+            x = block.project.added_to(x, attended.reshape(b * n, dim))
+            hidden = block.expand.gelu(torch.layer_norm(x, (dim,), *block.norm_mlp))
+            x = block.contract.added_to(x, hidden)
         return x
 
 
 class _Block:
-    """The layers of one transformer block as functions, and (weight, bias) of its norms."""
+    """The layers of one transformer block."""
 
     def __init__(self, block: Block):
-        self.norm_attention = block.norm_attention.weight, block.norm_attention.bias
-        self.norm_mlp = block.norm_mlp.weight, block.norm_mlp.bias
-        layers = block.qkv, block.project, block.expand, block.contract
-        self.qkv, self.project, self.expand, self.contract = map(_linear, layers)
+        self.norm_attention = block.norm_attention.weight, block.norm_attention.bias, block.norm_attention.eps
+        self.norm_mlp = block.norm_mlp.weight, block.norm_mlp.bias, block.norm_mlp.eps
+        self.qkv, self.project = _Linear(block.qkv), _Linear(block.project)
+        self.expand, self.contract = _Linear(block.expand), _Linear(block.contract)
 
 
-def _linear(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """(rows, in) -> (rows, out)."""
-    weight, bias = layer.weight.detach(), layer.bias.detach()
-    transposed = weight.t()
-    ops = torch.ops.mkldnn
-    packable = weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    if not packable or not hasattr(ops, "_linear_pointwise"):
-        return lambda x: torch.addmm(bias, x, transposed)
-    packed, product = ops._reorder_linear_weight(weight.clone()), ops._linear_pointwise.default
-    return lambda x: (
-        torch.addmm(bias, x, transposed) if x.shape[0] == 1 else product(x, packed, bias, "none", [], "none")
-    )
+class _Linear:
+    """A linear layer on (rows, in), alone or with what follows it; packed weights where torch offers them."""
+
+    def __init__(self, layer: nn.Linear):
+        self._bias, self._transposed = layer.bias.detach(), layer.weight.detach().t()
+        self._packed: Tensor | None = None
+        on_cpu = layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
+        ops = torch.ops.mkldnn
+        if on_cpu and torch.backends.mkldnn.is_available() and hasattr(ops, "_linear_pointwise"):
+            self._packed = ops._reorder_linear_weight(layer.weight.detach().clone())
+            self._unary, self._binary = ops._linear_pointwise.default, ops._linear_pointwise.binary
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._packed is None or x.shape[0] == 1:
+            return torch.addmm(self._bias, x, self._transposed)
+        return self._unary(x, self._packed, self._bias, "none", [], "none")  # type: ignore[no-any-return]
+
+    def gelu(self, x: Tensor) -> Tensor:
+        if self._packed is None or x.shape[0] == 1:
+            return F.gelu(torch.addmm(self._bias, x, self._transposed))
+        return self._unary(x, self._packed, self._bias, "gelu", [], "none")  # type: ignore[no-any-return]
+
+    def added_to(self, residual: Tensor, x: Tensor) -> Tensor:
+        if self._packed is None or x.shape[0] == 1:
+            return residual + torch.addmm(self._bias, x, self._transposed)
+        return self._binary(x, residual, self._packed, self._bias, "add")  # type: ignore[no-any-return]
 
 
 _CACHE: WeakKeyDictionary[nn.Module, tuple[list[tuple[int, int]], list[_Block]]] = WeakKeyDictionary()
