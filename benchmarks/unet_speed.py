@@ -1,7 +1,7 @@
 """Speed of Diffusion Policy's U-Net on one core: training steps and sampling, beside plain implementations.
 
 Training: the whole step (loss, gradients, AdamW) of `DiffusionPolicy` on a batch of Push-T's shape, against the same
-network and loss from torch's layers (`plain_unet`), diffusers' noise scheduler and AdamW as it comes. Sampling: one
+network and loss from torch's layers (`_plain_unet`), diffusers' noise scheduler and AdamW as it comes. Sampling: one
 chunk by DDIM in 16 steps, against the plain network stepped by diffusers' scheduler; and what the sampler's arithmetic
 adds to the network's time. Contestants take turns in one process of one thread, and what is counted is the processor
 time it got, so that other load does not; ratios are medians over turns.
@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-from plain_unet import PlainUnet
+from _plain_unet import PlainUnet
 from torch import Tensor, nn
 
 from robolearn.core.feature import Feature, features

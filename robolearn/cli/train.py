@@ -43,7 +43,9 @@ def main(argv: list[str]) -> int:
     from robolearn.training.trainer import Trainer
 
     run = TrainConfig(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(TrainConfig)})
-    evaluate = None if run.eval_env is None else _evaluation(run, run.eval_env)
+    evaluate = (
+        None if run.eval_env is None else _evaluation(run, run.eval_env, bool(getattr(parsed.policy, "goals", ())))
+    )
     trainer = Trainer(run, name, parsed.policy, quiet=as_json, on_checkpoint=evaluate)
     speaks = trainer.processes.is_first
     if speaks and not as_json:
@@ -57,12 +59,23 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _evaluation(run: TrainConfig, env: str) -> OnCheckpoint:
-    """Evaluates a checkpoint in worker processes; results are kept in OUTPUT/evaluations/STEP."""
+def _evaluation(run: TrainConfig, env: str, wants_goals: bool) -> OnCheckpoint:
+    """Evaluates a checkpoint in worker processes; results are kept in OUTPUT/evaluations/STEP.
+
+    Raises ConfigError now for what would otherwise only be found after the first checkpoint.
+    """
     from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
     from robolearn.evaluation.goals import goal_source
     from robolearn.evaluation.source import PolicySource
+    from robolearn.sim.registry import make_env
 
+    if wants_goals and run.eval_goals is None:
+        raise ConfigError(
+            "This policy takes goals; to evaluate it, give demonstrations with --eval-goals DATASET.zarr."
+        )
+    if run.eval_goals is not None and not wants_goals:
+        raise ConfigError("This policy takes no goals (--policy.goals is empty); leave out --eval-goals.")
+    make_env(env).close()
     goals = goal_source(run.eval_goals, run.eval_goal_mask)
     config = EvaluationConfig(env, run.eval_episodes, run.eval_init_state, workers=run.eval_workers, goals=goals)
 
@@ -73,7 +86,7 @@ def _evaluation(run: TrainConfig, env: str) -> OnCheckpoint:
     return on_checkpoint
 
 
-def _underlay(options: list[str], policy: str) -> tuple[Mapping[str, Any], str]:
+def _underlay(options: list[str], policy: str) -> tuple[Mapping[str, Any], str] | None:
     """What lies under the command line: the preset and over it the file of `--config`, both taken out of `options`."""
     task = configuration.take_option(options, "--preset", "the name of a task")
     path = configuration.take_option(options, "--config", "a yaml file")
@@ -91,7 +104,7 @@ def _underlay(options: list[str], policy: str) -> tuple[Mapping[str, Any], str]:
                 f"{path} is the configuration of the policy {trained!r}; use: robolearn train {trained} --config {path}"
             )
         under = configuration.merged(under, over)
-    return under, path or f"preset {task}"
+    return (under, path or f"preset {task}") if under else None
 
 
 def _command(policies: Registry, name: str) -> type:

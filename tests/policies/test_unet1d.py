@@ -11,7 +11,7 @@ from robolearn.policies.networks.unet1d import ConditionalUnet1d, step_embedding
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from plain_unet import PlainUnet, copy_weights
+from _plain_unet import PlainUnet, copy_weights
 
 SMALL = {"widths": (8, 16, 24), "kernel_size": 5, "groups": 4, "step_dim": 8}
 
