@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
 from _plain_unet import PlainUnet
+from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from robolearn.core.feature import Feature, features

@@ -43,9 +43,9 @@ def main(argv: list[str]) -> int:
     from robolearn.training.trainer import Trainer
 
     run = TrainConfig(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(TrainConfig)})
-    evaluate = (
-        None if run.eval_env is None else _evaluation(run, run.eval_env, bool(getattr(parsed.policy, "goals", ())))
-    )
+    evaluate = None
+    if run.eval_env is not None:
+        evaluate = _evaluation(run, run.eval_env, wants_goals=bool(getattr(parsed.policy, "goals", ())))
     trainer = Trainer(run, name, parsed.policy, quiet=as_json, on_checkpoint=evaluate)
     speaks = trainer.processes.is_first
     if speaks and not as_json:
@@ -70,9 +70,7 @@ def _evaluation(run: TrainConfig, env: str, wants_goals: bool) -> OnCheckpoint:
     from robolearn.sim.registry import make_env
 
     if wants_goals and run.eval_goals is None:
-        raise ConfigError(
-            "This policy takes goals; to evaluate it, give demonstrations with --eval-goals DATASET.zarr."
-        )
+        raise ConfigError("This policy takes goals; give demonstrations of them with --eval-goals DATASET.zarr.")
     if run.eval_goals is not None and not wants_goals:
         raise ConfigError("This policy takes no goals (--policy.goals is empty); leave out --eval-goals.")
     make_env(env).close()

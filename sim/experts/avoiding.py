@@ -1,11 +1,12 @@
-"""Expert for avoiding: one of the 24 ways, drawn through the middle of its passages the way a hand would.
+"""Expert for avoiding: one of the 24 ways, through the middle of its passages, the way a hand would move.
 
 Start state k is shown way k mod 24, so that any 96 start states in a row give four demonstrations of each. What
-differs between them is drawn from k: where in each passage the way goes through, how fast the hand is, its tremor.
+differs between them is drawn from k: where in each passage the way goes through, where it turns, how fast the hand
+is, and how it wanders about the way and back.
 
-The way is a cubic Hermite curve (straight ahead in every passage). The hand follows it at v = v0 (1 + k / k0)^(-1/3),
-k the curvature: the two-thirds power law of drawing (Lacquaniti, Terzuolo and Viviani 1983) for tight curves, an even
-speed on straight lines.
+The way is made of straight lines: ahead between the posts of a row, then slantwise to the next passage. The hand
+follows a point that moves along it evenly, averaged over a Hann window in time, so that it starts from rest, rounds
+the corners and is slower there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ import numpy as np
 
 from robolearn.sim.scenes.avoiding import AREA_HIGH_M, GAP_M, MODES, ROWS_M, Avoiding
 
-_SPEED_M_S, _SPEED_SPREAD = 0.22, 0.15  # v0 of a demonstration: uniform within 15 % of the first
-_BEND_1_M = 10.0  # k0
-_START_S = 0.3  # time to gather speed
-_AIM_M, _MAX_AIM_M = 0.006, 0.012  # where in a passage: normal, cut off
-_TREMOR_M, _TREMOR_HZ = 0.001, (0.3, 1.2)
-_AHEAD = 1.8  # how long the curve runs straight ahead at a passage, in units that keep y rising up to 3
+_SPEED_M_S = (0.19, 0.25)  # uniform
+_AIM_M, _MAX_AIM_M = 0.006, 0.010  # where in a passage: normal, cut off
+_TURN_M = (0.040, 0.055)  # straight ahead from so far before a row to so far behind it: uniform
+_WANDER_M, _WANDER_HZ = 0.0015, (0.3, 1.0)  # amplitude and rates of three sines an axis
+_WINDOW_S = 0.35
 
 
 class AvoidingExpert:
@@ -36,37 +36,26 @@ class AvoidingExpert:
 def plan(init_state: int) -> np.ndarray:
     """(T, 2) commanded positions [m], one an action, from the start to some way behind the goal line."""
     rng = np.random.default_rng([init_state, *b"avoiding"])
-    passages = map(int, MODES[init_state % len(MODES)].split("-"))
-    knots = [(0.0, 0.0)]
-    for passage, (row_y, posts) in zip(passages, ROWS_M, strict=True):
-        middle = posts[0] + GAP_M * (passage - 0.5)
-        knots.append((middle + np.clip(rng.normal(0.0, _AIM_M), -_MAX_AIM_M, _MAX_AIM_M), row_y))
-    knots.append((knots[-1][0] + rng.normal(0.0, _AIM_M), AREA_HIGH_M[1]))
-    curve = hermite(np.array(knots))
-    steps = np.diff(curve, axis=0)
-    length = np.linalg.norm(steps, axis=1)
-    heading = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
-    bend = np.abs(np.gradient(heading)) / length
-    speed = _SPEED_M_S * rng.uniform(1 - _SPEED_SPREAD, 1 + _SPEED_SPREAD) * (1 + bend / _BEND_1_M) ** (-1 / 3)
-    time_s = np.concatenate([[0.0], np.cumsum(length / speed)])
-    # at the start the hand's own time runs slower: t^2 / 2 T until T, so that speed rises from rest
-    t = np.arange(1, int((time_s[-1] + _START_S / 2) * Avoiding.control_hz)) / Avoiding.control_hz
-    t_own = np.where(t < _START_S, t**2 / (2 * _START_S), t - _START_S / 2)
-    along = np.stack([np.interp(t_own, time_s, column) for column in curve.T], axis=1)
-    tremor_hz, phase = rng.uniform(*_TREMOR_HZ, (2, 3)), rng.uniform(0, 2 * np.pi, (2, 3))
-    waves = np.sin(2 * np.pi * tremor_hz * t[:, None, None] + phase).sum(axis=2)
-    steady = np.minimum(1.0, t / _START_S)[:, None]
-    return along + _TREMOR_M * steady * waves
+    way = corners(MODES[init_state % len(MODES)], rng)
+    lengths = np.linalg.norm(np.diff(way, axis=0), axis=1)
+    passed_s = np.concatenate([[0.0], np.cumsum(lengths)]) / rng.uniform(*_SPEED_M_S)
+    window = np.hanning(round(_WINDOW_S * Avoiding.control_hz) + 2)[1:-1]
+    window /= window.sum()
+    # the point rests before and after, so that the window is full at the first action and the hand comes to the end
+    t = np.arange(2 - len(window), passed_s[-1] * Avoiding.control_hz + len(window)) / Avoiding.control_hz
+    point = np.stack([np.interp(t, passed_s, axis) for axis in way.T], axis=1)
+    hand = np.stack([np.convolve(axis, window, mode="valid") for axis in point.T], axis=1)
+    rate_hz, phase = rng.uniform(*_WANDER_HZ, (2, 3)), rng.uniform(0, 2 * np.pi, (2, 3))
+    t = np.arange(1, len(hand) + 1)[:, None, None] / Avoiding.control_hz
+    waves = np.sin(2 * np.pi * rate_hz * t + phase).sum(axis=2)
+    return hand + _WANDER_M * np.minimum(1.0, t[:, :, 0]) * waves
 
 
-def hermite(knots: np.ndarray, samples: int = 200) -> np.ndarray:
-    """(N, 2) points of a curve through `knots` (K, 2) that heads straight ahead (+y) at each of them."""
-    s = np.linspace(0.0, 1.0, samples, endpoint=False)[:, None]
-    pieces = []
-    for start, end in zip(knots[:-1], knots[1:], strict=True):
-        ahead = np.array([0.0, _AHEAD * (end[1] - start[1])])
-        pieces.append(
-            start * (1 + 2 * s) * (1 - s) ** 2 + ahead * s * (1 - s) ** 2 + end * s**2 * (3 - 2 * s)
-            - ahead * s**2 * (1 - s)
-        )  # fmt: skip
-    return np.concatenate([*pieces, knots[-1:]])
+def corners(mode: str, rng: np.random.Generator) -> np.ndarray:
+    """(K, 2) corners of a way through the passages of `mode`, the start first."""
+    points = [(0.0, 0.0)]
+    for passage, (row_y, posts) in zip(map(int, mode.split("-")), ROWS_M, strict=True):
+        x = posts[0] + GAP_M * (passage - 0.5) + np.clip(rng.normal(0.0, _AIM_M), -_MAX_AIM_M, _MAX_AIM_M)
+        before, behind = rng.uniform(*_TURN_M, 2)
+        points += [(x, row_y - before), (x, row_y + behind)]
+    return np.array([*points, (points[-1][0], AREA_HIGH_M[1])])

@@ -10,7 +10,7 @@ Lengths in metres, x to the right, y forward, start at the origin:
     y = 0.12                  o                            post at x = 0                  passages 0 1
     y = 0                     S
 
-Posts: radius 30 mm; rod: radius 10 mm, so that 35 mm are free on either side in the middle of a gap of 150 mm.
+Posts: radius 25 mm; rod: radius 10 mm, so that 40 mm are free on either side in the middle of a gap of 150 mm.
 The rod slides in the plane, pulled by a soft servo towards the commanded position (mass 1 kg, critically damped,
 20 rad/s: it lags a moving command by 0.1 s).
 Start state: always the same. Success: the rod's centre crosses the goal line. Any touch of a post ends the episode.
@@ -37,7 +37,7 @@ ROWS_M: tuple[tuple[float, tuple[float, ...]], ...] = (  # y of the row, x of it
 )
 GOAL_Y_M = 0.64
 GAP_M = 0.15  # between the centres of neighbouring posts of a row
-POST_RADIUS_M, ROD_RADIUS_M = 0.03, 0.01
+POST_RADIUS_M, ROD_RADIUS_M = 0.025, 0.01
 AREA_LOW_M, AREA_HIGH_M = np.array([-0.35, -0.05]), np.array([0.35, 0.70])  # of commands
 MAX_STEP_M = 0.015  # longest change of the command in one action, an axis
 MODES = tuple("-".join(map(str, path)) for path in product(*(range(len(posts) + 1) for _, posts in ROWS_M)))

@@ -151,6 +151,17 @@ def test_the_normaliser_of_another_policy_is_refused(checkpoint):
     assert f"knows action, expected '{STATE.name}' too" in refused(checkpoint)
 
 
+def test_a_normaliser_without_the_action_or_of_another_is_refused(checkpoint):
+    rows = np.eye(8, dtype=np.float32)
+    known = {STATE.name: rows[:, :4], OBJECTS.name: rows[:, :2]}
+    for action, message in ((None, "expected 'action' too"), (Feature("action", (1,)), r"expected (3,)")):
+        arrays = known if action is None else {**known, action.name: rows[:, :1]}
+        normalizer = Normalizer.fit(arrays, features([STATE, OBJECTS, *([action] if action else [])]))
+        normalizer.save(checkpoint / "normalizer.safetensors")
+        seal(checkpoint)
+        assert message in refused(checkpoint)
+
+
 def test_weights_of_another_shape_are_refused(checkpoint):
     edit_json(checkpoint / "features.json", lambda spec: spec.update(action_horizon=5))
     seal(checkpoint)
@@ -216,6 +227,7 @@ def test_an_observation_of_another_feature_set_is_refused_by_name():
         (np.full((1, 4), np.nan), "holds non-finite numbers"),
         (np.full((1, 4), -np.inf), "holds non-finite numbers"),
         (np.full((1, 4), 1e300), "holds non-finite numbers"),
+        ([[0, 1], [2]], "as numbers, found rows of unequal length"),
     ],
 )
 def test_observations_that_are_no_finite_numbers_of_the_right_shape_are_refused(value, message):
@@ -251,7 +263,10 @@ def test_a_picture_where_a_vector_was_trained_on_is_refused():
 
 @pytest.mark.parametrize(
     "prefix",
-    [np.zeros((1, 2)), np.zeros(3), np.zeros(()), np.full((1, 3), np.nan), np.full((1, 3), 1e300), [["a"] * 3]],
+    [
+        np.zeros((1, 2)), np.zeros(3), np.zeros(()), np.full((1, 3), np.nan), np.full((1, 3), 1e300), [["a"] * 3],
+        [[1, 2, 3], [4]],
+    ],
     ids=str,
 )
 def test_executed_actions_that_cannot_be_are_refused(prefix):
@@ -265,3 +280,10 @@ def test_a_feature_that_no_policy_reads_is_refused_when_it_is_built():
     normalizer = Normalizer.fit({ACTION.name: np.eye(3, dtype=np.float32)}, features([ACTION]))
     with pytest.raises(ConfigError, match="'observation.depth.top' is of kind 'depth'"):
         make_policy("bc", CONFIG, PolicySpec(features([depth]), ACTION, 1, 3, 10.0), normalizer)
+
+
+def test_features_whose_names_differ_only_in_dots_are_refused():
+    pair = features([Feature("observation.state", (2,)), Feature("observation_state", (2,))])
+    normalizer = Normalizer.fit(dict.fromkeys([*pair], np.eye(2)) | {ACTION.name: np.eye(3)}, {**pair, ACTION.name: ACTION})
+    with pytest.raises(ConfigError, match="'observation.state' and 'observation_state'"):
+        make_policy("bc", CONFIG, PolicySpec(pair, ACTION, 1, 3, 10.0), normalizer)

@@ -42,6 +42,13 @@ def test_the_focal_loss_is_that_of_the_formula():
         logits, target, reduction="none"))  # fmt: skip
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_a_certain_code_has_a_finite_focal_gradient(gamma):
+    logits = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+    focal_loss(logits, torch.tensor([0]), gamma).sum().backward()
+    assert logits.grad.abs().max() == 0
+
+
 def test_transformer_and_autoencoder_learn_as_each_would_alone():
     def gradients(**weights):
         torch.manual_seed(0)

@@ -8,10 +8,11 @@ import pytest
 
 from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError
 from robolearn.sim import make_env
-from robolearn.sim.experts.avoiding import AvoidingExpert, hermite, plan
+from robolearn.sim.experts.avoiding import AvoidingExpert, corners, plan
 from robolearn.sim.scenes.avoiding import (
     AREA_HIGH_M,
     AREA_LOW_M,
+    GOAL_Y_M,
     MAX_STEP_M,
     MODES,
     POST_RADIUS_M,
@@ -81,14 +82,14 @@ def test_plans_start_from_rest_and_move_smoothly():
         assert np.linalg.norm(np.diff(steps, axis=0), axis=1).max() < 0.003
 
 
-def test_the_curve_goes_through_its_knots_straight_ahead():
-    knots = np.array([[0.0, 0.0], [0.1, 0.12], [-0.1, 0.3]])
-    curve = hermite(knots, samples=1000)
-    for index, knot in zip((0, 1000, 2000), knots, strict=True):
-        np.testing.assert_allclose(curve[index], knot, atol=1e-12)
-    heading = np.diff(curve, axis=0)[[0, 999, 1000, -1]]
-    assert (np.abs(heading[:, 0]) < 0.01 * heading[:, 1]).all()
-    assert (np.diff(curve[:, 1]) > 0).all()
+def test_ways_run_straight_ahead_between_the_posts_of_a_row():
+    way = corners("1-0-3", np.random.default_rng(0))
+    assert way[0].tolist() == [0.0, 0.0]
+    for row, (row_y, middle) in enumerate([(0.12, 0.075), (0.32, -0.15), (0.52, 0.225)]):
+        before, behind = way[1 + 2 * row : 3 + 2 * row]
+        assert before[0] == behind[0] == pytest.approx(middle, abs=0.01)
+        assert 0.04 <= row_y - before[1] <= 0.055 and 0.04 <= behind[1] - row_y <= 0.055
+    assert way[-1][1] > GOAL_Y_M
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,19 @@ def test_the_curve_goes_through_its_knots_straight_ahead():
         ([(-0.07, 0.12), (0.0, 0.32), (0.225, 0.42), (0.225, 0.66)], "0-1-3"),
         ([(0.07, 0.12), (0.15, 0.22), (0.15, 0.32), (0.075, 0.42), (0.075, 0.66)], "1-2-2"),
         # back over a row and through another passage: what counts is where it went at last
-        ([(0.07, 0.12), (0.0, 0.22), (0.0, 0.36), (0.0, 0.22), (0.15, 0.22), (0.15, 0.42), (0.225, 0.44), (0.225, 0.66)], "1-2-3"),
+        (
+            [
+                (0.07, 0.12),
+                (0.0, 0.22),
+                (0.0, 0.36),
+                (0.0, 0.22),
+                (0.15, 0.22),
+                (0.15, 0.42),
+                (0.225, 0.44),
+                (0.225, 0.66),
+            ],
+            "1-2-3",
+        ),
     ],
 )
 def test_the_mode_is_the_passage_taken_in_each_row(env, points, mode):
