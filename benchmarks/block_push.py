@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,8 @@ class Bench:
         self.quick = quick
         self.seeds: dict[str, tuple[int, ...]] = dict.fromkeys(METHODS, (0,)) | {"beso": beso_seeds}
         self.root = ROOT / ("quick" if quick else "full")
+        if quick:
+            shutil.rmtree(self.root, ignore_errors=True)
         self.demonstrations, self.goals = self.root / "demonstrations.zarr", self.root / "goals.zarr"
 
     def record(self) -> None:
@@ -88,7 +91,8 @@ class Bench:
 
     def evaluate(self, method: str, seed: int, episodes: int, sampler: tuple[str, ...] = ()) -> EvaluationResults:
         run = self.run_of(method, seed)
-        output = run / "-".join(["eval", str(episodes), *sampler])
+        checkpoint = (run / "checkpoints" / "last").resolve().name
+        output = run / "-".join(["eval", checkpoint, str(episodes), *sampler])
         if not (output / "results.json").exists():
             changes = ["--set", *sampler] if sampler else []
             limit = ["--max-steps", "5"] if self.quick else []

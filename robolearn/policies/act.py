@@ -6,12 +6,14 @@
 
 z takes up how a demonstration differs from others at the same place; at test time it is set to the prior's mean, so
 ACT answers one of the demonstrated ways and always the same, or, where z was not needed, between them. Temporal
-ensembling of overlapping chunks is not part of the policy: the control loop does it.
+ensembling, the authors' option of averaging overlapping chunks while acting, is left out: chunks are executed one after
+the other.
 
 Differences from the authors' code: all decoder layers take part (theirs reads the output of the first one, so 6 of 7
 are never trained: tonyzhaozh/act issue 25; `decoder_layers` 1 is what they measured); images enter as one feature
 vector a camera within the observation, not as tokens of a feature map, and the encoder of z sees them too; the unused
-head that predicts padding is left out; goals are tokens.
+head that predicts padding is left out; goals are tokens; observations and actions are scaled to [-1, 1], not to unit
+variance, which `kl_weight` is weighed against.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.feature import Feature
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.noise import Noise
-from robolearn.policies.observation import ObservationEncoder
+from robolearn.policies.observation import ObservationEncoder, affine
 from robolearn.policies.spec import PolicySpec
 
 IS_PAD = ".is_pad"
@@ -42,7 +42,7 @@ class Policy(nn.Module, abc.ABC):
     """Base of all policies.
 
     A training window of `obs_horizon` W and `action_horizon` H has W observations at steps t-W+1..t and W-1+H
-    actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), images as uint8 (B, W, H, W, C),
+    actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), images as uint8 (B, W, height, width, C),
     `action` (B, W-1+H, A), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which repeat its ends), and
     for goal-conditioned policies `goal.<feature>` (B, G, *shape).
 
@@ -75,9 +75,8 @@ class Policy(nn.Module, abc.ABC):
         self.obs_dim = self.encoder.dim(spec.observation_features)
         self.goal_dim = self.encoder.dim(spec.goal_features)
         self.action_dim = int(np.prod(spec.action_feature.shape))
-        for part, table in (("scale", normalizer.scale), ("offset", normalizer.offset)):
-            vector = np.ravel(table[spec.action_feature.name]).astype(np.float32)
-            self.register_buffer(f"_action_{part}", torch.from_numpy(vector), persistent=False)
+        for part, vector in affine(normalizer, spec.action_feature).items():
+            self.register_buffer(f"_action_{part}", vector, persistent=False)
 
     @abc.abstractmethod
     def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
@@ -161,7 +160,7 @@ class Policy(nn.Module, abc.ABC):
     def _executed(self, prefix: np.ndarray, device: torch.device) -> dict[str, Tensor]:
         """Executed actions as the batch entries `context` reads."""
         name, past = self.spec.action_feature.name, self.spec.obs_horizon - 1
-        array = np.asarray(prefix)
+        array = _array(prefix, "executed actions")
         recent = _float32(array[-past:]) if array.ndim == 2 and array.dtype.kind in "fiub" else None
         if recent is None or recent.shape[1] != self.action_dim or not np.isfinite(recent).all():
             raise FeatureError(
@@ -185,7 +184,7 @@ def _tensors(
         if name not in values:
             given = ", ".join(values) or "nothing"
             raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {given}.")
-        array = np.asarray(values[name])
+        array = _array(values[name], f"{what} {name!r}")
         if array.dtype.kind not in "fiub" or (feature.kind == "image" and array.dtype != np.uint8):
             wanted = "uint8 pixels" if feature.kind == "image" else "numbers"
             raise FeatureError(f"The policy expects {what} {name!r} as {wanted}, found dtype {array.dtype}.")
@@ -200,6 +199,13 @@ def _tensors(
             raise FeatureError(f"The {what} {name!r} holds non-finite numbers.")
         tensors[name] = torch.from_numpy(np.ascontiguousarray(array))[None].to(device)
     return tensors
+
+
+def _array(value: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise FeatureError(f"The policy expects {what} as numbers, found rows of unequal length.") from error
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

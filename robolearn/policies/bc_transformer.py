@@ -22,13 +22,15 @@ from torch import Tensor, nn
 
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context
-from robolearn.policies.checks import require_counts, require_dropouts, require_positive
+from robolearn.policies.checks import require_choices, require_counts, require_dropouts, require_positive
 from robolearn.policies.networks.gmm import Mixture, MixtureHead
 from robolearn.policies.networks.gpt import WindowGpt
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.sequence import SequencePolicy
 from robolearn.policies.spec import PolicySpec
+
+Head = Literal["mixture", "regression"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class BcTransformerConfig:
     heads: int = 8
     attention_dropout: float = 0.1
     dropout: float = 0.1
-    head: Literal["mixture", "regression"] = "mixture"
+    head: Head = "mixture"
     """a mixture of Gaussians, or the mean alone (then the three options below do nothing)"""
     modes: int = 5
     """Gaussians of the mixture"""
@@ -65,6 +67,7 @@ class BcTransformerConfig:
         require_counts(self, "obs_horizon", "action_horizon", "goal_horizon", "embed_dim", "layers", "heads", "modes")
         require_dropouts(self, "attention_dropout", "dropout")
         require_positive(self, "min_std", "sample_std")
+        require_choices(self, head=Head)
 
 
 class BcTransformerPolicy(SequencePolicy):

@@ -37,12 +37,13 @@ from torch import Tensor
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context, Policy
+from robolearn.policies.draws import randn
 from robolearn.policies.edm import guided_by_value, log_logistic, precondition
 from robolearn.policies.networks.score_decoder import ScoreDecoder
 from robolearn.policies.networks.score_transformer import ScoreTransformer
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
-from robolearn.policies.samplers import Denoiser, SamplerName, ScheduleName, noise_levels, randn, sample
+from robolearn.policies.samplers import Denoiser, SamplerName, ScheduleName, noise_levels, sample
 from robolearn.policies.spec import PolicySpec
 
 

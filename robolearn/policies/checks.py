@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import ConfigError, unknown_name
 
 
 def require_counts(config: Any, *names: str) -> None:
@@ -26,3 +26,10 @@ def require_positive(config: Any, *names: str) -> None:
     for name in names:
         if not getattr(config, name) > 0:
             raise ConfigError(f"{name} must be positive, found {getattr(config, name)}.")
+
+
+def require_choices(config: Any, **literals: Any) -> None:
+    """Raise ConfigError unless each of these fields is one of its Literal's values."""
+    for name, literal in literals.items():
+        if getattr(config, name) not in get_args(literal):
+            raise ConfigError(unknown_name(name, getattr(config, name), get_args(literal)))

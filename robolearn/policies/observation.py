@@ -26,13 +26,16 @@ class ObservationEncoder(nn.Module):
         features: all that may be encoded, of kind "state" or "image".
         vision: of the image encoders; None = this policy reads no images.
 
-    Raises ConfigError for features of other kinds, CheckpointError when the normaliser lacks one.
+    Raises ConfigError for features of other kinds or of nearly the same name, CheckpointError when the normaliser lacks
+    one.
     """
 
     def __init__(self, features: Features, normalizer: Normalizer, vision: VisionConfig | None):
         super().__init__()
         self._features = features
         self.cameras = nn.ModuleDict()
+        self._vision_dim = 0 if vision is None else vision.feature_dim
+        _require_distinct(features)
         for name, feature in features.items():
             if feature.kind == "image":
                 from robolearn.policies.networks.vision import ImageEncoder
@@ -41,7 +44,7 @@ class ObservationEncoder(nn.Module):
                     raise ConfigError(f"This policy reads vectors only; leave {name!r} out of --policy.observations.")
                 self.cameras[_key(name)] = ImageEncoder(vision, feature.shape)
             elif feature.kind == "state":
-                for part, vector in _affine(normalizer, feature).items():
+                for part, vector in affine(normalizer, feature).items():
                     self.register_buffer(f"{_key(name)}_{part}", vector, persistent=False)
             else:
                 raise ConfigError(
@@ -55,7 +58,7 @@ class ObservationEncoder(nn.Module):
 
     def _dim(self, name: str) -> int:
         if _key(name) in self.cameras:
-            return int(self.cameras[_key(name)].dim)
+            return self._vision_dim
         return int(np.prod(self._features[name].shape))
 
     def forward(self, values: Mapping[str, Tensor], names: Iterable[str], prefix: str = "") -> Tensor:
@@ -72,8 +75,8 @@ class ObservationEncoder(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
-def _affine(normalizer: Normalizer, feature: Feature) -> dict[str, Tensor]:
-    """Scale and offset of a feature as flat float32 vectors."""
+def affine(normalizer: Normalizer, feature: Feature) -> dict[str, Tensor]:
+    """Scale and offset of a feature as flat float32 vectors. Raises CheckpointError when they do not fit."""
     if feature.name not in normalizer.scale:
         raise CheckpointError(
             f"The normalizer knows {', '.join(sorted(normalizer.scale)) or 'nothing'}, expected {feature.name!r} too; "
@@ -92,3 +95,13 @@ def _affine(normalizer: Normalizer, feature: Feature) -> dict[str, Tensor]:
 def _key(name: str) -> str:
     """A feature's name as torch takes it for modules and buffers."""
     return name.replace(".", "_")
+
+
+def _require_distinct(names: Iterable[str]) -> None:
+    """Raise ConfigError for two names with the same key."""
+    taken: dict[str, str] = {}
+    for name in names:
+        if taken.setdefault(_key(name), name) != name:
+            raise ConfigError(
+                f"Features {taken[_key(name)]!r} and {name!r} differ in dots and underscores alone; rename one of them."
+            )

@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from robolearn.core.errors import ConfigError, unknown_name
+from robolearn.policies.draws import randn
 
 Denoiser = Callable[[Tensor, float], Tensor]
 
@@ -170,9 +171,3 @@ def sample(
         if up > 0:
             x = x + up * randn(x.shape, generator, x)
     return x
-
-
-def randn(shape: torch.Size | tuple[int, ...], generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """Standard normal noise drawn on the generator's device (`like`'s without one), then moved to `like`'s device."""
-    device = generator.device if generator is not None else like.device
-    return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

@@ -190,4 +190,6 @@ class _SequentialCodes(nn.Module):
 def focal_loss(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
     """-(1 - p)^gamma log p of the target's probability p (Lin et al. 2017). (..., C), (...) -> (...)."""
     log_p = torch.take_along_dim(logits.log_softmax(dim=-1), target[..., None], dim=-1)[..., 0]
-    return -((1 - log_p.exp()) ** gamma) * log_p
+    # 1 - p without cancellation; above 0, where its power has a finite slope
+    rest = -torch.expm1(log_p)
+    return -(rest.clamp_min(1e-12) ** gamma) * log_p

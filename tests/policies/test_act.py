@@ -71,7 +71,7 @@ def test_every_decoder_layer_is_trained():
     policy = tiny_policy("act", SMALL)
     policy.loss(tiny_batch(policy), Noise(0)).backward()
     for layer in policy.network.decoder.layers:
-        for weight in (layer.look.in_proj_weight, layer.mlp[0].weight, layer.mlp[3].weight):
+        for weight in (layer.cross_attention.in_proj_weight, layer.mlp[0].weight, layer.mlp[3].weight):
             assert weight.grad.abs().max() > 0
 
 

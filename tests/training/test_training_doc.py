@@ -12,7 +12,7 @@ DOC = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
 
 def test_the_policy_of_the_documentation_trains_and_loads(tmp_path, monkeypatch):
-    (code,) = DOC.read_text().split("```python\n")[1:]
+    (code,) = [block for block in DOC.read_text().split("```python\n") if "class LinearPolicy" in block]
     module = types.ModuleType("linear")
     monkeypatch.setitem(sys.modules, "linear", module)
     exec(compile(code.split("```")[0], str(DOC), "exec"), module.__dict__)

@@ -43,17 +43,17 @@ class ChunkCvae(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        seen = goal_horizon + obs_horizon
+        condition = goal_horizon + obs_horizon
         self.cls = nn.Parameter(torch.randn(dim))
-        self.encode_seen = _Seen(obs_dim, goal_dim, dim)
+        self.encode_condition = _ConditionTokens(obs_dim, goal_dim, dim)
         self.encode_action = nn.Linear(action_dim, dim)
-        self.register_buffer("encoder_position", sinusoids(1 + seen + action_horizon, dim), persistent=False)
+        self.register_buffer("encoder_position", sinusoids(1 + condition + action_horizon, dim), persistent=False)
         self.posterior_encoder = Encoder(dim, heads, feedforward, encoder_layers, dropout)
         self.posterior = nn.Linear(dim, 2 * latent_dim)
 
         self.embed_latent = nn.Linear(latent_dim, dim)
-        self.embed_seen = _Seen(obs_dim, goal_dim, dim)
-        self.memory_position = nn.Parameter(torch.randn(1 + seen, dim))
+        self.embed_condition = _ConditionTokens(obs_dim, goal_dim, dim)
+        self.memory_position = nn.Parameter(torch.randn(1 + condition, dim))
         self.memory_encoder = Encoder(dim, heads, feedforward, encoder_layers, dropout)
         self.query_position = nn.Parameter(torch.randn(action_horizon, dim))
         self.decoder = Decoder(dim, heads, feedforward, decoder_layers, dropout)
@@ -67,7 +67,7 @@ class ChunkCvae(nn.Module):
         Actions that are padding are not looked at.
         """
         cls = self.cls.expand(len(actions), 1, -1)
-        tokens = torch.cat([cls, self.encode_seen(observation, goal), self.encode_action(actions)], dim=1)
+        tokens = torch.cat([cls, self.encode_condition(observation, goal), self.encode_action(actions)], dim=1)
         real = is_pad.new_zeros(len(actions), tokens.shape[1] - actions.shape[1])
         encoded = self.posterior_encoder(tokens, self.encoder_position, torch.cat([real, is_pad], dim=1))
         mean, log_variance = self.posterior(encoded[:, 0]).to(torch.float32).chunk(2, dim=-1)
@@ -75,12 +75,12 @@ class ChunkCvae(nn.Module):
 
     def decode(self, observation: Tensor, goal: Tensor | None, z: Tensor) -> Tensor:
         """(B, W, D), (B, G, Dg) or None, (B, Z) -> (B, H, A)."""
-        tokens = torch.cat([self.embed_latent(z)[:, None], self.embed_seen(observation, goal)], dim=1)
+        tokens = torch.cat([self.embed_latent(z)[:, None], self.embed_condition(observation, goal)], dim=1)
         memory = self.memory_encoder(tokens, self.memory_position)
         return self.head(self.decoder(self.query_position, memory, self.memory_position))
 
 
-class _Seen(nn.Module):
+class _ConditionTokens(nn.Module):
     """Goal and observations as tokens, (B, G + W, dim)."""
 
     def __init__(self, obs_dim: int, goal_dim: int, dim: int):

@@ -34,17 +34,18 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, dim: int, heads: int, feedforward: int, dropout: float):
         super().__init__()
-        self.attention, self.look = _attention(dim, heads, dropout), _attention(dim, heads, dropout)
+        self.self_attention = _attention(dim, heads, dropout)
+        self.cross_attention = _attention(dim, heads, dropout)
         self.mlp = _mlp(dim, feedforward, dropout)
-        self.norm_attention, self.norm_look, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
+        self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, query: Tensor, memory: Tensor, position: Tensor) -> Tensor:
         placed = x + query
-        update, _ = self.attention(placed, placed, x, need_weights=False)
-        x = self.norm_attention(x + self.dropout(update))
-        update, _ = self.look(x + query, memory + position, memory, need_weights=False)
-        x = self.norm_look(x + self.dropout(update))
+        update, _ = self.self_attention(placed, placed, x, need_weights=False)
+        x = self.norm_self(x + self.dropout(update))
+        update, _ = self.cross_attention(x + query, memory + position, memory, need_weights=False)
+        x = self.norm_cross(x + self.dropout(update))
         return self.norm_mlp(x + self.dropout(self.mlp(x)))
 
 
