@@ -16,6 +16,7 @@ from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.goals import GoalSource
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.rollout import RolloutConfig
+from robolearn.evaluation.runs import METRICS
 from robolearn.evaluation.source import PolicySource
 from robolearn.evaluation.video import VideoConfig
 from robolearn.evaluation.workers import RolloutJob, run_episodes
@@ -47,6 +48,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.num_episodes < 1:
             raise ConfigError(f"--num-episodes must be at least 1, found {self.num_episodes}.")
+        if self.num_videos < 0:
+            raise ConfigError(f"--num-videos must be at least 0, found {self.num_videos}.")
         if self.init_state < 0 or self.rollout.seed < 0:
             raise ConfigError(
                 f"--init-state and --seed must be at least 0, found {self.init_state} and {self.rollout.seed}."
@@ -63,12 +66,17 @@ def evaluate(
     on_episode: Callable[[EpisodeResult], None] | None = None,
     command: str | None = None,
 ) -> EvaluationResults:
-    """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones."""
+    """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones.
+
+    Raises ConfigError when `output` is the folder of a training run, whose own files it would replace.
+    """
+    if output is not None and (output / METRICS).exists():
+        raise ConfigError(f"{output} holds a training run; choose another --output for its evaluation.")
     source = source.resolved()
     started = time.perf_counter()
     init_states = list(range(config.init_state, config.init_state + config.num_episodes))
     workers = config.workers or usable_cores()
-    videos = output / "videos" if output is not None and config.num_videos > 0 else None
+    videos = None if output is None else output / "videos"
     if videos is not None:
         for old in videos.glob("start_*.mp4*"):
             old.unlink()

@@ -13,6 +13,7 @@ from robolearn.evaluation.statistics import Estimate, behaviour_entropy, bootstr
 
 FORMAT = "robolearn.evaluation/1"
 FILE_NAME = "results.json"
+_NEEDED = {"policy": ("source",), "environment": ("name", "scene_version", "max_steps"), "settings": ("execute",)}
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ class EvaluationResults:
             kind = found.get("format") if isinstance(found, dict) else type(found).__name__
             raise DatasetError(f"{path} has format {kind!r}, expected {FORMAT!r}.")
         try:
+            for part, names in _NEEDED.items():
+                for name in names:
+                    found[part][name]
             return cls(
                 policy=found["policy"],
                 environment=found["environment"],

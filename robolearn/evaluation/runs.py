@@ -24,7 +24,8 @@ CURVES = ("loss", "val_loss", "action_error", "eval_success", "eval_score")
 # what two runs of one method may differ in: none of it decides what is learned, but for the seed's chance
 _INCIDENTAL = frozenset({
     "seed", "output", "resume", "device", "num_threads", "loader_workers", "cache", "log_every", "checkpoint_every",
-    "keep_every", "eval_env", "eval_every", "eval_episodes", "eval_workers", "eval_goals",
+    "keep_every", "eval_env", "eval_every", "eval_episodes", "eval_init_state", "eval_workers", "eval_goals",
+    "eval_goal_mask",
 })  # fmt: skip
 
 

@@ -42,9 +42,9 @@ class Policy(nn.Module, abc.ABC):
     """Base of all policies.
 
     A training window of `obs_horizon` W and `action_horizon` H has W observations at steps t-W+1..t and W-1+H
-    actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), images as uint8 (B, W, height, width, C),
-    `action` (B, W-1+H, A), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which repeat its ends), and
-    for goal-conditioned policies `goal.<feature>` (B, G, *shape).
+    actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), images as uint8
+    (B, W, height, width, C), `action` (B, W-1+H, A), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which
+    repeat its ends), and for goal-conditioned policies `goal.<feature>` (B, G, *shape).
 
     Args:
         config: the policy's own dataclass.

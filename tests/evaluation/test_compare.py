@@ -122,6 +122,12 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_one_method(tmp_path, opt
     assert names(compare(load_runs(paths), group=True)) == ["a", "b"]
 
 
+def test_how_a_run_was_evaluated_while_training_does_not_make_another_method(tmp_path):
+    evaluated = {"eval_env": "line", "eval_init_state": 7, "eval_goals": "goals.zarr", "eval_goal_mask": "held_out"}
+    paths = [write_training(tmp_path / "a0"), write_training(tmp_path / "a1", seed=1, **evaluated)]
+    assert names(compare(load_runs(paths), group=True)) == ["a (2 seeds)"]
+
+
 def test_evaluations_alone_are_grouped_by_what_their_checkpoints_say(tmp_path):
     paths = [write_evaluation(tmp_path / f"run_seed{k}", GOOD, seed=k) for k in (0, 1)]
     assert names(compare(load_runs(paths), group=True)) == ["run (2 seeds)"]

@@ -69,6 +69,8 @@ def test_results_read_back_equal(evaluated):
         ('{"format": ', "not readable as evaluation results"),
         ('{"format": "other"}', "has format 'other', expected 'robolearn.evaluation/1'"),
         ('{"format": "robolearn.evaluation/1"}', "is damaged: 'policy'"),
+        ('{"format": "robolearn.evaluation/1", "policy": []}', "is damaged: list indices"),
+        ('{"format": "robolearn.evaluation/1", "policy": {"source": "p"}, "environment": {}}', "is damaged: 'name'"),
     ],
 )
 def test_missing_or_damaged_results_are_one_line_errors(tmp_path, content, message):
@@ -83,9 +85,17 @@ def test_a_missing_checkpoint_is_an_error_before_workers_start(tmp_path):
         evaluate(PolicySource(tmp_path / "nowhere"), EvaluationConfig("tiny_line"))
 
 
+def test_the_folder_of_a_training_run_is_no_output(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="holds a training run; choose another --output"):
+        evaluate(PolicySource(factory="nowhere:policy"), EvaluationConfig("tiny_line"), tmp_path)
+
+
 @pytest.mark.parametrize(
-    "option", [{"num_episodes": 0}, {"init_state": -1}, {"workers": 0}, {"rollout": RolloutConfig(max_steps=0)}]
-)
+    "option",
+    [{"num_episodes": 0}, {"init_state": -1}, {"workers": 0}, {"num_videos": -1},
+     {"rollout": RolloutConfig(max_steps=0)}],
+)  # fmt: skip
 def test_impossible_settings_are_refused(option):
     with pytest.raises(ConfigError, match="at least"):
         EvaluationConfig("tiny_line", **option)
