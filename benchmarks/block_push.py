@@ -156,7 +156,7 @@ def draw(curves: dict[str, list[Estimate]], path: Path) -> None:
     for i, n in enumerate(DENOISING_STEPS):
         write(str(n), (at(i, 0)[0] - 8, height - bottom + 28))
     write("denoising steps for an action", (left + 200, height - 12))
-    write("result", (8, top - 10))
+    write("result", (left + 8, top - 10))
     colours = ((180, 90, 30), (40, 130, 60), (40, 60, 200))
     for row, ((name, points), colour) in enumerate(zip(curves.items(), colours, strict=True)):
         for i, point in enumerate(points):

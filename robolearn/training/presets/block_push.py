@@ -23,7 +23,7 @@ PRESETS = {
             observations=_OBSERVATIONS, goals=_GOALS, goal_dropout=0.0, embed_dim=128, layers=4, heads=4,
             attention_dropout=0.0, dropout=0.0,
         ),
-        {**_TRAIN, "steps": 8_000},
+        {**_TRAIN, "steps": 16_000},
     ),
     "diffusion": Preset(
         DiffusionConfig(
