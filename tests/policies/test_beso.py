@@ -1,3 +1,5 @@
+import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -233,12 +235,37 @@ def test_wrong_observations_are_named(change, message):
         ({"sampling_steps": 0}, "sampling_steps must be at least 1, found 0"),
         ({"heads": 7}, "multiple of heads"),
         ({"goal_dropout": 1.0}, r"goal_dropout must lie in \[0, 1\), found 1.0"),
+        ({"sigma_max": math.inf}, "sigma_max must be finite, found inf"),
+        ({"sigma_min": math.nan}, "sigma_min must be finite, found nan"),
+        ({"sigma_data": math.inf}, "sigma_data must be finite, found inf"),
+        ({"sigma_data": 0.0}, "sigma_data must be positive, found 0"),
+        ({"guidance": math.nan}, "guidance must be finite, found nan"),
+        ({"value_weight": math.nan}, "value_weight must be finite, found nan"),
+        ({"clip": math.nan}, "clip must be positive, found nan"),
+        ({"obs_horizon": 0}, "obs_horizon must be at least 1, found 0"),
+        ({"action_horizon": 0}, "action_horizon must be at least 1, found 0"),
         ({"goals": ("observation.state",), "goal_dropout": 0.0, "guidance": 2.0}, "goal_dropout above 0, found 0"),
     ],
 )
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         tiny_policy("beso", replace(SINGLE, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": "hean"}, "Unknown sampler 'hean'. Did you mean 'heun'?"),
+        ({"schedule": "vip"}, "Unknown schedule 'vip'. Did you mean 'vp'?"),
+    ],
+)
+def test_misspelt_samplers_are_found_before_training(options, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        replace(SINGLE, **options)
+
+
+def test_actions_may_go_unclipped():
+    assert replace(SINGLE, clip=math.inf).clip == math.inf
 
 
 def test_sampling_options_are_fields_of_the_configuration():

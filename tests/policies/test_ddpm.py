@@ -135,7 +135,44 @@ def test_a_ddim_scheduler_that_ends_at_the_first_level_is_read_as_such():
     torch.testing.assert_close(table_from_diffusers(theirs).steps[-1](x, answer, None), expected)
 
 
+@pytest.mark.parametrize(
+    ("steps", "options"),
+    [
+        (10, {"timestep_spacing": "linspace"}),
+        (7, {"timestep_spacing": "trailing"}),
+        (10, {"steps_offset": 10}),
+    ],
+    ids=str,
+)
+def test_a_ddim_scheduler_whose_steps_do_not_end_where_the_next_one_begins_is_refused(steps, options):
+    with pytest.raises(ConfigError, match=f"expected levels {100 // steps} apart"):
+        table_from_diffusers(diffusers_scheduler(DDIMScheduler, "epsilon", steps, **options))
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "options"),
+    [
+        (DDPMScheduler, 7, {"timestep_spacing": "linspace"}),
+        (DDPMScheduler, 7, {"timestep_spacing": "trailing"}),
+        (DDIMScheduler, 10, {"timestep_spacing": "trailing"}),
+        (DDIMScheduler, 16, {"steps_offset": 1}),
+    ],
+)
+def test_other_spacings_that_the_table_holds_are_those_of_diffusers(kind, steps, options):
+    theirs = diffusers_scheduler(kind, "epsilon", steps, **options)
+    table = table_from_diffusers(theirs)
+    x = torch.randn(3, 8, 2, generator=torch.Generator().manual_seed(0))
+    for level, step in zip(table.levels, table.steps, strict=True):
+        answer, noise = network(x, level), torch.Generator().manual_seed(level)
+        expected = theirs.step(answer, level, x, generator=noise).prev_sample
+        noise.manual_seed(level)
+        torch.testing.assert_close(step(x, answer, noise), expected, rtol=1e-5, atol=2e-5)
+        x = expected
+
+
 def test_schedulers_the_table_cannot_hold_are_refused():
+    with pytest.raises(ConfigError, match="rescale_betas_zero_snr"):
+        table_from_diffusers(diffusers_scheduler(DDIMScheduler, "epsilon", 10, rescale_betas_zero_snr=True))
     with pytest.raises(ConfigError, match="found DPMSolverMultistepScheduler"):
         table_from_diffusers(DPMSolverMultistepScheduler())
     with pytest.raises(ConfigError, match="expected variance_type fixed_small"):

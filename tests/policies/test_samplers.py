@@ -85,6 +85,10 @@ def test_unknown_names_and_impossible_levels_are_refused():
         sample("hean", gaussian_denoiser(0.0, 1.0), torch.zeros(1, 1), [1.0, 0.0])
     with pytest.raises(ConfigError, match="found 0, 0.05 and 1.0"):
         noise_levels("linear", 0, 0.05, 1.0)
+    with pytest.raises(ConfigError, match="found 3, 0.5 and 0.5"):
+        noise_levels("linear", 3, 0.5, 0.5)
+    with pytest.raises(ConfigError, match="found 3, 0.5 and inf"):
+        noise_levels("karras", 3, 0.5, math.inf)
 
 
 @pytest.mark.parametrize("sampler", samplers.SAMPLERS)

@@ -172,6 +172,38 @@ def test_decoding_follows_weights_that_change():
     assert torch.allclose(after, expected["other"], atol=1e-5)
 
 
+@pytest.mark.parametrize("frozen", [(), ("head.bias",)], ids=["all", "without the head's bias"])
+def test_decoding_follows_fused_optimisers_which_change_weights_unnoticed(frozen):
+    # torch counts no version of what a fused step writes
+    net = network()
+    parts, noisy = inputs(net)
+    ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
+    net.train()
+    optimizer = torch.optim.AdamW([p for name, p in net.named_parameters() if name not in frozen], 0.1, fused=True)
+    net(net.context(*parts), noisy, torch.zeros(B, 1)).square().mean().backward()
+    optimizer.step()
+    net.eval()
+    expected = net(net.context(*parts), noisy, torch.zeros(B, 1))[:, -1:]
+    assert torch.allclose(ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0), expected, atol=1e-5)
+    # nor has everybody who trains called train() in between
+    optimizer.step()
+    if not frozen:
+        expected = net(net.context(*parts), noisy, torch.zeros(B, 1))[:, -1:]
+        assert torch.allclose(ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_decoding_follows_a_network_that_moves(dtype):
+    net = network()
+    parts, noisy = inputs(net)
+    ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
+    net.to(torch.float64).to(dtype)
+    values = [part if part.dtype == torch.bool else part.to(dtype) for part in parts]
+    noisy, level = noisy.to(dtype), torch.zeros(B, 1, dtype=dtype)
+    expected = net(net.context(*values), noisy, level)[:, -1:]
+    assert torch.allclose(ScoreDecoder(net, net.context(*values))(noisy[:, -1:], 0.0), expected, atol=1e-5)
+
+
 def test_training_in_bfloat16_has_nearly_the_gradients_of_float32():
     gradients = []
     for precision in (torch.float32, torch.bfloat16):
