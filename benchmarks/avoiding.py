@@ -30,7 +30,7 @@ from robolearn.sim import make_env
 from robolearn.sim.scenes.avoiding import GOAL_Y_M, POST_RADIUS_M, ROWS_M
 
 ROOT = Path("outputs/bench_avoiding")
-EXECUTE = 8
+EXECUTE = 4
 SCALE, LEFT_M, RIGHT_M, TOP_M, BOTTOM_M = 900, -0.33, 0.33, 0.72, -0.04  # of the picture: pixels a metre, borders
 PALETTE = [(214, 120, 40), (60, 140, 60), (60, 60, 205), (160, 80, 150)]  # BGR, by the passage through the last row
 
@@ -41,7 +41,8 @@ def robolearn(*arguments: str) -> None:
 
 def train_and_evaluate(policy: str, seed: int, root: Path, dataset: Path, quick: bool) -> EvaluationResults:
     """Train with the preset, or go on training, and roll out; what is finished is read back."""
-    run, evaluation = root / f"{policy}_{seed}", root / f"{policy}_{seed}_eval"
+    run = root / f"{policy}_{seed}"
+    evaluation = run / f"eval_execute{EXECUTE}"  # goes where its run goes
     if not (evaluation / "results.json").exists():
         resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
         short = ["--steps", "20"] if quick else []

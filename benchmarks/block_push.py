@@ -1,8 +1,9 @@
 """Multimodal block push with goals: record demonstrations, train BESO, CFG-BESO, GCBC and Diffusion Policy, evaluate.
 
-    python benchmarks/block_push.py              writes benchmarks/results/block_push.json and the chart of steps
-    python benchmarks/block_push.py --seeds 0    one training seed of BESO in place of three
-    python benchmarks/block_push.py --quick      2 training steps and 2 goals, to see that it works
+    python benchmarks/block_push.py                     benchmarks/results/block_push.json and the chart of steps
+    python benchmarks/block_push.py --seeds 0           one training seed of BESO in place of three
+    python benchmarks/block_push.py --only beso gcbc    these methods; the chart needs beso and diffusion
+    python benchmarks/block_push.py --quick             2 training steps and 2 goals, to see that it works
 
 The result is the share of what a goal asks for (two cubes, each to its target) that was reached, the mean over 100
 start states (from 100000 on) and as many goals from demonstrations that were not trained on; last checkpoints. Runs
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,6 +53,7 @@ METHODS = {
     "gcbc": Method("bc"),
     "diffusion": Method("diffusion", execute=4),
 }
+RESULTS = ("beso", "cfg_beso", "gcbc")  # have a figure of their own
 # curve -> (method, settings of its sampler)
 CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "BESO": ("beso", ()),
@@ -62,8 +65,8 @@ CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
 class Bench:
     """The parts of the benchmark, each one left out where its output is there already."""
 
-    def __init__(self, quick: bool, beso_seeds: tuple[int, ...]):
-        self.quick = quick
+    def __init__(self, quick: bool, beso_seeds: tuple[int, ...], command: str):
+        self.quick, self.command = quick, command
         self.seeds: dict[str, tuple[int, ...]] = dict.fromkeys(METHODS, (0,)) | {"beso": beso_seeds}
         self.root = ROOT / ("quick" if quick else "full")
         if quick:
@@ -127,10 +130,18 @@ class Bench:
         seed = self.seeds[method][0]
         return [self.evaluate(method, seed, episodes, (*sampler, f"sampling_steps={n}")).score for n in steps]
 
-    @property
-    def command(self) -> str:
-        seeds = " --seeds " + " ".join(map(str, self.seeds["beso"])) if self.seeds["beso"] != SEEDS else ""
-        return "python benchmarks/block_push.py" + seeds + (" --quick" if self.quick else "")
+    def curve_figure(self, curves: dict[str, list[Estimate]]) -> Figure:
+        at_three = curves["BESO"][0 if self.quick else DENOISING_STEPS.index(3)]
+        points = {
+            name: {str(n): [e.value, e.low, e.high] for n, e in zip(DENOISING_STEPS, estimates, strict=False)}
+            for name, estimates in curves.items()
+        }
+        return Figure(
+            "block_push.steps_curve", at_three.value, "1", at_three.n, self.command, at_three.interval,
+            self.seeds["beso"][:1], {"curves": points, "execute": {n: METHODS[m].execute for n, (m, _) in CURVES.items()}},
+            f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's with "
+            "3 steps; DDIM and DDPM sample the Diffusion Policy of the benchmark",
+        )  # fmt: skip
 
 
 def robolearn(*arguments: str) -> None:
@@ -173,32 +184,23 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Multimodal block push with goals.")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="training seeds of BESO")
-    parser.add_argument("--only", choices=METHODS, help="train this method and stop")
+    parser.add_argument("--only", choices=METHODS, nargs="+", default=list(METHODS), help="methods to train and evaluate")
     options = parser.parse_args(argv)
-    bench = Bench(options.quick, tuple(options.seeds))
+    seeds = tuple(options.seeds[:1] if options.quick else options.seeds)
+    bench = Bench(options.quick, seeds, shlex.join(["python", "benchmarks/block_push.py", *argv]))
+    results = results_file("block_push", options.quick)
     bench.record()
-    methods = [options.only] if options.only else list(METHODS)
-    runs = [(method, seed) for method in methods for seed in bench.seeds[method]]
+    runs = [(method, seed) for method in options.only for seed in bench.seeds[method]]
     with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(lambda run: bench.train(*run), runs))
-    if options.only:
-        return 0
-    figures = [bench.figure(method) for method in ("beso", "cfg_beso", "gcbc")]
-    write_figures(results_file("block_push", options.quick), figures)
-    curves = {name: bench.curve(name) for name in CURVES}
-    draw(curves, ROOT / "quick" / CHART.name if options.quick else CHART)
-    at_three = curves["BESO"][DENOISING_STEPS.index(3) if not options.quick else 0]
-    points = {
-        name: {str(n): [e.value, e.low, e.high] for n, e in zip(DENOISING_STEPS, estimates, strict=False)}
-        for name, estimates in curves.items()
-    }
-    figure = Figure(
-        "block_push.steps_curve", at_three.value, "1", at_three.n, bench.command, at_three.interval,
-        bench.seeds["beso"][:1], {"curves": points, "execute": {n: METHODS[m].execute for n, (m, _) in CURVES.items()}},
-        f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's with 3 "
-        "steps; DDIM and DDPM sample the Diffusion Policy of the benchmark",
-    )  # fmt: skip
-    write_figures(results_file("block_push", options.quick), [figure])
+    for method in options.only:
+        if method in RESULTS:
+            write_figures(results, [bench.figure(method)])
+    if {method for method, _ in CURVES.values()} <= set(options.only):
+        curves = {name: bench.curve(name) for name in CURVES}
+        draw(curves, chart := bench.root / CHART.name if options.quick else CHART)
+        print(f"Picture: {chart}")
+        write_figures(results, [bench.curve_figure(curves)])
     return 0
 
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import IS_PAD, Context, Policy
-from robolearn.policies.checks import require_counts, require_dropouts
+from robolearn.policies.checks import require_counts, require_dropouts, require_finite
 from robolearn.policies.networks.chunk_cvae import ChunkCvae
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
@@ -64,6 +64,7 @@ class ActConfig:
             "encoder_layers", "decoder_layers", "heads",
         )  # fmt: skip
         require_dropouts(self, "dropout")
+        require_finite(self, "kl_weight")
         if not self.kl_weight >= 0:
             raise ConfigError(f"kl_weight must be at least 0, found {self.kl_weight}.")
 

@@ -42,9 +42,9 @@ class Policy(nn.Module, abc.ABC):
     """Base of all policies.
 
     A training window of `obs_horizon` W and `action_horizon` H has W observations at steps t-W+1..t and W-1+H
-    actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), images as uint8
-    (B, W, height, width, C), `action` (B, W-1+H, A), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which
-    repeat its ends), and for goal-conditioned policies `goal.<feature>` (B, G, *shape).
+    actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), as uint8 for images, `action`
+    (B, W-1+H, A), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which repeat its ends), and for
+    goal-conditioned policies `goal.<feature>` (B, G, *shape).
 
     Args:
         config: the policy's own dataclass.
@@ -89,8 +89,14 @@ class Policy(nn.Module, abc.ABC):
     def context(self, batch: Mapping[str, Tensor]) -> Context:
         """What a raw batch, or observations alone, give to predict from."""
         observation = self.encoder(batch, self.spec.observation_features)
-        goal = None
-        if self.spec.goal_horizon and all(f"goal.{name}" in batch for name in self.spec.goal_features):
+        goal, names = None, self.spec.goal_features
+        missing = [name for name in names if f"goal.{name}" not in batch]
+        if missing and len(missing) < len(names):
+            raise FeatureError(
+                f"A goal needs all its features ({', '.join(names)}), found none of {', '.join(missing)}; "
+                "give all, or none for no goal."
+            )
+        if self.spec.goal_horizon and not missing:
             goal = self.encoder(batch, self.spec.goal_features, prefix="goal.")
         past, name = self.spec.obs_horizon - 1, self.spec.action_feature.name
         if past == 0 or name not in batch:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context
-from robolearn.policies.checks import require_counts, require_dropouts, require_positive
+from robolearn.policies.checks import require_counts, require_dropouts, require_finite, require_positive
 from robolearn.policies.networks.gmm import Mixture, MixtureHead
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
@@ -60,6 +60,7 @@ class BcRnnConfig:
         require_counts(self, "obs_horizon", "action_horizon", "goal_horizon", "hidden_dim", "layers", "modes")
         require_dropouts(self, "dropout")
         require_positive(self, "min_std", "sample_std")
+        require_finite(self, "min_std", "sample_std")
 
 
 class BcRnnPolicy(SequencePolicy):

@@ -22,7 +22,13 @@ from torch import Tensor, nn
 
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context
-from robolearn.policies.checks import require_choices, require_counts, require_dropouts, require_positive
+from robolearn.policies.checks import (
+    require_choices,
+    require_counts,
+    require_dropouts,
+    require_finite,
+    require_positive,
+)
 from robolearn.policies.networks.gmm import Mixture, MixtureHead
 from robolearn.policies.networks.gpt import WindowGpt
 from robolearn.policies.networks.vision import VisionConfig
@@ -67,6 +73,7 @@ class BcTransformerConfig:
         require_counts(self, "obs_horizon", "action_horizon", "goal_horizon", "embed_dim", "layers", "heads", "modes")
         require_dropouts(self, "attention_dropout", "dropout")
         require_positive(self, "min_std", "sample_std")
+        require_finite(self, "min_std", "sample_std")
         require_choices(self, head=Head)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 from robolearn.core.errors import ConfigError, unknown_name
@@ -22,10 +23,17 @@ def require_dropouts(config: Any, *names: str) -> None:
 
 
 def require_positive(config: Any, *names: str) -> None:
-    """Raise ConfigError unless each of these fields is above 0."""
+    """Raise ConfigError unless each of these fields is above 0 (infinity is)."""
     for name in names:
         if not getattr(config, name) > 0:
             raise ConfigError(f"{name} must be positive, found {getattr(config, name)}.")
+
+
+def require_finite(config: Any, *names: str) -> None:
+    """Raise ConfigError for each of these fields that is infinite or not a number."""
+    for name in names:
+        if not math.isfinite(getattr(config, name)):
+            raise ConfigError(f"{name} must be finite, found {getattr(config, name)}.")
 
 
 def require_choices(config: Any, **literals: Any) -> None:

@@ -11,9 +11,10 @@ estimate of x is clipped. With l the step that follows k (abar = 1 after the las
     DDPM:  x_l = sqrt(abar_l) beta / (1 - abar_k) clip(x) + sqrt(1 - beta) (1 - abar_l) / (1 - abar_k) x_k + sigma z,
            beta = 1 - abar_k / abar_l,  sigma^2 = beta (1 - abar_l) / (1 - abar_k)
 
-Six numbers a step hold all of it; they are computed once. The values are those of diffusers' DDPMScheduler
-(variance "fixed_small") and DDIMScheduler (eta 0), which the tests compare step by step; diffusers is not needed to
-train or to act. `table_from_diffusers` makes the table of such a scheduler that somebody hands over.
+Six numbers a step hold all of it; they are computed once. With "leading" levels the values are those of diffusers'
+DDPMScheduler (variance "fixed_small") and DDIMScheduler (eta 0), which the tests compare step by step; diffusers is
+not needed to train or to act. With "trailing" ones its DDIMScheduler goes K // n levels down whichever level comes
+next; the two agree where n steps divide K. `table_from_diffusers` makes the table of a scheduler that is handed over.
 """
 
 from __future__ import annotations
@@ -135,9 +136,15 @@ def table_from_diffusers(scheduler: Any) -> SamplingTable:
         raise ConfigError(f"Expected a DDPMScheduler or DDIMScheduler of diffusers, found {kind}.")
     if config.thresholding or config.get("variance_type", "fixed_small") != "fixed_small":
         raise ConfigError(f"{kind}: expected variance_type fixed_small without thresholding, found {dict(config)}.")
+    if config.rescale_betas_zero_snr:
+        raise ConfigError(f"{kind}: expected rescale_betas_zero_snr False, found True.")
+    levels, name = [int(k) for k in scheduler.timesteps], "ddim" if kind == "DDIMScheduler" else "ddpm"
+    stride = config.num_train_timesteps // len(levels)
+    ends = [k - stride for k in levels]  # of a DDIMScheduler's steps
+    if name == "ddim" and (ends[:-1] != levels[1:] or ends[-1] >= 0):
+        raise ConfigError(f"{kind}: expected levels {stride} apart that end below {stride}, found {levels}.")
     final = float(getattr(scheduler, "final_alpha_cumprod", 1.0))
     clip = config.clip_sample_range if config.clip_sample else math.inf
-    levels, name = [int(k) for k in scheduler.timesteps], "ddim" if kind == "DDIMScheduler" else "ddpm"
     return sampling_table(scheduler.alphas_cumprod.double(), levels, name, config.prediction_type, clip, final)  # type: ignore[arg-type]
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context, Policy
-from robolearn.policies.checks import require_counts, require_dropouts, require_positive
+from robolearn.policies.checks import require_choices, require_counts, require_dropouts, require_positive
 from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, Scheduler, Spacing
 from robolearn.policies.draws import randn
 from robolearn.policies.networks.diffusion_transformer import DiffusionTransformer
@@ -32,6 +32,8 @@ from robolearn.policies.networks.unet1d import ConditionalUnet1d
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.spec import PolicySpec
+
+Network = Literal["unet", "transformer"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class DiffusionConfig:
     goal_horizon: int = 1
     goal_dropout: float = 0.1
     """share of training windows whose whole goal is dropped"""
-    network: Literal["unet", "transformer"] = "unet"
+    network: Network = "unet"
     unet: UnetConfig = field(default_factory=UnetConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -97,8 +99,8 @@ class DiffusionConfig:
         counts = ("obs_horizon", "action_horizon", "goal_horizon", "noise_steps", "sampling_steps")
         require_counts(self, *counts)
         require_positive(self, "clip")
-        if not 0 <= self.goal_dropout <= 1:
-            raise ConfigError(f"goal_dropout must lie in [0, 1], found {self.goal_dropout}.")
+        require_dropouts(self, "goal_dropout")
+        require_choices(self, network=Network, betas=Betas, prediction=Prediction, scheduler=Scheduler, spacing=Spacing)
 
 
 class DiffusionPolicy(Policy):

@@ -76,9 +76,10 @@ def noise_levels(schedule: str, steps: int, sigma_min: float, sigma_max: float) 
     """
     if schedule not in SCHEDULES:
         raise ConfigError(unknown_name("schedule", schedule, SCHEDULES))
-    if steps < 1 or not 0 < sigma_min <= sigma_max:
+    if steps < 1 or not 0 < sigma_min < sigma_max < math.inf:
         raise ConfigError(
-            f"Expected at least 1 step and 0 < sigma_min <= sigma_max, found {steps}, {sigma_min} and {sigma_max}."
+            "Expected at least 1 step and 0 < sigma_min < sigma_max, both finite, "
+            f"found {steps}, {sigma_min} and {sigma_max}."
         )
     warp, unwarp = SCHEDULES[schedule]
     first, last = warp(sigma_max), warp(sigma_min)

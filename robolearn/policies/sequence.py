@@ -11,7 +11,11 @@ from robolearn.policies.base import Context, Policy
 
 
 class SequencePolicy(Policy):
-    """Each step i of the window has observations up to i as input and the chunk of actions i..i+H-1 as label."""
+    """Each step i of the window has observations up to i as input and the chunk of actions i..i+H-1 as label.
+
+    Losses are means over all steps, those without a label counting as 0: a window at the beginning of an episode weighs
+    by the labels it has.
+    """
 
     def chunks(self, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, W, H, A) normalised: the actions from each step of the window on."""

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context
-from robolearn.policies.checks import require_counts, require_dropouts, require_positive
+from robolearn.policies.checks import require_counts, require_dropouts, require_finite, require_positive
 from robolearn.policies.draws import categorical
 from robolearn.policies.networks.chunk_vq import ChunkVq, relu_mlp
 from robolearn.policies.networks.gpt import WindowGpt
@@ -92,6 +92,7 @@ class VqBetConfig:
         )  # fmt: skip
         require_dropouts(self, "attention_dropout", "dropout")
         require_positive(self, "temperature")
+        require_finite(self, "temperature")
         for name in ("commitment", "focal_gamma", "primary_weight", "secondary_weight", "offset_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0, found {getattr(self, name)}.")

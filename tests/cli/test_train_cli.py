@@ -88,6 +88,7 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
         (("--eval-env", "avoidin"), "Did you mean 'avoiding'?"),
         (("--eval-env", "avoiding", "--eval-goals", "g.zarr"), "takes no goals"),
         (("--eval-env", "avoiding", "--policy.goals", "observation.state"), "with --eval-goals DATASET.zarr"),
+        (("--eval-workers", "0"), "--eval-workers must be at least 1, found 0"),
         (("--policy.action-horizon", "0"), "action_horizon must be at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

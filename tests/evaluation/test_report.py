@@ -155,18 +155,31 @@ def test_ticks_are_round_numbers(low, high, ticks):
 def test_log_ticks_are_decades_with_twos_and_fives_where_there_are_few():
     assert log_ticks(1, 1000) == [1, 10, 100, 1000]
     assert log_ticks(0.03, 0.6) == pytest.approx([0.05, 0.1, 0.2, 0.5])
+    # much less than a decade: round numbers, however narrow
+    assert log_ticks(0.055, 0.09) == pytest.approx([0.06, 0.07, 0.08, 0.09])
+    assert len(log_ticks(0.97, 1.18)) >= 3
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(20000, "20k"), (0.05, "0.05"), (1e-5, "1e-5"), (0, "0"), (1500, "1.5k"), (1e6, "1e6")]
+    ("value", "text"), [(20000, "20k"), (0.05, "0.05"), (1e-5, "1e-5"), (0, "0"), (1500, "1.5k"), (1e6, "1e6"), (5.2e-4, "5.2e-4")]
 )
 def test_axis_numbers_are_short(value, text):
     assert short_number(value) == text
 
 
-def test_a_curve_leaves_out_what_a_log_axis_cannot_show():
-    points = re.search(r'points="([^"]*)"', line_chart([Line("l", [0, 1, 2], [1.0, 0.0, 0.1])], "x", "y")).group(1)
-    assert len(points.split()) == 2
+def test_curves_have_a_log_axis_where_all_is_positive_and_else_a_linear_one():
+    steps = [0, 1, 2]
+
+    def heights(values):
+        chart = line_chart([Line("l", steps, values)], "x", "loss")
+        points = re.search(r'points="([^"]*)"', chart).group(1)
+        return [float(point.partition(",")[2]) for point in points.split()], "loss (log)" in chart
+
+    (a, b, c), log = heights([0.01, 0.1, 1.0])
+    assert log and b == pytest.approx((a + c) / 2, abs=0.1)
+    (a, b, c), log = heights([-1.0, 0.0, 1.0])
+    assert not log and b == pytest.approx((a + c) / 2, abs=0.1) and a > c
+    assert len(heights([0.0, 0.0, 0.0])[0]) == 3, "flat, and still shown"
     assert line_chart([Line("l", [0], [float("nan")])], "x", "y") == ""
 
 

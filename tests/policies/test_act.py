@@ -109,7 +109,7 @@ def test_a_light_penalty_lets_the_style_tell_the_ways_apart():
 
 
 def test_bad_options_are_named():
-    for wrong in ({"latent_dim": 0}, {"kl_weight": -1.0}, {"dropout": 1.0}):
+    for wrong in ({"latent_dim": 0}, {"kl_weight": -1.0}, {"kl_weight": math.inf}, {"dropout": 1.0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             ActConfig(**wrong)
     with pytest.raises(ConfigError, match="not a multiple of heads"):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,6 @@ def test_both_ways_are_kept_with_their_shares():
 
 
 def test_bad_options_are_named():
-    for wrong in ({"modes": 0}, {"min_std": 0.0}, {"dropout": 1.0}):
+    for wrong in ({"modes": 0}, {"min_std": 0.0}, {"sample_std": math.inf}, {"dropout": 1.0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             BcRnnConfig(**wrong)

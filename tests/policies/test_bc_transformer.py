@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,12 @@ def test_a_mixture_keeps_both_ways_and_a_regression_takes_their_mean():
 
 
 def test_bad_options_are_named():
-    for wrong in ({"modes": 0}, {"sample_std": 0.0}, {"attention_dropout": -0.1}, {"head": "linear"}):
+    for wrong in (
+        {"modes": 0},
+        {"sample_std": 0.0},
+        {"min_std": math.inf},
+        {"attention_dropout": -0.1},
+        {"head": "linear"},
+    ):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             BcTransformerConfig(**wrong)

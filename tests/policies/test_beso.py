@@ -207,6 +207,14 @@ def test_malformed_executed_actions_are_refused(prefix):
         tiny_policy("beso", SINGLE).predict_chunk(tiny_observation(3), prefix=prefix)
 
 
+def test_half_a_goal_is_refused():
+    policy = tiny_policy("beso", replace(GOAL, goals=(STATE.name, OBJECTS.name)))
+    batch = tiny_batch(policy)
+    del batch[f"goal.{OBJECTS.name}"]
+    with pytest.raises(FeatureError, match=f"needs all its features .* found none of {OBJECTS.name}"):
+        policy.loss(batch, Noise(0))
+
+
 def test_a_goal_for_a_goal_free_policy_is_refused():
     with pytest.raises(FeatureError, match="takes no goal"):
         tiny_policy("beso", SINGLE).predict_chunk(tiny_observation(3), goal=tiny_observation(1))

@@ -109,3 +109,8 @@ def test_every_weight_matters():
 def test_a_width_that_the_heads_do_not_divide_is_refused():
     with pytest.raises(ConfigError, match="multiple of its 4 heads, found 18"):
         small(dim=18)
+
+
+def test_a_width_too_small_to_embed_a_step_is_refused():
+    with pytest.raises(ConfigError, match="at least 4 and a multiple of its 2 heads, found 2"):
+        small(dim=2, heads=2)

@@ -137,6 +137,12 @@ def test_both_ways_are_kept_with_the_shares_that_the_focal_loss_asks_for(sequent
 
 
 def test_bad_options_are_named():
-    for wrong in ({"codes": 0}, {"temperature": 0.0}, {"offset_weight": -1.0}, {"dropout": 1.0}):
+    for wrong in (
+        {"codes": 0},
+        {"temperature": 0.0},
+        {"temperature": math.inf},
+        {"offset_weight": -1.0},
+        {"dropout": 1.0},
+    ):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             VqBetConfig(**wrong)

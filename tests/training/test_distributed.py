@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed
 from world import BESO, run_config, write_dataset
 
 from robolearn.cli.main import main
@@ -36,6 +38,16 @@ def test_two_processes_have_the_loss_curve_and_weights_of_one(tmp_path):
     weights = [load_file(tmp_path / name / "checkpoints/last/model.safetensors") for name in ("one", "two")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_others_wait_for_as_long_as_the_first_evaluates(monkeypatch):
+    patience = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(distributed, "init_process_group", lambda *_, timeout: patience.append(timeout))
+    monkeypatch.setattr(distributed, "new_group", lambda *_, backend, timeout: patience.append(timeout))
+    Processes("cpu")
+    assert len(patience) == 2 and min(patience) >= timedelta(hours=12)
 
 
 def test_one_process_needs_no_group():

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.policies.checkpoint import load_policy, load_provenance
 from robolearn.training import checkpoints
 from robolearn.training import trainer as trainer_module
+from robolearn.training.config import EmaConfig
 from robolearn.training.metrics import read_metrics
 from robolearn.training.trainer import Trainer, train
 
@@ -142,18 +145,73 @@ def test_resuming_from_nothing_is_explained(dataset, tmp_path):
         train(run_config(dataset, tmp_path / "run", resume=True), "bc", BC, quiet=True)
 
 
-def test_resuming_something_else_is_refused(dataset, tmp_path):
-    config = run_config(dataset, tmp_path / "run", steps=2)
+@pytest.fixture(scope="module")
+def begun(dataset, tmp_path_factory):
+    """A run of two steps, to be resumed for none."""
+    config = run_config(dataset, tmp_path_factory.mktemp("begun") / "run", steps=2)
     train(config, "bc", BC, quiet=True)
+    return replace(config, resume=True)
+
+
+def test_resuming_with_another_dataset_is_refused(begun, tmp_path):
     grown = write_dataset(tmp_path / "grown.zarr", episodes=7)
     with pytest.raises(ConfigError, match=r"had dataset checksum \w+, found \w+; resume with what it began with"):
-        train(replace(config, dataset=grown, resume=True, steps=4), "bc", BC, quiet=True)
-    with pytest.raises(ConfigError, match="had seed 0, found 1"):
-        train(replace(config, seed=1, resume=True, steps=4), "bc", BC, quiet=True)
-    with pytest.raises(ConfigError, match="had batch size 16, found 8"):
-        train(replace(config, batch_size=8, resume=True, steps=4), "bc", BC, quiet=True)
-    with pytest.raises(CheckpointError, match="Cannot resume"):
-        train(replace(config, resume=True, steps=4), "bc", replace(BC, hidden_dim=16), quiet=True)
+        train(replace(begun, dataset=grown), "bc", BC, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, "--seed 0, found 1;"),
+        ({"batch_size": 8}, "--batch-size 16, found 8;"),
+        ({"val_ratio": 0.4}, "--val-ratio 0.2, found 0.4;"),
+        ({"masks": ("all",)}, "--masks [], found ['all'];"),
+        ({"weights": (2.0,)}, "--weights [], found [2.0];"),
+        ({"ema": EmaConfig(max_decay=0.5)}, "--ema.max-decay 0.9999, found 0.5;"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_resuming_with_another_option_is_refused_by_its_name(begun, change, words):
+    before = (begun.output / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match=re.escape(f"The run to resume had {words}")):
+        train(replace(begun, **change), "bc", BC, quiet=True)
+    assert (begun.output / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "words"),
+    [
+        ("bc", replace(BC, hidden_dim=16), "--policy.hidden-dim 8, found 16;"),
+        ("bc", replace(BC, dropout=0.3), f"--policy.dropout {BC.dropout}, found 0.3;"),
+        ("bc", replace(BC, vision=replace(BC.vision, crop=0.8)), f"--policy.vision.crop {BC.vision.crop}, found 0.8;"),
+        ("beso", BESO, "the policy bc, found beso;"),
+    ],
+    ids=["size", "dropout", "vision", "policy"],
+)
+def test_resuming_with_another_policy_is_refused_by_its_option(begun, name, config, words):
+    with pytest.raises(ConfigError, match=re.escape(f"The run to resume had {words}")):
+        train(begun, name, config, quiet=True)
+
+
+def test_what_does_not_decide_what_is_learned_may_change(begun, dataset, tmp_path):
+    moved = shutil.copytree(dataset, tmp_path / "moved.zarr")
+    output = shutil.copytree(begun.output, tmp_path / "run", symlinks=True)
+    other = replace(
+        begun, dataset=moved, output=output, steps=4, log_every=1, checkpoint_every=3, keep_every=2, num_threads=2,
+        loader_workers=0, cache="none", eval_env="anything", eval_every=4, eval_episodes=3,
+    )  # fmt: skip
+    assert train(other, "bc", BC, quiet=True).steps == 4
+
+
+def test_a_note_to_a_checkpoint_is_flushed_before_it_replaces_the_record(begun, tmp_path, monkeypatch):
+    output = shutil.copytree(begun.output, tmp_path / "run", symlinks=True)
+    kept, calls = checkpoints.Checkpoints(output), []
+    replaces = os.replace
+    monkeypatch.setattr(checkpoints, "sync_file_system", lambda path: calls.append("sync"))
+    monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("replace"), replaces(*paths)))
+    kept.note(kept.last, {"evaluation": {"eval_success": 0.5}})
+    assert calls == ["sync", "replace", "sync"]
+    assert load_provenance(output)["evaluation"] == {"eval_success": 0.5}
 
 
 def test_a_damaged_training_state_is_reported(dataset, tmp_path):

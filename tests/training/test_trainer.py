@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -157,6 +158,21 @@ def test_without_held_out_episodes_no_validation_loss_is_written(dataset, tmp_pa
     assert result.val_loss is None
     assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
     assert "NaN" not in (result.checkpoint / "provenance.json").read_text()
+
+
+@pytest.mark.parametrize("inside", ["", "run", "a/run"])
+def test_an_output_in_a_dataset_is_refused(dataset, tmp_path, inside):
+    copy = shutil.copytree(dataset, tmp_path / "copy.zarr")
+    before = sorted(copy.rglob("*"))
+    for source in (copy, dataset):
+        with pytest.raises(ConfigError, match=r"copy.zarr is a dataset; choose an --output outside of it\.$"):
+            train(run_config(source, copy / inside, steps=1), "bc", BC, quiet=True)
+    assert sorted(copy.rglob("*")) == before
+
+
+def test_a_dataset_may_lie_in_the_output(tmp_path):
+    dataset = write_dataset(tmp_path / "run" / "d.zarr", episodes=3)
+    assert train(run_config(dataset, tmp_path / "run", steps=1), "bc", BC, quiet=True).steps == 1
 
 
 def test_a_dataset_that_is_refused_leaves_no_folder(tmp_path):

@@ -34,7 +34,7 @@ class DiffusionTransformer(nn.Module):
         chunk: T, actions of a chunk; the first belongs to the oldest observation.
         obs_dim, obs_horizon: size of one observation, W.
         goal_dim, goal_horizon: size of one step of the goal, G; both 0 without goals.
-        dim, layers, heads: of the decoder; dim must be even and a multiple of heads.
+        dim, layers, heads: of the decoder; dim must be even, at least 4 and a multiple of heads.
         dropout: of attention weights and of everything that is added to the residual stream.
         embedding_dropout: of the embedded tokens.
 
@@ -59,8 +59,10 @@ class DiffusionTransformer(nn.Module):
         embedding_dropout: float = 0.0,
     ):
         super().__init__()
-        if dim % heads or dim % 2:
-            raise ConfigError(f"The transformer's width must be even and a multiple of its {heads} heads, found {dim}.")
+        if dim % heads or dim % 2 or dim < 4:
+            raise ConfigError(
+                f"The transformer's width must be even, at least 4 and a multiple of its {heads} heads, found {dim}."
+            )
         self.dim, self.embedding_dropout = dim, embedding_dropout
         self.embed_action = nn.Linear(action_dim, dim)
         self.embed_observation = nn.Linear(obs_dim, dim)

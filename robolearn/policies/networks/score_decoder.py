@@ -36,6 +36,7 @@ class ScoreDecoder:
         self._context, self._weights = context, _weights_of(network)
         self._heads = heads = network.blocks[0].heads
         self._noisy = h = network.action_horizon
+        self._offset = network.position[-h:] + network.embed_sigma.bias + network.embed_action.bias
         self._scale = (dim // heads) ** -0.5
         padded = self._weights.mask.shape[1]
         memory = context.new_zeros(len(network.blocks), 2, b, heads, padded, dim // heads)
@@ -51,7 +52,7 @@ class ScoreDecoder:
             with torch.autocast(noisy.device.type, enabled=False):
                 return self(noisy, noise)
         w = self._weights
-        x = F.linear(noisy, w.embed_action) + torch.add(w.offset, w.embed_sigma, alpha=noise)
+        x = F.linear(noisy, w.embed_action) + torch.add(self._offset, w.embed_sigma, alpha=noise)
         if not self._started:
             x = torch.cat([self._context, x], dim=1)
         x = torch.layer_norm(self._run(x), x.shape[2:], *w.norm)
@@ -81,25 +82,32 @@ class ScoreDecoder:
 
 
 class _Weights:
-    """What a network's parameters are at inference, prepared once for as long as they stay as they are."""
+    """What a network's parameters are at inference, prepared once for as long as they stay as they are.
+
+    Packed weights are a copy. That the parameters have changed shows in torch's count of writes to them, but a fused
+    optimiser's writes are not counted. So the network forgets its copy in train() and eval(), and the head's bias,
+    which every training step moves, is compared. Not seen is a fused step of other weights alone between two
+    predictions without train() or eval(): call one of them.
+    """
 
     def __init__(self, network: ScoreTransformer):
         self._parameters = list(network.parameters())
-        self._state = self._now()
-        h, norm, head = network.action_horizon, network.norm, network.head
+        self._state, bias = self._now(), network.head.bias
+        self._bias = bias.detach().clone() if bias.device.type == "cpu" else None
+        norm, head = network.norm, network.head
         self.blocks = [_Block(block) for block in network.blocks]
         # keys are padded to full vector registers, see `attention`
         missing = -len(network.decoder_mask) % REGISTER
         self.mask = F.pad(network.decoder_mask, (0, missing), value=float("-inf"))
         self.embed_action, self.embed_sigma = network.embed_action.weight, network.embed_sigma.weight[:, 0]
-        self.offset = network.position[-h:] + network.embed_sigma.bias + network.embed_action.bias
         self.norm, self.head, self.head_bias = (norm.weight, norm.bias, norm.eps), head.weight.t(), head.bias
 
     def _now(self) -> list[tuple[int, int]]:
         return [(p.data_ptr(), p._version) for p in self._parameters]
 
     def are_those_of(self, network: ScoreTransformer) -> bool:
-        return network.position is self._parameters[0] and self._now() == self._state
+        same = network.position is self._parameters[0] and self._now() == self._state
+        return same and (self._bias is None or torch.equal(network.head.bias, self._bias))
 
 
 class _Block:
@@ -141,6 +149,11 @@ class _Linear:
 
 
 _CACHE: WeakKeyDictionary[nn.Module, _Weights] = WeakKeyDictionary()
+
+
+def forget_weights(network: nn.Module) -> None:
+    """The next decoder of this network reads its weights anew."""
+    _CACHE.pop(network, None)
 
 
 def _weights_of(network: ScoreTransformer) -> _Weights:

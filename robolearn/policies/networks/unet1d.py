@@ -5,7 +5,7 @@ plus its input (through a 1x1 convolution where the width changes). FiLM (Perez 
 channel by a linear map of Mish([step embedding, condition]). Levels halve the time axis by strided convolutions; two
 more blocks at the lowest one, then the mirrored way up with the skipped features concatenated.
 
-    256/512/1024: 65.8 M parameters (Push-T state), 128/256/512: about 17 M, 64/128/256: about 5 M
+    256/512/1024: 65.8 M parameters (Push-T state), 128/256/512: 17.9 M, 64/128/256: 5.4 M
 
 Shapes and counts are those of the authors' code; the arithmetic is arranged for short chunks on a CPU (see
 `time_major`), and the FiLM layers of all blocks are one matrix, so that while sampling the condition's share of

@@ -16,7 +16,7 @@ PRESETS = {
             _STATE, obs_horizon=2, action_horizon=8, embed_dim=96, layers=3, heads=4, attention_dropout=0.0,
             dropout=0.0, sigma_min=0.02, sigma_max=5.0, sampling_steps=8,
         ),
-        {**_TRAIN, "steps": 10_000, "learning_rate": 2e-3, "precision": "bfloat16"},
+        {**_TRAIN, "steps": 30_000, "learning_rate": 2e-3, "precision": "bfloat16"},
     ),
     "diffusion": Preset(
         DiffusionConfig(
