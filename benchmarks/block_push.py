@@ -136,11 +136,12 @@ class Bench:
             name: {str(n): [e.value, e.low, e.high] for n, e in zip(DENOISING_STEPS, estimates, strict=False)}
             for name, estimates in curves.items()
         }
+        config = {"curves": points, "execute": {name: METHODS[method].execute for name, (method, _) in CURVES.items()}}
         return Figure(
             "block_push.steps_curve", at_three.value, "1", at_three.n, self.command, at_three.interval,
-            self.seeds["beso"][:1], {"curves": points, "execute": {n: METHODS[m].execute for n, (m, _) in CURVES.items()}},
-            f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's with "
-            "3 steps; DDIM and DDPM sample the Diffusion Policy of the benchmark",
+            self.seeds["beso"][:1], config,
+            f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's "
+            "with 3 steps; DDIM and DDPM sample the Diffusion Policy of the benchmark",
         )  # fmt: skip
 
 
@@ -184,7 +185,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Multimodal block push with goals.")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="training seeds of BESO")
-    parser.add_argument("--only", choices=METHODS, nargs="+", default=list(METHODS), help="methods to train and evaluate")
+    parser.add_argument("--only", choices=METHODS, nargs="+", default=list(METHODS), help="methods to run")
     options = parser.parse_args(argv)
     seeds = tuple(options.seeds[:1] if options.quick else options.seeds)
     bench = Bench(options.quick, seeds, shlex.join(["python", "benchmarks/block_push.py", *argv]))

@@ -35,10 +35,10 @@ class MemoryEstimate:
         return self.arrays + self.cache + self.batches
 
     def __str__(self) -> str:
-        """One line for people: `memory 0.9 GB (arrays 0.1, images decoded 0.7, batches 0.1) of 22.0 GB available`."""
-        parts = f"arrays {_gb(self.arrays)}, images {self.mode} {_gb(self.cache)}, batches {_gb(self.batches)}"
-        end = "" if self.available is None else f" of {_gb(self.available)} GB available"
-        return f"memory {_gb(self.total)} GB ({parts}){end}"
+        """One line for people: `memory 95 MB (arrays 2.4 MB, images decoded 71 MB, batches 21 MB) of 22.0 GB available`."""
+        parts = f"arrays {_size(self.arrays)}, images {self.mode} {_size(self.cache)}, batches {_size(self.batches)}"
+        end = "" if self.available is None else f" of {_size(self.available)} available"
+        return f"memory {_size(self.total)} ({parts}){end}"
 
 
 def plan_memory(cache: str, sizes: Mapping[str, Callable[[], int]], arrays: int, batches: int) -> MemoryEstimate:
@@ -64,8 +64,10 @@ def plan_memory(cache: str, sizes: Mapping[str, Callable[[], int]], arrays: int,
     return estimate
 
 
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.2f}" if size < 1e9 else f"{size / 1e9:.1f}"
+def _size(size: int) -> str:
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e7 or not size else f"{size / 1e6:.1f} MB"
 
 
 def available_bytes() -> int | None:

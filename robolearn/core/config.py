@@ -154,6 +154,14 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
 def settings(words: Sequence[str], option: str) -> dict[str, Any]:
     """`NAME=VALUE` words as a mapping, values read as yaml does. Raises ConfigError for other words."""
     import yaml

@@ -49,19 +49,23 @@ def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten inside [low, high], with their multiples by 2 and 5 where there would be fewer than three."""
+    """Powers of ten inside [low, high], with their multiples by 2 and 5 where there would be fewer than three.
+
+    Where these are too few as well, which is much less than a decade, they are those of `nice_ticks`.
+    """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     inside = [10.0**p for p in powers if low <= 10.0**p * (1 + 1e-9) and 10.0**p <= high * (1 + 1e-9)]
     if len(inside) >= 3:
         return inside
-    return [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+    inside = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+    return inside if len(inside) >= 3 else nice_ticks(low, high)
 
 
 def short_number(value: float) -> str:
     """For axes: 20000 -> 20k, 0.05 -> 0.05, 1e-05 -> 1e-5."""
     if value and not 1e-3 <= abs(value) < 1e6:
-        mantissa, exponent = f"{value:.0e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
     if abs(value) >= 1000 and value % 100 == 0:
         return f"{value / 1000:g}k"
     return f"{value:g}"
@@ -70,30 +74,36 @@ def short_number(value: float) -> str:
 def line_chart(
     lines: Sequence[Line], x_label: str, y_label: str, y_range: tuple[float, float] | None = None, legend: bool = True
 ) -> str:
-    """Curves over a linear x axis and a logarithmic y axis; points that are not positive are left out.
+    """Curves over a linear x axis and a y axis that is logarithmic, and says so, where all values are positive.
 
-    With `y_range` the y axis is linear and shows that range.
+    With `y_range` the y axis is linear and shows that range. Points that are not finite are left out.
     """
     kept = []
     for line in lines:
         x, y = np.asarray(line.x, float), np.asarray(line.y, float)
-        good = np.isfinite(x) & np.isfinite(y) & (y > 0 if y_range is None else y == y)
+        good = np.isfinite(x) & np.isfinite(y)
         if good.any():
             kept.append((line, x[good], y[good]))
     if not kept:
         return ""
     x_low, x_high = min(x.min() for _, x, _ in kept), max(x.max() for _, x, _ in kept)
-    y_low, y_high = y_range or (min(y.min() for _, _, y in kept) * 0.9, max(y.max() for _, _, y in kept) * 1.1)
+    y_low, y_high = y_range or (min(y.min() for _, _, y in kept), max(y.max() for _, _, y in kept))
+    log = y_range is None and y_low > 0
+    if log:
+        y_low, y_high, y_label = y_low * 0.9, y_high * 1.1, f"{y_label} (log)"
+    elif y_range is None:
+        margin = 0.05 * (y_high - y_low) or 0.5
+        y_low, y_high = y_low - margin, y_high + margin
     x_span = (x_high - x_low) or 1.0
 
     def px(x: float) -> float:
         return _LEFT + _PLOT_W * (x - x_low) / x_span
 
     def py(y: float) -> float:
-        share = (y - y_low) / (y_high - y_low) if y_range else math.log(y / y_low) / math.log(y_high / y_low)
+        share = math.log(y / y_low) / math.log(y_high / y_low) if log else (y - y_low) / (y_high - y_low)
         return _TOP + _PLOT_H * (1 - share)
 
-    ticks = nice_ticks(y_low, y_high) if y_range else log_ticks(y_low, y_high)
+    ticks = log_ticks(y_low, y_high) if log else nice_ticks(y_low, y_high)
     body = _y_axis([(py(t), short_number(t)) for t in ticks], y_label)
     body += _x_axis([(px(t), short_number(t)) for t in nice_ticks(x_low, x_high)], x_label)
     offset = float(_LEFT)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from robolearn.core.config import flat
 from robolearn.core.provenance import provenance
 from robolearn.evaluation import page
 from robolearn.evaluation.charts import Interval, Line, interval_chart, line_chart
@@ -31,6 +31,7 @@ _CURVES = {
 def write_comparison(comparison: Comparison, output: Path) -> Path:
     """Write the page to `output`, replacing an older one, and return its path."""
     names = [method.name for method in comparison.methods]
+    title = f"Comparison of {len(names)} methods" if len(names) > 1 else names[0]
     record = provenance()
     lead = page.paragraph(f"{record['date'][:10]} · {record['machine']}", soft=True) + _legend(names)
     sections = [
@@ -40,7 +41,7 @@ def write_comparison(comparison: Comparison, output: Path) -> Path:
         Section("differences", "What differs", _differences(comparison.methods)),
         Section("runs", "Runs", _runs(comparison.methods)),
     ]
-    html = page.document(f"Comparison of {len(names)} methods", lead, (), sections)
+    html = page.document(title, lead, (), sections)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(output.name + ".part")
     part.write_text(html, encoding="utf-8")
@@ -124,8 +125,7 @@ def _curves(methods: Sequence[Method]) -> str:
             for run in method.runs
             if curve in run.curves
         ]
-        rate = curve.startswith("eval_")
-        html += line_chart(lines, "step", title if rate else f"{title} (log)", (0, 1) if rate else None, legend=False)
+        html += line_chart(lines, "step", title, (0, 1) if curve.startswith("eval_") else None, legend=False)
     return html or page.absent("no training folder was given; its curves would be here.")
 
 
@@ -139,7 +139,7 @@ def _thinned(steps: Sequence[float], values: Sequence[float]) -> tuple[list[floa
 
 
 def _differences(methods: Sequence[Method]) -> str:
-    tables = [_flat(method.runs[0].config) for method in methods]
+    tables = [flat(method.runs[0].config) for method in methods]
     keys = [
         key
         for key in dict.fromkeys(key for table in tables for key in table)
@@ -149,14 +149,6 @@ def _differences(methods: Sequence[Method]) -> str:
         return page.absent("no options differ, or the runs do not tell them.")
     rows = [[key, *(str(table.get(key, "")) for table in tables)] for key in keys]
     return page.table(("option", *(method.name for method in methods)), rows)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by their dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def _runs(methods: Sequence[Method]) -> str:

@@ -259,7 +259,7 @@ def _training(metrics: list[dict[str, Any]], folder: Path | None) -> str:
         points = [(row["step"], row[key]) for row in metrics if row.get(key) is not None and "step" in row]
         if points:
             lines.append(Line(label, [p[0] for p in points], [p[1] for p in points], style))
-    chart = line_chart(lines, "step", "loss (log scale)")
+    chart = line_chart(lines, "step", "loss")
     values = " · ".join(f"{line.label} {line.y[-1]:.4g} at step {line.x[-1]:g}" for line in lines)
     html = (chart or page.absent("the log holds no losses.")) + page.paragraph(f"At the end: {values}.", soft=True)
     config = folder / "config.yaml" if folder is not None and folder.is_dir() else None

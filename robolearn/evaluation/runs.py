@@ -16,17 +16,14 @@ from typing import Any
 from robolearn.core.config import load_yaml
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.evaluation.results import FILE_NAME, EvaluationResults
+from robolearn.training.config import INCIDENTAL
 from robolearn.training.metrics import read_metrics
 
 METRICS, CONFIG = "metrics.jsonl", "config.yaml"
 CURVES = ("loss", "val_loss", "action_error", "eval_success", "eval_score")
 
-# what two runs of one method may differ in: none of it decides what is learned, but for the seed's chance
-_INCIDENTAL = frozenset({
-    "seed", "output", "resume", "device", "num_threads", "loader_workers", "cache", "log_every", "checkpoint_every",
-    "keep_every", "eval_env", "eval_every", "eval_episodes", "eval_init_state", "eval_workers", "eval_goals",
-    "eval_goal_mask",
-})  # fmt: skip
+# what two runs of one method may differ in
+_INCIDENTAL = INCIDENTAL | {"seed"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import ConfigError
+from robolearn.datasets.layout import METADATA as DATASET_METADATA
 from robolearn.datasets.storage import sync_file_system
 from robolearn.policies.checkpoint import load_provenance
 from robolearn.training import state
@@ -40,7 +41,11 @@ class Checkpoints:
         return link.resolve() if link.exists() else None
 
     def require(self, resume: bool) -> None:
-        """Raise ConfigError when there is nothing to resume, or something that would be overwritten."""
+        """Raise ConfigError when there is nothing to resume, or something that would be overwritten or littered."""
+        output = self.output.resolve()
+        for folder in (output, *output.parents):
+            if (folder / DATASET_METADATA).exists():
+                raise ConfigError(f"{folder} is a dataset; choose an --output outside of it.")
         if self.last is not None and not resume:
             raise ConfigError(
                 f"{self.output} holds a training run already; add --resume to go on, or choose another --output."
@@ -75,11 +80,13 @@ class Checkpoints:
         return final
 
     def note(self, checkpoint: Path, values: Mapping[str, Any]) -> None:
-        """Add to the provenance of a checkpoint."""
+        """Add to the provenance of a checkpoint; a power cut leaves the old record or the new one, whole."""
         file = checkpoint / "provenance.json"
         partial = file.with_name(file.name + PARTIAL)
         partial.write_text(json.dumps({**load_provenance(checkpoint), **values}, indent=2))
+        sync_file_system(checkpoint)
         os.replace(partial, file)
+        sync_file_system(checkpoint)
 
     def _clear_away(self, newest: Path) -> None:
         for older in self._folder.iterdir():

@@ -9,6 +9,13 @@ from typing import Any, Literal
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.loader import CacheMode
 
+INCIDENTAL = frozenset({
+    "output", "resume", "device", "num_threads", "loader_workers", "cache", "log_every", "checkpoint_every",
+    "keep_every", "eval_env", "eval_every", "eval_episodes", "eval_init_state", "eval_workers", "eval_goals",
+    "eval_goal_mask",
+})  # fmt: skip
+"""Options of `TrainConfig` that do not decide what is learned."""
+
 
 @dataclass(frozen=True)
 class EmaConfig:
@@ -102,6 +109,8 @@ class TrainConfig:
             self._require("encoder_learning_rate", self.encoder_learning_rate > 0, "positive")
         if self.encoder_weight_decay is not None:
             self._require("encoder_weight_decay", self.encoder_weight_decay >= 0, "at least 0")
+        if self.eval_workers is not None:
+            self._require("eval_workers", self.eval_workers >= 1, "at least 1")
         self._require("val_ratio", 0 <= self.val_ratio < 1, "in [0, 1)")
         self._require("betas", all(0 <= beta < 1 for beta in self.betas), "in [0, 1)")
         if not self.datasets:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
@@ -47,9 +48,9 @@ class Processes:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
             if not distributed.is_initialized():
-                distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+                distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo", timeout=_PATIENCE)
             # flags and metrics lie in main memory; asking for them must not wait for a graphics card
-            self._group = distributed.new_group(backend="gloo")
+            self._group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
     @property
     def is_first(self) -> bool:
@@ -96,3 +97,5 @@ class Processes:
 
 
 _TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"))
+# the others wait while the first evaluates; torchrun ends them at once when one of them dies
+_PATIENCE = timedelta(days=1)

@@ -19,6 +19,7 @@ from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.datasets.loader import Source
 from robolearn.policies.checkpoint import load_provenance, make_policy, save_policy
+from robolearn.training import continuation
 from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.config import TrainConfig, TrainResult
 from robolearn.training.corpus import Corpus
@@ -63,6 +64,8 @@ class Trainer:
         self._on_checkpoint = on_checkpoint
         self.checkpoints = Checkpoints(config.output, config.keep_every)
         self.checkpoints.require(config.resume)
+        if config.resume and self.checkpoints.last is not None:
+            continuation.require_same_options(self.checkpoints.last, config, name, policy_config)
         self.processes = Processes(config.device)
         self._quiet = quiet or not self.processes.is_first
         if self.processes.device.type == "cpu":
@@ -81,7 +84,7 @@ class Trainer:
         self._interval = Interval()
         self.step = 0
         if config.resume and self.checkpoints.last is not None:
-            _check_continues(load_provenance(self.checkpoints.last), self._identity())
+            continuation.require_same_data(self.checkpoints.last, self.corpus.identity())
             counters = load_training_state(self.checkpoints.last, self._step)
             self.step = counters["step"]
             self._interval.restore(counters["interval"])
@@ -195,7 +198,8 @@ class Trainer:
         def write(folder: Path) -> None:
             record = {
                 **provenance(),
-                **self._identity(),
+                **self.corpus.identity(),
+                "seed": self.config.seed,
                 "step": self.step,
                 "dataset": self.corpus.name,
                 "dataset_sim_env": self.corpus.sim_env,
@@ -245,20 +249,6 @@ class Trainer:
             sources, self.policy.spec, None, c.batch_size, c.seed, cache=c.cache, workers=c.loader_workers, rank=rank,
             world_size=world_size,
         )  # fmt: skip
-
-    def _identity(self) -> dict[str, Any]:
-        """What decides the order of the batches: a run that goes on must have it alike."""
-        return {"seed": self.config.seed, "batch_size": self.batches.batch_size, **self.corpus.identity()}
-
-
-def _check_continues(record: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise ConfigError when a run would go on with other data: its normaliser and order of batches would not fit."""
-    for name, value in now.items():
-        if record.get(name) != value:
-            raise ConfigError(
-                f"The run to resume had {name.replace('_', ' ')} {record.get(name)}, found {value}; "
-                "resume with what it began with, or train anew in another --output."
-            )
 
 
 def train(

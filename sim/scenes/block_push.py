@@ -72,9 +72,9 @@ class BlockPush(SimEnv):
     `info["reached"]` lists (cube, target) in the order of events, each pair once. `info["mode"]` is the way in which
     both cubes came to different targets, one of four, such as "1>0 0>1": cube 1 to target 0, then cube 0 to target 1.
 
-    What has been reached stays reached for score, reward, mode and, with a goal, `success`, as published. Without a goal
-    `success` asks for more: both cubes lie in different targets now. In about 2 % of demonstrations a cube is pushed on
-    through its target; their last step would be a goal for one cube only, so they are no successes.
+    What has been reached stays reached for score, reward, mode and, with a goal, `success`, as published. Without a
+    goal `success` asks for more: both cubes lie in different targets now. The expert's second push moves the first
+    cube out again in about 2 % of its episodes; their ends would be goals for one cube only, so they are no successes.
 
     Args:
         cameras: () or ("top",).
