@@ -35,7 +35,7 @@ class MemoryEstimate:
         return self.arrays + self.cache + self.batches
 
     def __str__(self) -> str:
-        """One line for people: `memory 95 MB (arrays 2.4 MB, images decoded 71 MB, batches 21 MB) of 22.0 GB available`."""
+        """One line: `memory 94.4 MB (arrays 2.4 MB, images decoded 71.0 MB, batches 21.0 MB) of 22.0 GB available`."""
         parts = f"arrays {_size(self.arrays)}, images {self.mode} {_size(self.cache)}, batches {_size(self.batches)}"
         end = "" if self.available is None else f" of {_size(self.available)} available"
         return f"memory {_size(self.total)} ({parts}){end}"
@@ -65,9 +65,10 @@ def plan_memory(cache: str, sizes: Mapping[str, Callable[[], int]], arrays: int,
 
 
 def _size(size: int) -> str:
-    if size >= 1e9:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.0f} MB" if size >= 1e7 or not size else f"{size / 1e6:.1f} MB"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size / 1e3:.0f} kB"
 
 
 def available_bytes() -> int | None:

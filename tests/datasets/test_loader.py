@@ -300,6 +300,16 @@ def test_non_finite_numbers_are_refused_where_they_are_used(tmp_path):
 # memory and failure
 
 
+def test_memory_is_told_in_units_that_fit():
+    estimate = memory.MemoryEstimate(2_400_000, 71_000_000, 1_500_000_000, 22_000_000_000, "decoded")
+    told = "memory 1.6 GB (arrays 2.4 MB, images decoded 71.0 MB, batches 1.5 GB) of 22.0 GB available"
+    assert str(estimate) == told
+    assert (
+        str(memory.MemoryEstimate(40_000, 0, 0, None, "none"))
+        == "memory 40 kB (arrays 40 kB, images none 0 kB, batches 0 kB)"
+    )
+
+
 def test_a_cache_that_does_not_fit_is_refused_before_anything_is_read(dataset, monkeypatch):
     def free(kilobytes: int) -> None:
         monkeypatch.setattr("robolearn.datasets.loader.memory.available_bytes", lambda: kilobytes * 1024)

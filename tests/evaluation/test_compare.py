@@ -171,6 +171,11 @@ def test_the_page_shows_every_part_and_loads_nothing(tmp_path):
     assert not re.search(r"<script|url\(|@import|https?://|src=", html)
 
 
+def test_the_page_of_one_method_is_titled_by_it(tmp_path):
+    html = write_comparison(compare(load_runs([write_training(tmp_path / "lonely")])), tmp_path / "p.html").read_text()
+    assert "<h1>lonely</h1>" in html
+
+
 def test_text_of_files_is_escaped_on_the_page(tmp_path):
     paths = [write_evaluation(tmp_path / "<b>", GOOD), write_evaluation(tmp_path / "c", BAD)]
     html = write_comparison(compare(load_runs(paths)), tmp_path / "page.html").read_text()

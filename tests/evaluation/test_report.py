@@ -161,7 +161,8 @@ def test_log_ticks_are_decades_with_twos_and_fives_where_there_are_few():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(20000, "20k"), (0.05, "0.05"), (1e-5, "1e-5"), (0, "0"), (1500, "1.5k"), (1e6, "1e6"), (5.2e-4, "5.2e-4")]
+    ("value", "text"),
+    [(20000, "20k"), (0.05, "0.05"), (1e-5, "1e-5"), (0, "0"), (1500, "1.5k"), (1e6, "1e6"), (5.2e-4, "5.2e-4")],
 )
 def test_axis_numbers_are_short(value, text):
     assert short_number(value) == text

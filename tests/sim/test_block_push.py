@@ -143,6 +143,17 @@ def test_with_a_goal_the_score_is_the_share_of_the_pairs_it_asks_for(env):
     assert env.task_info()["success"]
 
 
+def test_a_cube_that_is_moved_out_again_keeps_its_score_but_leaves_no_success_without_a_goal(env):
+    left, right = scene.TARGETS_M
+    away = np.array([0.4, -0.2])
+    for asked, success in ({}, False), ({"goal": goal(left, right)}, True):
+        env.reset(options={"init_state": 0, **asked})
+        place(env, np.array([left, away]))
+        place(env, np.array([away, right]))
+        info = env.task_info()
+        assert (info["score"], info["mode"], info["success"]) == (1.0, "0>0 1>1", success)
+
+
 def test_the_reward_is_what_the_score_gains(env):
     env.reset(options={"init_state": 0, "goal": goal(*scene.TARGETS_M)})
     env.data.qpos[:2] = scene.TARGETS_M[0]
@@ -230,3 +241,8 @@ def test_the_last_observation_of_a_demonstration_asks_for_what_it_did(env):
         assert again["success"] and again["reached"] == info["reached"]
         left, right = seen[CUBES][2:], seen[CUBES][:2]
         assert play(env, k, {"goal": goal(left, right)})[2]["score"] == 0.0
+
+
+def test_a_demonstration_that_pushes_a_cube_out_again_is_no_success(env):
+    _, _, info = play(env, 10_045)
+    assert info["score"] == 1.0 and not info["success"]
