@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from _verbs import robolearn
 
 from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.figures import Figure, results_file, write_figures
@@ -33,10 +33,6 @@ ROOT = Path("outputs/bench_avoiding")
 EXECUTE = 4
 SCALE, LEFT_M, RIGHT_M, TOP_M, BOTTOM_M = 900, -0.33, 0.33, 0.72, -0.04  # of the picture: pixels a metre, borders
 PALETTE = [(214, 120, 40), (60, 140, 60), (60, 60, 205), (160, 80, 150)]  # BGR, by the passage through the last row
-
-
-def robolearn(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
 
 
 def train_and_evaluate(policy: str, seed: int, root: Path, dataset: Path, quick: bool) -> EvaluationResults:

@@ -16,7 +16,6 @@ import argparse
 import itertools
 import shlex
 import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from _verbs import robolearn
 
 from robolearn.core.process import usable_cores
 from robolearn.evaluation.figures import Figure, results_file, write_figures
@@ -143,10 +143,6 @@ class Bench:
             f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's "
             "with 3 steps; DDIM and DDPM sample the Diffusion Policy of the benchmark",
         )  # fmt: skip
-
-
-def robolearn(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
 
 
 def draw(curves: dict[str, list[Estimate]], path: Path) -> None:

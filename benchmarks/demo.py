@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from _verbs import robolearn
 
 from robolearn.cli.demo import ENV, EXECUTE, FULL, policy_arguments
 from robolearn.evaluation.figures import Figure, results_file, write_figures
@@ -22,10 +23,6 @@ from robolearn.evaluation.statistics import wilson_interval
 
 ROOT = Path("outputs/bench_demo")
 SEEDS = (0, 1, 2)
-
-
-def robolearn(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
 
 
 def main(argv: list[str]) -> int:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from _verbs import robolearn
 
 from robolearn.datasets.edits import set_mask
 from robolearn.datasets.reader import Dataset
@@ -50,10 +50,6 @@ METHODS = {
     "dp_small": Method("diffusion", options=("--policy.unet.widths", "32", "64", "128")),
     "dp_large": Method("diffusion", options=("--policy.unet.widths", "128", "256", "512")),
 }
-
-
-def robolearn(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
 
 
 def convert(dataset: Path) -> None:

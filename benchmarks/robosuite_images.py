@@ -13,9 +13,10 @@ Recording, training and evaluation that were cut off are taken up again.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
+
+from _verbs import robolearn
 
 from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.figures import Figure, results_file, write_figures
@@ -27,10 +28,6 @@ POLICIES = ("beso", "bc")
 STEPS = {"lift": 3000, "stack": 8000}  # of training, the same for all policies
 EPISODES, STARTS, EXECUTE, MAX_STEPS = 200, 50, 6, 400
 QUICK_EPISODES, QUICK_STARTS, QUICK_STEPS = 3, 2, 4
-
-
-def robolearn(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "robolearn", *arguments], check=True)
 
 
 def record(env: str, dataset: Path, episodes: int) -> None:

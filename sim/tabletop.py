@@ -18,12 +18,12 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_rot6d, rot6d_to_matrix
 from robolearn.sim.controllers import PoseIK
 from robolearn.sim.env import SimEnv
+from robolearn.sim.physics_state import physics_state, set_physics_state
 from robolearn.sim.rendering import SceneRenderer
 from robolearn.sim.robots import panda
 
 POSE_NAMES = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)), "gripper")
 FRONT_CAMERA = "front"
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class TabletopEnv(SimEnv):
@@ -170,18 +170,10 @@ class TabletopEnv(SimEnv):
         return observation
 
     def sim_state(self) -> np.ndarray:
-        state = np.empty(mujoco.mj_stateSize(self.model, _STATE))
-        mujoco.mj_getState(self.model, self.data, state, _STATE)
-        return state
+        return physics_state(self.model, self.data)
 
     def set_sim_state(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        size = mujoco.mj_stateSize(self.model, _STATE)
-        if state.shape != (size,):
-            raise ConfigError(f"A state of {self.name!r} has {size} numbers; found shape {state.shape}.")
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, dtype=np.float64), _STATE)
-        mujoco.mj_forward(self.model, self.data)
-        # the forward pass changed the solver's warm start, which is part of the state
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, dtype=np.float64), _STATE)
+        set_physics_state(self.model, self.data, state, self.name)
         self._steps = round(self.time_s * self.control_hz)
         return self.observe()
 

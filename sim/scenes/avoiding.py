@@ -28,6 +28,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.feature import Feature, features
 from robolearn.sim.env import SimEnv
+from robolearn.sim.physics_state import physics_state, set_physics_state
 from robolearn.sim.rendering import SceneRenderer
 
 ROWS_M: tuple[tuple[float, tuple[float, ...]], ...] = (  # y of the row, x of its posts
@@ -45,7 +46,6 @@ MODES = tuple("-".join(map(str, path)) for path in product(*(range(len(posts) + 
 CAMERA = "top"
 _TIMESTEP_S, _SUBSTEPS = 0.005, 7  # 28.6 actions per second
 _MASS_KG, _SERVO_RAD_S = 1.0, 20.0
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _NAMES = ("command_x", "command_y", "x", "y")
 
 
@@ -128,19 +128,11 @@ class Avoiding(SimEnv):
 
     def sim_state(self) -> np.ndarray:
         """What MuJoCo integrates, with the command, whether a post was touched and the passages taken."""
-        state = np.empty(mujoco.mj_stateSize(self.model, _STATE))
-        mujoco.mj_getState(self.model, self.data, state, _STATE)
-        return state
+        return physics_state(self.model, self.data)
 
     def set_sim_state(self, state: np.ndarray) -> dict[str, np.ndarray]:
         """Raises ConfigError for a state of another size."""
-        size = mujoco.mj_stateSize(self.model, _STATE)
-        if state.shape != (size,):
-            raise ConfigError(f"A state of {self.name!r} has {size} numbers; found shape {state.shape}.")
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, dtype=np.float64), _STATE)
-        mujoco.mj_forward(self.model, self.data)
-        # the forward pass changed the solver's warm start, which is part of the state
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, dtype=np.float64), _STATE)
+        set_physics_state(self.model, self.data, state, self.name)
         self._steps = round(self.data.time * self.control_hz)
         return self._observe()
 

@@ -19,6 +19,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, features
 from robolearn.sim.env import SimEnv
+from robolearn.sim.physics_state import physics_state, set_physics_state, state_size
 from robolearn.sim.rendering import SceneRenderer
 
 CUBE_HALF_M = 0.02
@@ -38,7 +39,6 @@ CAMERAS = ("top",)
 _TIMESTEP_S = 0.01
 _EVENT_NUMBERS = 8  # two cubes, two targets
 _KP, _KV = 1600.0, 80.0  # N/m and N s/m on 1 kg: critically damped, 25 ms
-_PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 _XY = ("x", "y")
 _STATE = Feature("observation.state", (4,), names=(*_XY, "target_x", "target_y"), unit="m", frame="world", rate_hz=10.0)
 _CUBES = Feature(
@@ -154,26 +154,20 @@ class BlockPush(SimEnv):
 
     def sim_state(self) -> np.ndarray:
         """(S,): MuJoCo's integration state, then four pairs (cube, target) in order of events, -1 where none is."""
-        size = mujoco.mj_stateSize(self.model, _PHYSICS)
-        state = np.full(size + _EVENT_NUMBERS, -1.0)
-        mujoco.mj_getState(self.model, self.data, state[:size], _PHYSICS)
-        events = np.ravel(self._reached)
-        state[size : size + events.size] = events
-        return state
+        events = np.full(_EVENT_NUMBERS, -1.0)
+        events[: 2 * len(self._reached)] = np.ravel(self._reached)
+        return np.concatenate([physics_state(self.model, self.data), events])
 
     def set_sim_state(self, state: np.ndarray) -> dict[str, np.ndarray]:
         """Go to a state from `sim_state`; the goal stays. Raises ConfigError for a state of another size."""
-        size = mujoco.mj_stateSize(self.model, _PHYSICS)
+        size = state_size(self.model)
         state = np.asarray(state, dtype=np.float64)
         if state.shape != (expected := (size + _EVENT_NUMBERS,)):
             raise ConfigError(
                 f"block_push has simulator states of shape {expected}, found {state.shape}: the state comes from "
                 "another environment."
             )
-        mujoco.mj_setState(self.model, self.data, state[:size], _PHYSICS)
-        mujoco.mj_forward(self.model, self.data)
-        # the forward pass changed the solver's warm start, which is part of the state
-        mujoco.mj_setState(self.model, self.data, state[:size], _PHYSICS)
+        set_physics_state(self.model, self.data, state[:size], self.name)
         self._reached = [(int(cube), int(target)) for cube, target in state[size:].reshape(-1, 2) if cube >= 0]
         self._steps = round(float(self.data.time) * self.control_hz)
         return self._observe()
