@@ -110,6 +110,7 @@ def test_guidance_is_an_extrapolation_from_the_goal_free_prediction():
     assert np.allclose(chunks[2.5], free + 2.5 * (chunks[1.0] - free), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.usefixtures("full_precision")  # the batch and one row of it take different ways through the weights
 def test_rows_of_a_guided_batch_do_not_mix():
     policy = randomise(tiny_policy("beso", replace(GOAL, guidance=1.7, sampler="ddim")))
     batch = tiny_batch(policy, rows=3)
@@ -158,7 +159,7 @@ def test_actions_are_clipped_to_a_multiple_of_the_datas_range():
 
 
 def test_a_value_function_pulls_actions_up_its_slope():
-    policy = randomise(tiny_policy("beso", replace(CHUNK, sampling_steps=1, clip=1e6, value_weight=0.5)))
+    policy = randomise(tiny_policy("beso", replace(CHUNK, sampling_steps=1, sigma_max=1.0, clip=1e6, value_weight=0.5)))
     batch = tiny_batch(policy, rows=2)
     plain = policy.sample(policy.context(batch), seeded())
     slope = torch.randn(4, 3, generator=seeded(1), requires_grad=True)
@@ -239,7 +240,7 @@ def test_wrong_observations_are_named(change, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sigma_min": 2.0}, "sigma_min < sigma_max"),
+        ({"sigma_min": 3.0}, "sigma_min < sigma_max"),
         ({"sampling_steps": 0}, "sampling_steps must be at least 1, found 0"),
         ({"heads": 7}, "multiple of heads"),
         ({"goal_dropout": 1.0}, r"goal_dropout must lie in \[0, 1\), found 1.0"),

@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
+from robolearn.policies.networks import score_decoder
 from robolearn.policies.networks.score_decoder import ScoreDecoder
 from robolearn.policies.networks.score_transformer import ScoreTransformer
 
@@ -136,6 +138,7 @@ def test_each_target_has_its_own_noise_level():
         assert torch.allclose(together[:, i], alone[:, i], atol=1e-6)
 
 
+@pytest.mark.usefixtures("full_precision")
 @pytest.mark.parametrize("executed_actions", [True, False])
 @pytest.mark.parametrize(
     ("obs_horizon", "goal_horizon", "action_horizon"), [(3, 2, 1), (1, 0, 4), (3, 0, 4), (1, 1, 1)]
@@ -158,6 +161,34 @@ def test_decoding_from_the_cached_context_is_the_forward_pass(
             assert torch.allclose(alone(noisy[:1, -action_horizon:], -0.3), full[:1], atol=1e-5)
 
 
+def half_precision_offered():
+    return score_decoder._in_half_precision(torch.ones(8, 8), torch.zeros(8)) is not None
+
+
+def test_decoding_rounds_weights_to_half_precision_and_no_more():
+    if not half_precision_offered():
+        pytest.skip("torch has no fbgemm here")
+    net, rounded = network(), network()
+    rounded.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        for layer in (part for block in rounded.blocks for part in block.modules() if isinstance(part, nn.Linear)):
+            layer.weight.copy_(layer.weight.half().float())
+    parts, noisy = inputs(net)
+    exact, expected = (n(n.context(*parts), noisy, torch.zeros(B, 1))[:, -1:] for n in (net, rounded))
+    rows = [part[:1] for part in parts]
+    decoded = ScoreDecoder(net, net.context(*rows))(noisy[:1, -1:], 0.0)
+    assert torch.allclose(decoded, expected[:1], atol=1e-5)
+    assert 1e-6 < (decoded - exact[:1]).abs().max() < 2e-3
+
+
+def test_weights_that_half_precision_does_not_hold_stay_as_they_are():
+    weight = torch.ones(8, 8)
+    for wrong in (7e4, float("nan"), float("inf")):
+        assert score_decoder._in_half_precision(weight.index_fill(0, torch.tensor([3]), wrong), torch.zeros(8)) is None
+    assert score_decoder._in_half_precision(weight.double(), torch.zeros(8)) is None
+
+
+@pytest.mark.usefixtures("full_precision")
 def test_decoding_follows_weights_that_change():
     net, other = network(), network(seed=5)
     parts, noisy = inputs(net)
@@ -172,6 +203,7 @@ def test_decoding_follows_weights_that_change():
     assert torch.allclose(after, expected["other"], atol=1e-5)
 
 
+@pytest.mark.usefixtures("full_precision")
 @pytest.mark.parametrize("frozen", [(), ("head.bias",)], ids=["all", "without the head's bias"])
 def test_decoding_follows_fused_optimisers_which_change_weights_unnoticed(frozen):
     # torch counts no version of what a fused step writes
@@ -192,6 +224,7 @@ def test_decoding_follows_fused_optimisers_which_change_weights_unnoticed(frozen
         assert torch.allclose(ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0), expected, atol=1e-5)
 
 
+@pytest.mark.usefixtures("full_precision")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_decoding_follows_a_network_that_moves(dtype):
     net = network()

@@ -21,7 +21,7 @@ PRESETS = {
     "beso": Preset(
         BesoConfig(
             observations=_OBSERVATIONS, goals=_GOALS, goal_dropout=0.0, embed_dim=128, layers=4, heads=4,
-            attention_dropout=0.0, dropout=0.0,
+            attention_dropout=0.0, dropout=0.0, sigma_min=0.05, sigma_max=1.0,
         ),
         {**_TRAIN, "steps": 16_000},
     ),
