@@ -23,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from _runs import training_record
 from _verbs import robolearn
 
 from robolearn.core.process import usable_cores
@@ -115,6 +116,7 @@ class Bench:
             "success_by_seed": [results.success.value for results in found],
             "steps": provenance["step"], "parameters": provenance["parameters"], "training": provenance["training"],
             "demonstrations": DEMONSTRATIONS, "inference_ms": found[0].timing()["inference_ms"],
+            **training_record([self.run_of(method, seed) for seed in seeds]),
         }  # fmt: skip
         return Figure(
             f"block_push.{method}.result", result.value, "1", result.n, self.command, result.interval, seeds, config,

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from _runs import training_record
 from _verbs import robolearn
 
 from robolearn.datasets.edits import set_mask
@@ -87,6 +88,7 @@ def figure(name: str, seeds: tuple[int, ...], root: Path, quick: bool) -> Figure
         "steps": provenance["step"], "parameters": provenance["parameters"], "execute": EXECUTE,
         "episodes": SUBSET_EPISODES if name == "dp_90" else 206, "policy": found[0].policy["config"],
         "training": provenance["training"], "inference_ms": found[0].timing()["inference_ms"],
+        **training_record([root / f"{name}_{seed}" for seed in seeds]),
     }  # fmt: skip
     return Figure(
         f"pusht.{name}.score", score.value, "1", sum(len(results.episodes) for results in found),

@@ -16,6 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from _runs import training_record
 from _verbs import robolearn
 
 from robolearn.datasets.reader import Dataset
@@ -61,7 +62,7 @@ def measure(task: str, policy: str, quick: bool) -> Figure:
     config = {
         "steps": trained["step"], "parameters": trained["parameters"], "demonstrations": episodes,
         "execute": EXECUTE, "max_steps": results.settings["max_steps"], "training": trained["training"],
-        "inference_ms": results.timing()["inference_ms"],
+        "inference_ms": results.timing()["inference_ms"], **training_record([run]),
     }  # fmt: skip
     return Figure(
         f"robosuite.{task}.{policy}.success", results.success.value, "1", starts,
