@@ -4,9 +4,9 @@
     python benchmarks/avoiding.py --seeds 0  the same with one training seed of BESO
     python benchmarks/avoiding.py --quick    20 training steps and 4 rollouts, to see that it works
 
-BESO is trained with three seeds, BC with the first of them, and `beso_fp32`, BESO without bfloat16, too. All rollouts
-begin at the one start state and differ by the policy's random numbers. BC is also rolled out with whole chunks.
-Behaviour entropy is over the successful ones, base 24; a deterministic policy has none.
+BESO is trained with three seeds, BC with the first of them. All rollouts begin at the one start state and differ by
+the policy's random numbers. BC is also rolled out with whole chunks. Behaviour entropy is over the successful ones,
+base 24; a deterministic policy has none.
 A training run that was cut off is resumed, and finished parts are not done again.
 """
 
@@ -33,29 +33,28 @@ from robolearn.sim.scenes.avoiding import GOAL_Y_M, POST_RADIUS_M, ROWS_M
 
 ROOT = Path("outputs/bench_avoiding")
 EXECUTE, WHOLE_CHUNK = 4, 8
-METHODS = {"beso": ("beso", ()), "beso_fp32": ("beso", ("--precision", "float32")), "bc": ("bc", ())}
 SCALE, LEFT_M, RIGHT_M, TOP_M, BOTTOM_M = 900, -0.33, 0.33, 0.72, -0.04  # of the picture: pixels a metre, borders
 PALETTE = [(214, 120, 40), (60, 140, 60), (60, 60, 205), (160, 80, 150)]  # BGR, by the passage through the last row
 
 
 def train_and_evaluate(
-    method: str, seed: int, root: Path, dataset: Path, quick: bool, execute: int = EXECUTE
+    policy: str, seed: int, root: Path, dataset: Path, quick: bool, execute: int = EXECUTE
 ) -> EvaluationResults:
     """Train with the preset, or go on training, and roll out; what is finished is read back."""
-    (policy, options), run = METHODS[method], root / f"{method}_{seed}"
+    run = root / f"{policy}_{seed}"
     evaluation = run / f"eval_execute{execute}"  # goes where its run goes
     if not (evaluation / "results.json").exists():
         resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
         short = ["--steps", "20"] if quick else []
         robolearn("train", policy, "--preset", "avoiding", "--dataset", str(dataset), "--output", str(run), "--seed",
-                  str(seed), *options, *short, *resume)  # fmt: skip
+                  str(seed), *short, *resume)  # fmt: skip
         robolearn("eval", "--policy", str(run), "--env", "avoiding", "--num-episodes", "4" if quick else "480",
                   "--execute", str(execute), "--seed", str(seed), "--workers", "1", "--num-videos", "0", "--output",
                   str(evaluation))  # fmt: skip
     return EvaluationResults.load(evaluation)
 
 
-def figures(method: str, results: list[EvaluationResults], runs: list[Path], command: str) -> list[Figure]:
+def figures(name: str, results: list[EvaluationResults], runs: list[Path], command: str) -> list[Figure]:
     """Success and entropy as means over the training seeds, with the range of the seeds' intervals."""
     success, entropy = [r.success for r in results], [r.entropy for r in results if r.entropy]
     made = [r.policy["provenance"] for r in results]
@@ -72,11 +71,11 @@ def figures(method: str, results: list[EvaluationResults], runs: list[Path], com
         "state; interval: lowest and highest bound of the seeds' 95 % intervals"
     )
     found = []
-    for name, estimates in (("success", success), ("entropy", entropy)):
+    for what, estimates in (("success", success), ("entropy", entropy)):
         value = float(np.mean([e.value for e in estimates]))
         interval = min(e.low for e in estimates), max(e.high for e in estimates)
         seeds = tuple(m["seed"] for m in made)
-        found.append(Figure(f"avoiding.{method}.{name}", value, "1", n, command, interval, seeds, config, notes))
+        found.append(Figure(f"avoiding.{name}.{what}", value, "1", n, command, interval, seeds, config, notes))
     return found
 
 
@@ -137,19 +136,17 @@ def main(argv: list[str]) -> int:
                   str(dataset))  # fmt: skip
     command = shlex.join(["python", "benchmarks/avoiding.py", *argv])
     found, panels = [], [panel("96 demonstrations", demonstrated(dataset))]
-    for method, execute in (("beso", EXECUTE), ("beso_fp32", EXECUTE), ("bc", EXECUTE), ("bc", WHOLE_CHUNK)):
-        trained = seeds if method == "beso" else seeds[:1]
-        results = [train_and_evaluate(method, seed, root, dataset, options.quick, execute) for seed in trained]
-        name = method if execute == EXECUTE else f"{method}_whole_chunk"
-        found += figures(name, results, [root / f"{method}_{seed}" for seed in trained], command)
-        if method == "beso_fp32":
-            continue
+    for policy, execute in (("beso", EXECUTE), ("bc", EXECUTE), ("bc", WHOLE_CHUNK)):
+        trained = seeds if policy == "beso" else seeds[:1]
+        results = [train_and_evaluate(policy, seed, root, dataset, options.quick, execute) for seed in trained]
+        name = policy if execute == EXECUTE else f"{policy}_whole_chunk"
+        found += figures(name, results, [root / f"{policy}_{seed}" for seed in trained], command)
         shown = min(96, len(results[0].episodes))
         success, entropy = results[0].success, results[0].entropy
-        title = f"{method.upper()}: success {success.value:.2f}, entropy {entropy.value if entropy else 0:.2f}"
+        title = f"{policy.upper()}: success {success.value:.2f}, entropy {entropy.value if entropy else 0:.2f}"
         if execute != EXECUTE:
-            title = f"{method.upper()}, {execute} actions each: success {success.value:.2f}"
-        panels.append(panel(title, trajectories(root / f"{method}_{seeds[0]}", shown, seeds[0], execute)))
+            title = f"{policy.upper()}, {execute} actions each: success {success.value:.2f}"
+        panels.append(panel(title, trajectories(root / f"{policy}_{seeds[0]}", shown, seeds[0], execute)))
     picture = root / "avoiding.png" if options.quick else Path("docs/images/avoiding.png")
     picture.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(picture), np.hstack(panels))

@@ -1,9 +1,11 @@
 """`robolearn demo` measured: the whole chain once, then training and evaluation again with two more seeds.
 
-    python benchmarks/demo.py            seeds 0, 1, 2; about 25 minutes on 2 cores
-    python benchmarks/demo.py --quick    a tiny run of every part, to see that it works
+    python benchmarks/demo.py                            seeds 0, 1, 2; about 20 minutes on 2 cores
+    python benchmarks/demo.py --variants coarse float32  trained otherwise, on what that recorded
+    python benchmarks/demo.py --quick                    a tiny run of every part, to see that it works
 
-Seeds 1 and 2 train on the demonstrations that seed 0's demo recorded.
+Seeds 1 and 2 train on the demonstrations that seed 0's demo recorded. The variants are `coarse`, the noise levels of
+BESO's authors for block push, and `float32`, where the demo trains with bfloat16 matrix products; both with seed 0.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from _runs import training_record
 from _verbs import robolearn
 
 from robolearn.cli.demo import ENV, EXECUTE, FULL, policy_arguments
@@ -23,36 +26,54 @@ from robolearn.evaluation.statistics import wilson_interval
 
 ROOT = Path("outputs/bench_demo")
 SEEDS = (0, 1, 2)
+VARIANTS = {
+    "coarse": ("--policy.sigma-min", "0.05", "--policy.sigma-max", "1.0"),
+    "float32": ("--precision", "float32"),
+}
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Measure the demo.")
     parser.add_argument("--quick", action="store_true", help="a tiny run of every part")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, help="only these, on the demonstrations of seed 0")
     options = parser.parse_args(argv)
     root = ROOT / ("quick" if options.quick else "full")
     command = "python benchmarks/demo.py" + (" --quick" if options.quick else "")
+    for variant in options.variants or ():
+        figure = again(root, 0, f"{command} --variants {variant}", variant)
+        write_figures(results_file("demo", options.quick), [figure])
+    if options.variants:
+        return 0
     robolearn("demo", "--output", str(root / "seed0"), *(["--quick"] if options.quick else []))
     figures = chain_figures(root / "seed0", command)
     for seed in SEEDS[1:] if not options.quick else ():
-        run = root / f"seed{seed}"
-        shutil.rmtree(run, ignore_errors=True)
-        dataset = str(root / "seed0" / "demos.zarr")
-        robolearn(*policy_arguments(dataset, str(run / "policy"), seed, FULL.steps))
-        robolearn("eval", "--policy", str(run / "policy"), "--env", ENV, "--num-episodes", str(FULL.eval_episodes),
-                  "--execute", EXECUTE, "--num-videos", "0", "--output", str(run / "eval"))  # fmt: skip
-        figures.append(eval_figure(run / "eval", seed, command))
+        figures.append(again(root, seed, command))
     write_figures(results_file("demo", options.quick), figures)
     return 0
 
 
-def eval_figure(folder: Path, seed: int, command: str) -> Figure:
+def again(root: Path, seed: int, command: str, variant: str = "") -> Figure:
+    """Train on the demonstrations of seed 0's demo and evaluate."""
+    run = root / f"seed{seed}{variant}"
+    shutil.rmtree(run, ignore_errors=True)
+    dataset = str(root / "seed0" / "demos.zarr")
+    robolearn(*policy_arguments(dataset, str(run / "policy"), seed, FULL.steps), *VARIANTS.get(variant, ()))
+    robolearn("eval", "--policy", str(run / "policy"), "--env", ENV, "--num-episodes", str(FULL.eval_episodes),
+              "--execute", EXECUTE, "--num-videos", "0", "--output", str(run / "eval"))  # fmt: skip
+    return eval_figure(run / "eval", seed, command, f"demo.eval_success{'_' if variant else ''}{variant}")
+
+
+def eval_figure(folder: Path, seed: int, command: str, name: str = "demo.eval_success") -> Figure:
     results = EvaluationResults.load(folder)
     success = results.success
     config = {"env": ENV, "start_states": [e.init_state for e in results.episodes], "execute": int(EXECUTE)}
     training = results.policy["provenance"]["training"]
     config["training"] = {k: training[k] for k in ("steps", "batch_size", "learning_rate", "precision")}
+    config |= training_record([folder.parent / "policy"])
+    policy = results.policy["config"]
+    config["noise_levels"] = [policy["sigma_min"], policy["sigma_max"]]
     return Figure(
-        "demo.eval_success", success.value, "1", len(results.episodes), command, success.interval, (seed,), config,
+        name, success.value, "1", len(results.episodes), command, success.interval, (seed,), config,
         "share of evaluation episodes; interval: Wilson 95 %; the last checkpoint; seed: of training",
     )  # fmt: skip
 

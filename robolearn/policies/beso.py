@@ -59,8 +59,7 @@ class BesoConfig:
     """Defaults: the authors' network of block push, goal-free, with noise levels that fit a precise arm.
 
     Theirs for block push are 0.05 to 1, and 0.1 to 1 when they evaluate. With actions scaled to [-1, 1], a `sigma_min`
-    of 0.05 is 10 mm for an arm that moves over 0.4 m: too coarse to grasp with (79 of 100 bars put on a plate, 100 of
-    100 with these).
+    of 0.05 is 10 mm for an arm that moves over 0.4 m: too coarse to grasp with.
     """
 
     observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
