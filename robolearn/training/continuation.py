@@ -31,11 +31,14 @@ def require_same_options(checkpoint: Path, config: TrainConfig, name: str, polic
 
 
 def require_same_data(checkpoint: Path, identity: dict[str, Any]) -> None:
-    """Raise ConfigError when a checkpoint was trained on other data, see `Corpus.identity`."""
+    """Raise ConfigError when a checkpoint was trained on other data, see `Corpus.identity`.
+
+    What the checkpoint, being of another version, does not know is not compared.
+    """
     record = load_provenance(checkpoint)
     for name, value in identity.items():
-        if record.get(name) != value:
-            raise _differs(name.replace("_", " "), record.get(name), value)
+        if name in record and record[name] != value:
+            raise _differs(name.replace("_", " "), record[name], value)
 
 
 def _differs(what: str, before: Any, now: Any) -> ConfigError:

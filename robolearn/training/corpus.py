@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,13 @@ class Corpus:
     def identity(self) -> dict[str, Any]:
         """What decides the order of the batches, beside the seed."""
         checksums = [dataset.checksum() for dataset in self.datasets]
+        chosen = hashlib.sha256()  # masks are edited in place, and no checksum of the data tells
+        for usable in self._usable:
+            chosen.update(len(usable).to_bytes(8, "little") + usable.astype("<i8").tobytes())
         return {
             "dataset_checksum": checksums[0] if len(checksums) == 1 else checksums,
             "episodes_used": sum(map(len, self._usable)),
+            "episodes_checksum": chosen.hexdigest(),
         }
 
     def spec(self, policy_config: Any) -> PolicySpec:

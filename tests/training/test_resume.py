@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from world import BC, BESO, run_config, write_dataset
 
 from robolearn.core.errors import CheckpointError, ConfigError
+from robolearn.datasets.edits import set_mask
 from robolearn.policies.checkpoint import load_policy, load_provenance
 from robolearn.training import checkpoints
 from robolearn.training import trainer as trainer_module
@@ -157,6 +158,17 @@ def test_resuming_with_another_dataset_is_refused(begun, tmp_path):
     grown = write_dataset(tmp_path / "grown.zarr", episodes=7)
     with pytest.raises(ConfigError, match=r"had dataset checksum \w+, found \w+; resume with what it began with"):
         train(replace(begun, dataset=grown), "bc", BC, quiet=True)
+
+
+def test_resuming_with_a_mask_that_was_edited_is_refused(tmp_path):
+    path = write_dataset(tmp_path / "d.zarr")
+    set_mask(path, "good", [0, 1, 2])
+    config = run_config(path, tmp_path / "run", steps=2, masks=("good",))
+    train(config, "bc", BC, quiet=True)
+    train(replace(config, resume=True), "bc", BC, quiet=True)
+    set_mask(path, "good", [0, 1, 3])
+    with pytest.raises(ConfigError, match=r"had episodes checksum \w+, found \w+; resume with what it began with"):
+        train(replace(config, resume=True), "bc", BC, quiet=True)
 
 
 @pytest.mark.parametrize(
