@@ -1,37 +1,65 @@
-"""What the figures of a result keep of the training runs behind it."""
+"""Training runs and evaluations behind the figures of a result: made once, read back afterwards."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _verbs import robolearn
 
+from robolearn.evaluation.results import EvaluationResults
+from robolearn.policies.checkpoint import load_provenance
 from robolearn.training.metrics import read_metrics
 
 POINTS = 20  # of a curve
 
 
-def training_record(runs: list[Path]) -> dict[str, Any]:
-    """Learning curves and the share of time that training waited for data, one of each for every run."""
+def train(policy: str, preset: str, dataset: Path, run: Path, *options: str) -> None:
+    """Train with a preset, or go on; a finished run only has its options compared, and others are refused."""
+    resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
+    robolearn("train", policy, "--preset", preset, "--dataset", str(dataset), "--output", str(run), *options, *resume)
+
+
+def evaluate(run: Path, output: Path, *options: str) -> EvaluationResults:
+    """Roll out the last checkpoint of a run, unless that has been done."""
+    trained = load_provenance(run / "checkpoints" / "last")
+    if (output / "results.json").exists():
+        results = EvaluationResults.load(output)
+        if results.policy["provenance"]["date"] == trained["date"]:
+            return results
+    robolearn("eval", "--policy", str(run), "--num-videos", "0", *options, "--output", str(output))
+    return EvaluationResults.load(output)
+
+
+def run_record(runs: Sequence[Path], results: Sequence[EvaluationResults]) -> dict[str, Any]:
+    """What a figure keeps of one method: its configuration, and of every seed learning curves and where they are from.
+
+    Curves are [last step, mean over the steps since the point before]; data wait is the share of training time that was
+    spent waiting for batches.
+    """
     logs = [read_metrics(run / "metrics.jsonl") for run in runs]
+    trained, first = [found.policy["provenance"] for found in results], results[0]
     return {
-        "data_wait_by_seed": [
-            _rounded(float(np.mean([r["data_wait"] for r in log if "data_wait" in r]))) for log in logs
-        ],
+        "steps": trained[0]["step"], "parameters": trained[0]["parameters"], "policy": first.policy["config"],
+        "sampling": first.policy.get("sampling") or {}, "training": trained[0]["training"],
+        "execute": first.settings["execute"], "inference_ms": first.timing()["inference_ms"],
+        "trained_with": [{"git": t.get("git_revision"), "date": t["date"]} for t in trained],
+        "evaluated_with": [{"git": r.provenance.get("git_revision"), "date": r.provenance["date"]} for r in results],
+        "data_wait_by_seed": [_rounded(np.mean([r["data_wait"] for r in log if "data_wait" in r])) for log in logs],
         "curves_by_seed": [
             {name: _curve(log, name) for name in ("loss", "val_loss", "action_error") if any(name in r for r in log)}
             for log in logs
         ],
-    }
+    }  # fmt: skip
 
 
 def _curve(rows: list[dict[str, Any]], name: str) -> list[list[float]]:
-    """At most POINTS of [last step, mean over the steps since the point before]."""
     points = [(row["step"], row[name]) for row in rows if name in row]
     parts = np.array_split(np.array(points, dtype=np.float64), min(POINTS, len(points)))
-    return [[int(part[-1, 0]), _rounded(float(part[:, 1].mean()))] for part in parts]
+    return [[int(part[-1, 0]), _rounded(part[:, 1].mean())] for part in parts]
 
 
-def _rounded(value: float) -> float:
+def _rounded(value: Any) -> float:
     return float(f"{value:.4g}")

@@ -20,7 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from _runs import training_record
+from _runs import evaluate, run_record, train
 from _verbs import robolearn
 
 from robolearn.datasets.reader import Dataset
@@ -42,16 +42,10 @@ def train_and_evaluate(
 ) -> EvaluationResults:
     """Train with the preset, or go on training, and roll out; what is finished is read back."""
     run = root / f"{policy}_{seed}"
-    evaluation = run / f"eval_execute{execute}"  # goes where its run goes
-    if not (evaluation / "results.json").exists():
-        resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
-        short = ["--steps", "20"] if quick else []
-        robolearn("train", policy, "--preset", "avoiding", "--dataset", str(dataset), "--output", str(run), "--seed",
-                  str(seed), *short, *resume)  # fmt: skip
-        robolearn("eval", "--policy", str(run), "--env", "avoiding", "--num-episodes", "4" if quick else "480",
-                  "--execute", str(execute), "--seed", str(seed), "--workers", "1", "--num-videos", "0", "--output",
-                  str(evaluation))  # fmt: skip
-    return EvaluationResults.load(evaluation)
+    train(policy, "avoiding", dataset, run, "--seed", str(seed), *(["--steps", "20"] if quick else []))
+    # the evaluation goes where its run goes
+    return evaluate(run, run / f"eval_execute{execute}", "--env", "avoiding", "--num-episodes", "4" if quick else "480",
+                    "--execute", str(execute), "--seed", str(seed), "--workers", "1")  # fmt: skip
 
 
 def figures(name: str, results: list[EvaluationResults], runs: list[Path], command: str) -> list[Figure]:
@@ -59,11 +53,10 @@ def figures(name: str, results: list[EvaluationResults], runs: list[Path], comma
     success, entropy = [r.success for r in results], [r.entropy for r in results if r.entropy]
     made = [r.policy["provenance"] for r in results]
     config = {
-        "steps": made[0]["step"], "parameters": made[0]["parameters"], "execute": results[0].settings["execute"],
         "demonstrations": 96,
-        "policy": results[0].policy["config"], "training": made[0]["training"],
         "success_by_seed": [s.value for s in success], "entropy_by_seed": [e.value for e in entropy],
-        "modes_by_seed": [len({e.mode for e in r.episodes if e.success}) for r in results], **training_record(runs),
+        "modes_by_seed": [len({e.mode for e in r.episodes if e.success}) for r in results],
+        **run_record(runs, results),
     }  # fmt: skip
     n = sum(len(r.episodes) for r in results)
     notes = (

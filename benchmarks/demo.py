@@ -16,7 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from _runs import training_record
+from _runs import run_record
 from _verbs import robolearn
 
 from robolearn.cli.demo import ENV, EXECUTE, FULL, policy_arguments
@@ -66,12 +66,10 @@ def again(root: Path, seed: int, command: str, variant: str = "") -> Figure:
 def eval_figure(folder: Path, seed: int, command: str, name: str = "demo.eval_success") -> Figure:
     results = EvaluationResults.load(folder)
     success = results.success
-    config = {"env": ENV, "start_states": [e.init_state for e in results.episodes], "execute": int(EXECUTE)}
-    training = results.policy["provenance"]["training"]
-    config["training"] = {k: training[k] for k in ("steps", "batch_size", "learning_rate", "precision")}
-    config |= training_record([folder.parent / "policy"])
-    policy = results.policy["config"]
-    config["noise_levels"] = [policy["sigma_min"], policy["sigma_max"]]
+    config = {
+        "env": ENV, "start_states": [e.init_state for e in results.episodes],
+        **run_record([folder.parent / "policy"], [results]),
+    }  # fmt: skip
     return Figure(
         name, success.value, "1", len(results.episodes), command, success.interval, (seed,), config,
         "share of evaluation episodes; interval: Wilson 95 %; the last checkpoint; seed: of training",

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from _runs import training_record
+from _runs import evaluate, run_record, train
 from _verbs import robolearn
 
 from robolearn.datasets.edits import set_mask
@@ -65,15 +65,10 @@ def convert(dataset: Path) -> None:
 def train_and_evaluate(name: str, seed: int, root: Path, quick: bool) -> EvaluationResults:
     """Train with the preset, or go on training, and roll out; what is finished is read back."""
     method, run, evaluation = METHODS[name], root / f"{name}_{seed}", root / f"{name}_{seed}_eval"
-    if not (evaluation / "results.json").exists():
-        short = ["--steps", "20"] if quick else []
-        resume = ["--resume"] if (run / "checkpoints" / "last").exists() else []
-        robolearn("train", method.policy, "--preset", "pusht", "--dataset", str(root / "pusht.zarr"), "--output",
-                  str(run), "--seed", str(seed), *method.options, *short, *resume)  # fmt: skip
-        robolearn("eval", "--policy", str(run), "--env", "pusht", "--init-state", str(FIRST_STATE), "--num-episodes",
-                  "2" if quick else str(STATES), "--execute", str(EXECUTE), "--num-videos", "0", "--output",
-                  str(evaluation))  # fmt: skip
-    return EvaluationResults.load(evaluation)
+    short = ["--steps", "20"] if quick else []
+    train(method.policy, "pusht", root / "pusht.zarr", run, "--seed", str(seed), *method.options, *short)
+    return evaluate(run, evaluation, "--env", "pusht", "--init-state", str(FIRST_STATE), "--num-episodes",
+                    "2" if quick else str(STATES), "--execute", str(EXECUTE))  # fmt: skip
 
 
 def figure(name: str, seeds: tuple[int, ...], root: Path, quick: bool) -> Figure:
@@ -81,14 +76,11 @@ def figure(name: str, seeds: tuple[int, ...], root: Path, quick: bool) -> Figure
     found = [train_and_evaluate(name, seed, root, quick) for seed in seeds]
     by_state = np.mean([[e.max_score for e in results.episodes] for results in found], axis=0)
     score = bootstrap_mean(by_state)
-    provenance = found[0].policy["provenance"]
     config = {
         "score_by_seed": [results.score.value for results in found],
         "successes_at_95_percent_by_seed": [results.successes for results in found],
-        "steps": provenance["step"], "parameters": provenance["parameters"], "execute": EXECUTE,
-        "episodes": SUBSET_EPISODES if name == "dp_90" else 206, "policy": found[0].policy["config"],
-        "training": provenance["training"], "inference_ms": found[0].timing()["inference_ms"],
-        **training_record([root / f"{name}_{seed}" for seed in seeds]),
+        "episodes": SUBSET_EPISODES if name == "dp_90" else 206,
+        **run_record([root / f"{name}_{seed}" for seed in seeds], found),
     }  # fmt: skip
     return Figure(
         f"pusht.{name}.score", score.value, "1", sum(len(results.episodes) for results in found),

@@ -16,12 +16,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from _runs import training_record
+from _runs import evaluate, run_record, train
 from _verbs import robolearn
 
 from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.figures import Figure, results_file, write_figures
-from robolearn.evaluation.results import EvaluationResults
 
 ROOT = Path("outputs/bench_robosuite_images")
 TASKS = {"lift": "robosuite/Lift", "stack": "robosuite/Stack"}
@@ -48,21 +47,13 @@ def measure(task: str, policy: str, quick: bool) -> Figure:
     dataset, run, evaluation = root / "demonstrations.zarr", root / policy, root / f"{policy}_eval"
     episodes, starts = (QUICK_EPISODES, QUICK_STARTS) if quick else (EPISODES, STARTS)
     record(TASKS[task], dataset, episodes)
-    robolearn(
-        "train", policy, "--preset", "robosuite", "--dataset", str(dataset), "--output", str(run),
-        *(["--steps", str(QUICK_STEPS), "--batch-size", "8"] if quick else ["--steps", str(STEPS[task])]),
-        *(["--resume"] if (run / "checkpoints" / "last").exists() else []),
-    )  # fmt: skip
-    robolearn(
-        "eval", "--policy", str(run), "--env", TASKS[task], "--num-episodes", str(starts), "--execute", str(EXECUTE),
-        "--max-steps", str(20 if quick else MAX_STEPS), "--num-videos", "0", "--output", str(evaluation),
-    )  # fmt: skip
-    results = EvaluationResults.load(evaluation)
+    steps = ["--steps", str(QUICK_STEPS), "--batch-size", "8"] if quick else ["--steps", str(STEPS[task])]
+    train(policy, "robosuite", dataset, run, *steps)
+    results = evaluate(run, evaluation, "--env", TASKS[task], "--num-episodes", str(starts), "--execute", str(EXECUTE),
+                       "--max-steps", str(20 if quick else MAX_STEPS))  # fmt: skip
     trained = results.policy["provenance"]
     config = {
-        "steps": trained["step"], "parameters": trained["parameters"], "demonstrations": episodes,
-        "execute": EXECUTE, "max_steps": results.settings["max_steps"], "training": trained["training"],
-        "inference_ms": results.timing()["inference_ms"], **training_record([run]),
+        "demonstrations": episodes, "max_steps": results.settings["max_steps"], **run_record([run], [results])
     }  # fmt: skip
     return Figure(
         f"robosuite.{task}.{policy}.success", results.success.value, "1", starts,

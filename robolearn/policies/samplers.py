@@ -15,11 +15,12 @@ same in this form) and first-order DPM-Solver++. What a table entry adds to it:
 | `dpmpp_2s`           | 2     | at the midpoint of log s                     | 0   | 2n - 1         |
 | `euler_ancestral`    | 1     | D(x, s)                                      | 1   | n              |
 | `dpmpp_2s_ancestral` |       | as `dpmpp_2s`                                | 1   | 2n - 1         |
-| `dpmpp_sde`          |       | as `dpmpp_2m`: this is DPM-Solver++(2M) SDE  | 1   | n              |
+| `dpmpp_2m_sde`       |       | as `dpmpp_2m`, over s and s': see below      | 1   | n              |
 
-eta = 1 steps down to s_down and adds fresh noise s_up, s_down^2 + s_up^2 = s'^2. For the SDE solver these are
-independent Gaussian increments, not a Brownian tree: the step size is fixed, so no path is ever revisited. Not here:
-EDM's churn, and solvers that choose their steps themselves.
+eta = 1 steps down to s_down = s'^2 / s and adds fresh noise s_up, s_down^2 + s_up^2 = s'^2. `dpmpp_2m_sde` is
+SDE-DPM-Solver++(2M) of Lu et al.: it steps like that too, but extrapolates to half of the step from s to s', not to
+s_down. Its noise needs no Brownian tree: steps are fixed, so no path is ever revisited. Not here: k-diffusion's
+`dpmpp_sde` (a single-step solver, two network calls a step), EDM's churn, and solvers that choose their own steps.
 
 Sources: Karras et al. 2022 (EDM); Song et al. 2021 (DDIM); Lu et al. 2022 (DPM-Solver++, arXiv 2211.01095);
 Nichol & Dhariwal 2021 (cosine).
@@ -41,7 +42,7 @@ from robolearn.policies.draws import randn
 Denoiser = Callable[[Tensor, float], Tensor]
 
 SamplerName = Literal[
-    "ddim", "euler", "heun", "dpmpp_2m", "dpmpp_2s", "euler_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"
+    "ddim", "euler", "heun", "dpmpp_2m", "dpmpp_2s", "euler_ancestral", "dpmpp_2s_ancestral", "dpmpp_2m_sde"
 ]
 ScheduleName = Literal["exponential", "linear", "karras", "vp", "cosine"]
 
@@ -144,7 +145,7 @@ SAMPLERS: dict[str, tuple[Callable[[Denoiser, Tensor, _Step, History], Tensor], 
     "dpmpp_2s": (_midpoint, 0.0),
     "euler_ancestral": (_first_order, 1.0),
     "dpmpp_2s_ancestral": (_midpoint, 1.0),
-    "dpmpp_sde": (_two_step, 1.0),
+    "dpmpp_2m_sde": (_two_step, 1.0),
 }
 """(how one step is done, eta = share of the noise that is drawn anew)."""
 

@@ -6,6 +6,12 @@ from robolearn.policies.networks.attention import add_dropped, attention, droppe
 from robolearn.policies.networks.transformer import CausalBlock, causal_mask
 
 
+@pytest.fixture
+def torch_kernels(monkeypatch):
+    """The way of GPUs and torch.compile."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+
+
 @pytest.mark.parametrize("outputs", [None, 3])
 @pytest.mark.parametrize("length", [1, 7, 16, 17])
 def test_attention_and_its_gradient_are_those_of_softmax_attention(length, outputs):
@@ -43,6 +49,49 @@ def test_dropout_drops_its_share_independently_and_keeps_the_mean(share):
     for lag in range(1, 9):  # four elements share one 64-bit draw: they must not share their fate
         both = zeros.flatten()[lag:] * zeros.flatten()[:-lag]
         assert float(both.mean()) == pytest.approx(share**2, abs=1e-3)
+
+
+@pytest.mark.parametrize("outputs", [None, 1, 3])
+def test_torchs_kernels_give_the_same_values_and_gradients(outputs, request):
+    generator = torch.Generator().manual_seed(0)
+    qkv = torch.randn(3, 7, 24, generator=generator, requires_grad=True)
+    # each token looks at three, at random but for itself: rows of the mask are not to be confused
+    hidden = torch.rand(7, 7, generator=generator).fill_diagonal_(0).argsort(dim=1).argsort(dim=1) >= 3
+    mask = torch.zeros(7, 7).masked_fill(hidden, float("-inf"))
+    gradient = torch.randn(3, outputs or 7, 24 // 3, generator=generator)
+
+    def run():
+        out = attention(qkv, 2, mask, outputs=outputs)
+        return out, *torch.autograd.grad(out, qkv, gradient)
+
+    by_hand = run()
+    request.getfixturevalue("torch_kernels")
+    fused = run()
+    assert type(fused[0].grad_fn) is not type(by_hand[0].grad_fn)
+    for found, expected in zip(fused, by_hand, strict=True):
+        assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("torch_kernels")
+@pytest.mark.parametrize("share", [0.05, 0.3])
+@pytest.mark.parametrize(
+    "drop", [lambda y, share: dropped(y, share, True), lambda y, share: add_dropped(2 * y, y, share, True) - 2]
+)
+def test_torchs_dropout_drops_its_share_and_keeps_the_mean(drop, share):
+    torch.manual_seed(0)
+    out = drop(torch.ones(1000, 1000), share)
+    assert out.unique().tolist() == pytest.approx([0.0, 1 / (1 - share)], rel=1e-4)
+    assert float((out == 0).double().mean()) == pytest.approx(share, abs=2e-3)
+    assert float(out.mean()) == pytest.approx(1.0, abs=2e-3)
+
+
+@pytest.mark.usefixtures("torch_kernels")
+def test_torchs_attention_drops_weights_at_the_given_rate():
+    # all scores and values are 1: each of 50 keys weighs 1 / 50, or is dropped
+    torch.manual_seed(0)
+    out = attention(torch.ones(400, 50, 6), 2, torch.zeros(50, 50), dropout=0.3)
+    assert float(out.mean()) == pytest.approx(1.0, abs=5e-3)
+    assert float(out[..., 0].var()) == pytest.approx(0.3 / 0.7 / 50, rel=0.05)
 
 
 def test_dropout_follows_torchs_seed_and_is_off_in_evaluation():

@@ -137,6 +137,71 @@ def test_added_noise_makes_up_for_the_noise_taken_out(sampler):
     assert correlation == pytest.approx(0.2, abs=0.01)
 
 
+def published_euler(denoise, x, sigma, after, eta, noise, past):
+    """k-diffusion's (ancestral) Euler."""
+    down, up = ancestral_step(sigma, after, eta)
+    return x + (x - denoise(x, sigma)) / sigma * (down - sigma) + up * noise
+
+
+def published_2s(denoise, x, sigma, after, eta, noise, past):
+    """DPM-Solver++(2S) with r = 1/2 (Lu et al. 2022, algorithm 1; alpha = 1), ancestral as in k-diffusion."""
+    down, up = ancestral_step(sigma, after, eta)
+    h = math.log(sigma / down)
+    u = math.exp(-h / 2) * x - math.expm1(-h / 2) * denoise(x, sigma)
+    return math.exp(-h) * x - math.expm1(-h) * denoise(u, sigma * math.exp(-h / 2)) + up * noise
+
+
+def published_2m(denoise, x, sigma, after, eta, noise, past):
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), for eta = 1 SDE-DPM-Solver++(2M) (section 5; alpha = 1)."""
+    h, estimate = math.log(sigma / after), denoise(x, sigma)
+    drift = -math.expm1(-(1 + eta) * h)
+    x = after / sigma * math.exp(-eta * h) * x + drift * estimate
+    if past:
+        before, earlier = past[-1]
+        r = math.log(before / sigma) / h
+        x = x + drift / 2 * (estimate - earlier) / r
+    past.append((sigma, estimate))
+    return x + after * math.sqrt(-math.expm1(-2 * eta * h)) * noise
+
+
+def ancestral_step(sigma, after, eta):
+    up = eta * math.sqrt(after**2 * (sigma**2 - after**2) / sigma**2)
+    return math.sqrt(after**2 - up**2), up
+
+
+PUBLISHED = {
+    "ddim": (published_euler, 0),
+    "euler": (published_euler, 0),
+    "dpmpp_2m": (published_2m, 0),
+    "dpmpp_2s": (published_2s, 0),
+    "euler_ancestral": (published_euler, 1),
+    "dpmpp_2s_ancestral": (published_2s, 1),
+    "dpmpp_2m_sde": (published_2m, 1),
+}
+
+
+@pytest.mark.parametrize("end", [0.1, 0.0])
+@pytest.mark.parametrize("sampler", PUBLISHED)
+def test_few_large_steps_on_a_gaussian_are_the_published_ones(sampler, end, monkeypatch):
+    # for data N(mean, 0.5^2) every step is linear: the answer is a sum over the start, the mean and each draw of
+    # noise, so with these as basis vectors it is the vector of its coefficients, which hold its mean and variance
+    sigmas = [3.0, 1.2, 0.9, 0.15, end]  # steps of very different ratios
+    start, mean, *noises = torch.eye(6, dtype=torch.float64)
+    denoise = gaussian_denoiser(mean, 0.5)
+    draws = iter(noises)
+    monkeypatch.setattr(samplers, "randn", lambda shape, generator, like: next(draws))
+    found = sample(sampler, denoise, start, sigmas)
+
+    step, eta = PUBLISHED[sampler]
+    expected, past = start, []
+    for sigma, after, noise in zip(sigmas[:-1], sigmas[1:], noises, strict=True):
+        if after == 0:
+            expected = denoise(expected, sigma)
+        else:
+            expected = step(denoise, expected, sigma, after, eta, noise, past)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("sampler", STOCHASTIC)
 def test_the_generator_decides_the_noise(sampler):
     start, sigmas = torch.ones(4, 3), noise_levels("linear", 3, 0.05, 1.0)

@@ -27,6 +27,56 @@ def test_the_average_is_the_recursion_written_out():
     assert float(ema.averaged["weight"]) == pytest.approx(expected)
 
 
+def test_the_constant_schedule_weighs_the_past_geometrically():
+    module = nn.Linear(1, 1, bias=False)
+    ema = Ema(module, EmaConfig(schedule="constant", max_decay=0.9))
+    for value in (1.0, 2.0, 3.0, 4.0):
+        nn.init.constant_(module.weight, value)
+        ema.update()
+    # the first value stands for all before it; the other weights are 0.1 * 0.9^age
+    expected = 0.9**3 * 1 + 0.1 * (0.9**2 * 2 + 0.9 * 3 + 4)
+    assert float(ema.averaged["weight"]) == pytest.approx(expected)
+
+
+def set_all(module, value):
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            tensor.fill_(value)
+
+
+def values(module):
+    return {name: tensor.tolist() for name, tensor in module.state_dict().items()}
+
+
+def test_buffers_are_copied_not_averaged():
+    module = nn.BatchNorm1d(1)
+    ema = Ema(module, EmaConfig(schedule="constant", max_decay=0.5))
+    for value in (2, 6):
+        set_all(module, value)
+        ema.update()
+    averaged = {name: tensor.tolist() for name, tensor in ema.averaged.items()}
+    assert averaged == {
+        "weight": [4.0], "bias": [4.0], "running_mean": [6.0], "running_var": [6.0], "num_batches_tracked": 6
+    }  # fmt: skip
+
+
+def test_the_module_has_averaged_weights_and_buffers_only_within():
+    module = nn.BatchNorm1d(1)
+    ema = Ema(module, EmaConfig(schedule="constant", max_decay=0.5))
+    for value in (2, 6):
+        set_all(module, value)
+        ema.update()
+    set_all(module, 9)
+    own = values(module)
+    with pytest.raises(ZeroDivisionError), ema.applied():
+        assert values(module) == {
+            "weight": [4.0], "bias": [4.0], "running_mean": [6.0], "running_var": [6.0], "num_batches_tracked": 6
+        }  # fmt: skip
+        raise ZeroDivisionError
+    assert values(module) == own, "restored even after an error"
+    assert ema.averaged["weight"].tolist() == [4.0] and ema.averaged["running_mean"].tolist() == [6.0]
+
+
 def test_warmup_then_cosine():
     rates = [warmup_cosine(s, total=110, warmup=10, final=0.1) for s in (0, 4, 9, 10, 60, 110)]
     assert rates == pytest.approx([0.1, 0.5, 1.0, 1.0, 0.55, 0.1])
