@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from robolearn.core.errors import ConfigError
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Context, Policy
 from robolearn.policies.checks import require_choices, require_counts, require_dropouts, require_positive
-from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, Scheduler, Spacing
+from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, Scheduler, Spacing, table_from_diffusers
 from robolearn.policies.draws import randn
 from robolearn.policies.networks.diffusion_transformer import DiffusionTransformer
 from robolearn.policies.networks.unet1d import ConditionalUnet1d
@@ -116,6 +116,26 @@ class DiffusionPolicy(Policy):
         self.network = self._unet() if config.network == "unet" else self._transformer()
         self.schedule = NoiseSchedule(config.noise_steps, config.betas, config.prediction)
         self.table = self.schedule.table(config.sampling_steps, config.scheduler, config.spacing, config.clip)
+
+    def use_scheduler(self, scheduler: Any) -> None:
+        """Sample as a diffusers DDPMScheduler or DDIMScheduler does, after its `set_timesteps`.
+
+        Raises ConfigError for other schedulers and for one that expects another network than this one.
+        """
+        config, trained = scheduler.config, self.schedule
+        if config.prediction_type != trained.prediction:
+            raise ConfigError(
+                f"The scheduler expects predictions of {config.prediction_type!r}, found a policy that predicts "
+                f"{trained.prediction!r}; make the scheduler with prediction_type={trained.prediction!r}."
+            )
+        alphas = scheduler.alphas_cumprod.to(trained.alphas)
+        if alphas.shape != trained.alphas.shape or not torch.allclose(alphas, trained.alphas, atol=1e-5):
+            raise ConfigError(
+                f"The scheduler's {len(alphas)} noise levels are not the {trained.steps} of {self.config.betas!r} that "
+                f"the policy was trained with; expected num_train_timesteps={trained.steps} and "
+                f"beta_schedule={self.config.betas!r}."
+            )
+        self.table = table_from_diffusers(scheduler)
 
     def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
         actions, context = self.actions(batch), self.context(batch)

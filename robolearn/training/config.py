@@ -43,7 +43,7 @@ class TrainConfig:
     batch_size: int = 256
     """windows of one step, over all processes"""
     accumulate: int = 1
-    """work each batch off in so many parts, to save memory; the result is the same"""
+    """work each batch off in so many parts, to save memory; gradients are those of the whole batch"""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     encoder_learning_rate: float | None = None

@@ -10,6 +10,8 @@ import zarr
 pytest.importorskip("torch")
 
 from robolearn.cli.main import main
+from robolearn.core.feature import Feature, features
+from robolearn.datasets.edits import set_mask
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.policies.checkpoint import load_provenance
@@ -89,6 +91,9 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
         (("--eval-env", "avoiding", "--eval-goals", "g.zarr"), "takes no goals"),
         (("--eval-env", "avoiding", "--policy.goals", "observation.state"), "with --eval-goals DATASET.zarr"),
         (("--eval-workers", "0"), "--eval-workers must be at least 1, found 0"),
+        (("--eval-execute", "0"), "--eval-execute must be at least 1, found 0"),
+        (("--eval-max-steps", "0"), "--eval-max-steps must be at least 1, found 0"),
+        (("--eval-env", "avoiding", "--eval-goal-mask", "m"), "--eval-goal-mask m selects episodes of a dataset"),
         (("--policy.action-horizon", "0"), "action_horizon must be at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -138,23 +143,79 @@ def test_actions_that_were_changed_afterwards_are_refused(dataset, tmp_path, cap
     assert "changed.zarr/data/action: episode 1 (steps 12 to 23) does not have the checksum" in error
 
 
-def test_checkpoints_are_evaluated_in_worker_processes(tmp_path, capfd):
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory):
+    """Data that fit the environment avoiding."""
     env = make_env("avoiding")
     declared = {**env.observation_features, "action": env.action_feature}
     env.close()
+    return write_noise(tmp_path_factory.mktemp("avoiding") / "d.zarr", declared, env.control_hz)
+
+
+def write_noise(path, declared, control_hz):
     rng = np.random.default_rng(0)
-    with DatasetWriter.create(tmp_path / "d.zarr", declared, env.control_hz) as writer:
+    with DatasetWriter.create(path, declared, control_hz) as writer:
         writer.start_episode()
         for step in range(12):
             values = {name: rng.uniform(0.1, 0.5, feature.shape) for name, feature in declared.items()}
-            writer.append(step / env.control_hz, {name: value.astype(np.float32) for name, value in values.items()})
+            writer.append(step / control_hz, {name: value.astype(np.float32) for name, value in values.items()})
         writer.commit({"task": "t"})
+    return path
+
+
+def refused_before_the_first_step(capfd, dataset, run, *more):
+    error = user_sees(capfd, *options(dataset, run, "--checkpoint-every", "1", "--eval-env", "avoiding", *more))
+    assert not run.exists(), "no metrics, no checkpoint"
+    return error
+
+
+def test_data_of_another_environment_than_evaluates_are_refused_before_the_first_step(dataset, tmp_path, capfd):
+    error = refused_before_the_first_step(capfd, dataset, tmp_path / "run")
+    assert "expects feature 'observation.state' of shape (3,); environment 'avoiding' gives shape (4,)" in error
+
+
+@pytest.mark.parametrize(
+    ("goals", "words"),
+    [
+        (("other.zarr",), "the goal of the policy needs feature 'observation.state', which "),
+        (("d.zarr", "--eval-goal-mask", "held_ou"), "Unknown mask 'held_ou'. Did you mean 'held_out'?"),
+        (("d.zarr", "--eval-goal-mask", "none"), "none of its 1 episodes is in mask 'none'"),
+        (("nowhere.zarr",), "nowhere.zarr"),
+    ],
+    ids=["feature", "mask", "empty mask", "dataset"],
+)
+def test_goals_that_cannot_be_given_are_refused_before_the_first_step(demonstrations, tmp_path, capfd, goals, words):
+    copy = shutil.copytree(demonstrations, tmp_path / "d.zarr")
+    set_mask(copy, "held_out", [0])
+    set_mask(copy, "none", [])
+    other = [Feature("observation.stat", (4,)), Feature("action", (2,), kind="action")]
+    write_noise(tmp_path / "other.zarr", features(other), 10.0)
+    asked = ["--policy.goals", "observation.state", "--policy.observations", "observation.state"]
+    path, *mask = goals
+    error = refused_before_the_first_step(
+        capfd, demonstrations, tmp_path / "run", *asked, "--eval-goals", tmp_path / path, *mask
+    )
+    assert words in error
+
+
+def test_more_executed_actions_than_a_chunk_has_are_refused_before_the_first_step(demonstrations, tmp_path, capfd):
+    more = ["--policy.observations", "observation.state", "--policy.action-horizon", "4", "--eval-execute", "5"]
+    error = refused_before_the_first_step(capfd, demonstrations, tmp_path / "run", *more)
+    assert "--eval-execute is 5; the policy predicts chunks of 4 actions, so give 1 to 4" in error
+
+
+def test_checkpoints_are_evaluated_in_worker_processes(demonstrations, tmp_path, capfd):
     run = tmp_path / "run"
-    more = ["--checkpoint-every", "4", "--policy.observations", *env.observation_features]
-    evaluation = ["--eval-env", "avoiding", "--eval-episodes", "2", "--eval-init-state", "3", "--eval-workers", "1"]
-    assert main(["train", *options(tmp_path / "d.zarr", run, *more, *evaluation)]) == 0
+    more = ["--checkpoint-every", "4", "--policy.observations", "observation.state"]
+    evaluation = [
+        "--eval-env", "avoiding", "--eval-episodes", "2", "--eval-init-state", "3", "--eval-workers", "1",
+        "--eval-execute", "3", "--eval-max-steps", "7",
+    ]  # fmt: skip
+    assert main(["train", *options(demonstrations, run, *more, *evaluation)]) == 0
     found = EvaluationResults.load(run / "evaluations" / "00000004")
     assert [episode.init_state for episode in found.episodes] == [3, 4]
+    assert [episode.steps for episode in found.episodes] == [7, 7]
+    assert (found.settings["execute"], found.settings["max_steps"]) == (3, 7)
     values = {"eval_success": found.success.value, "eval_score": found.score.value}
     assert load_provenance(run)["evaluation"] == values
     assert values.items() <= read_metrics(run / "metrics.jsonl")[-1].items()

@@ -9,7 +9,14 @@ from tiny import tiny_observation, tiny_policy
 from robolearn.core.config import to_dict
 from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.policies.beso import BesoConfig
-from robolearn.policies.checkpoint import FILES, load_declaration, load_policy, load_provenance, save_policy
+from robolearn.policies.checkpoint import (
+    FILES,
+    check_unchanged,
+    load_declaration,
+    load_policy,
+    load_provenance,
+    save_policy,
+)
 
 CONFIG = BesoConfig(obs_horizon=2, action_horizon=3, embed_dim=16, layers=1, heads=2)
 
@@ -73,6 +80,21 @@ def test_no_such_folder(tmp_path):
 def test_provenance_lists_the_sha256_of_every_other_file(saved):
     recorded = load_provenance(saved[1])["checksums"]
     assert recorded == {n: hashlib.sha256((saved[1] / n).read_bytes()).hexdigest() for n in FILES[:-1]}
+
+
+def test_a_file_beside_the_policy_is_sealed_with_it_and_not_needed_to_load_it(saved, tmp_path):
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    (directory / "notes.json").write_text("{}")
+    save_policy(directory, "beso", saved[0], saved[0].state_dict(), {}, sealed=("notes.json",))
+    check_unchanged(directory, ("notes.json",))
+    (directory / "notes.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"notes.json was changed after it was saved"):
+        check_unchanged(directory, ("notes.json",))
+    (directory / "notes.json").unlink()
+    with pytest.raises(CheckpointError, match=r"is incomplete: notes.json missing"):
+        check_unchanged(directory, ("notes.json",))
+    load_policy(directory)
 
 
 def test_what_was_saved_is_declared_without_building_it(saved):

@@ -174,3 +174,36 @@ def test_options_that_do_not_fit_are_refused(change, message):
 def test_diffusers_is_not_imported_to_train_or_act():
     check = "import sys, robolearn.policies.diffusion; assert 'diffusers' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_a_scheduler_of_diffusers_samples_as_the_policy_itself_does():
+    diffusers = pytest.importorskip("diffusers")
+    policy = policy_of(scheduler="ddim", spacing="leading", sampling_steps=10)
+    expected = policy.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0))
+    policy.table = None
+    theirs = diffusers.DDIMScheduler(num_train_timesteps=100, beta_schedule="squaredcos_cap_v2")
+    theirs.set_timesteps(10)
+    policy.use_scheduler(theirs)
+    found = policy.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prediction_type": "v_prediction"}, "expects predictions of 'v_prediction', found .* 'epsilon'"),
+        ({"num_train_timesteps": 50}, "50 noise levels are not the 100 of"),
+        ({"beta_schedule": "linear"}, "expected num_train_timesteps=100 and beta_schedule='squaredcos_cap_v2'"),
+    ],
+)
+def test_a_scheduler_for_another_network_is_refused(options, message):
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDIMScheduler(
+        **{"num_train_timesteps": 100, "beta_schedule": "squaredcos_cap_v2", **options}
+    )  # fmt: skip
+    theirs.set_timesteps(10)
+    policy = policy_of()
+    before = policy.table
+    with pytest.raises(ConfigError, match=message):
+        policy.use_scheduler(theirs)
+    assert policy.table is before

@@ -18,8 +18,9 @@ from world import BC, BESO, run_config, write_dataset
 
 from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.datasets.edits import set_mask
+from robolearn.policies import checkpoint
 from robolearn.policies.checkpoint import load_policy, load_provenance
-from robolearn.training import checkpoints
+from robolearn.training import checkpoints, state
 from robolearn.training import trainer as trainer_module
 from robolearn.training.config import EmaConfig
 from robolearn.training.metrics import read_metrics
@@ -128,8 +129,8 @@ def test_a_stop_signal_ends_the_step_and_saves_it(dataset, tmp_path, capfd, numb
         trainer.run()
     assert getattr(raised.value, "code", None) == status
     assert "Stopped at step 4; go on with --resume." in capfd.readouterr().err
-    state = json.loads((tmp_path / "run" / "checkpoints" / "last" / "training_state.json").read_text())
-    assert state["step"] == 4
+    counters = json.loads((tmp_path / "run" / "checkpoints" / "last" / "training_state.json").read_text())
+    assert counters["step"] == 4
 
 
 def test_checkpoints_at_multiples_are_kept_without_what_only_resuming_needs(dataset, tmp_path):
@@ -211,6 +212,7 @@ def test_what_does_not_decide_what_is_learned_may_change(begun, dataset, tmp_pat
     other = replace(
         begun, dataset=moved, output=output, steps=4, log_every=1, checkpoint_every=3, keep_every=2, num_threads=2,
         loader_workers=0, cache="none", eval_env="anything", eval_every=4, eval_episodes=3,
+        eval_execute=2, eval_max_steps=9,
     )  # fmt: skip
     assert train(other, "bc", BC, quiet=True).steps == 4
 
@@ -226,10 +228,70 @@ def test_a_note_to_a_checkpoint_is_flushed_before_it_replaces_the_record(begun, 
     assert load_provenance(output)["evaluation"] == {"eval_success": 0.5}
 
 
-def test_a_damaged_training_state_is_reported(dataset, tmp_path):
-    config = run_config(dataset, tmp_path / "run", steps=2)
-    train(config, "bc", BC, quiet=True)
-    state = tmp_path / "run" / "checkpoints" / "last" / "training_state.safetensors"
-    state.write_bytes(state.read_bytes()[:100])
+@pytest.fixture
+def copied(begun, tmp_path):
+    """A copy of the run of two steps, to be resumed for two more, and its checkpoint."""
+    output = shutil.copytree(begun.output, tmp_path / "run", symlinks=True)
+    return replace(begun, output=output, steps=4), output / "checkpoints" / "last"
+
+
+def forget_checksums(directory: Path, names: tuple[str, ...]) -> None:
+    file = directory / "provenance.json"
+    record = json.loads(file.read_text())
+    record["checksums"] = {name: value for name, value in record["checksums"].items() if name not in names}
+    file.write_text(json.dumps(record))
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [*checkpoint.FILES[:-1], *state.FILES])
+def test_one_flipped_bit_in_any_file_is_found_before_a_run_goes_on(copied, name):
+    config, last = copied
+    flip_a_bit(last / name)
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} was changed after it was saved"):
+        train(config, "bc", BC, quiet=True)
+
+
+def test_counters_that_were_edited_are_found(copied):
+    config, last = copied
+    counters = json.loads((last / "training_state.json").read_text())
+    (last / "training_state.json").write_text(json.dumps({**counters, "step": 1}))
+    with pytest.raises(CheckpointError, match=r"training_state\.json was changed after it was saved"):
+        train(config, "bc", BC, quiet=True)
+
+
+@pytest.mark.parametrize("name", state.FILES)
+def test_a_checkpoint_without_what_resuming_needs_names_it(copied, name):
+    config, last = copied
+    (last / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"is incomplete: {re.escape(name)} missing"):
+        train(config, "bc", BC, quiet=True)
+
+
+def test_a_checkpoint_from_before_its_training_state_was_sealed_resumes_and_is_checked(copied):
+    config, last = copied
+    forget_checksums(last, state.FILES)
+    resumed = Trainer(config, "bc", BC, quiet=True)
+    assert resumed.step == 2
+    flip_a_bit(last / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors was changed after it was saved"):
+        Trainer(config, "bc", BC, quiet=True)
+
+
+def test_a_damaged_training_state_that_nothing_vouches_for_is_reported(copied):
+    config, last = copied
+    forget_checksums(last, state.FILES)
+    tensors = last / "training_state.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="Cannot resume"):
-        train(replace(config, resume=True, steps=4), "bc", BC, quiet=True)
+        train(config, "bc", BC, quiet=True)
+
+
+def test_a_checkpoint_that_was_resumed_from_stays_sealed_when_it_is_noted_on(copied):
+    config, last = copied
+    checkpoints.Checkpoints(config.output).note(last.resolve(), {"evaluation": {}})
+    assert set(load_provenance(last)["checksums"]) == {*checkpoint.FILES[:-1], *state.FILES}
