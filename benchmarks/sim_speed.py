@@ -1,8 +1,8 @@
-"""Control steps per second of put_on_plate and of robosuite's Lift, state only, one core, side by side.
+"""Control steps per second of our scenes and of robosuite's Lift, state only, one core, side by side.
 
-Same control rate (20 Hz), same physics step (2 ms), random small motions around the start posture. The two are
-measured in turns in one process, so that other load on the machine meets both; the figure is the median of the
-per-turn ratios.
+put_on_plate and Lift: same control rate (20 Hz), same physics step (2 ms), random small motions around the start
+posture. Avoiding and block push have no arm and rates of their own. All are measured in turns in one process, so that
+other load on the machine meets all; the ratio is the median of put_on_plate's per-turn ratios to Lift.
 """
 
 from __future__ import annotations
@@ -39,6 +39,23 @@ def own_stepper() -> Callable[[int], None]:
     return run
 
 
+def planar_stepper(name: str) -> Callable[[int], None]:
+    """Small random motions of a scene without an arm; an episode that ends begins again."""
+    from robolearn.sim import make_env
+
+    env = make_env(name)
+    rng = np.random.default_rng(0)
+
+    def run(steps: int) -> None:
+        env.reset(options={"init_state": 0})
+        for _ in range(steps):
+            *_, terminated, truncated, _ = env.step(rng.uniform(-0.01, 0.01, 2).astype(np.float32))
+            if terminated or truncated:
+                env.reset(options={"init_state": 0})
+
+    return run
+
+
 def robosuite_stepper() -> Callable[[int], None]:
     import logging
 
@@ -66,7 +83,10 @@ def main(argv: list[str]) -> int:
     turns, steps = (3, 100) if options.quick else (9, 400)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
-    steppers = {"put_on_plate": own_stepper(), "robosuite Lift": robosuite_stepper()}
+    steppers = {
+        "put_on_plate": own_stepper(), "robosuite Lift": robosuite_stepper(), "avoiding": planar_stepper("avoiding"),
+        "block_push": planar_stepper("block_push"),
+    }  # fmt: skip
     rates: dict[str, list[float]] = {name: [] for name in steppers}
     for turn in range(turns + 1):
         for name, run in steppers.items():
@@ -75,18 +95,19 @@ def main(argv: list[str]) -> int:
             if turn:  # the first turn warms up
                 rates[name].append(steps / (time.perf_counter() - start))
     ratios = np.array(rates["put_on_plate"]) / np.array(rates["robosuite Lift"])
-    config = {"control_hz": CONTROL_HZ, "physics_step_s": 0.002, "steps_a_turn": steps, "turns": turns}
+    config = {"steps_a_turn": steps, "turns": turns}
+    arm = {"control_hz": CONTROL_HZ, "physics_step_s": 0.002}
     command = "python benchmarks/sim_speed.py" + (" --quick" if options.quick else "")
     note = "interval: lowest and highest turn; one core; resets included"
     figures = [
         Figure("sim.steps_ratio_vs_robosuite", float(np.median(ratios)), "1", turns, command,
-               (float(ratios.min()), float(ratios.max())), config=config, notes=note)
+               (float(ratios.min()), float(ratios.max())), config={**config, **arm}, notes=note)
     ]  # fmt: skip
     for name, values in rates.items():
         identifier = "sim.steps_per_s." + name.lower().replace(" ", "_")
         figures.append(
             Figure(identifier, float(np.median(values)), "1/s", turns, command, (min(values), max(values)),
-                   config=config, notes=note)
+                   config={**config, **(arm if name in ("put_on_plate", "robosuite Lift") else {})}, notes=note)
         )  # fmt: skip
         print(f"{name:16s} {np.median(values):7.0f} control steps/s")
     print(f"ratio            {np.median(ratios):7.2f}")

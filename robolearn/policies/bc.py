@@ -4,7 +4,7 @@
 
 With goals this is goal-conditioned behaviour cloning (GCBC, Lynch et al. 2019 and Ding et al. 2019): the goal is one
 more input. Squared error makes the network answer the mean of what was demonstrated: where demonstrations part, the
-mean is none of them. That is what generative policies are compared with.
+mean is none of them. That is what generative policies are compared with. Width, depth and chunk are our own choice.
 """
 
 from __future__ import annotations

@@ -38,43 +38,47 @@ def test_the_constant_schedule_weighs_the_past_geometrically():
     assert float(ema.averaged["weight"]) == pytest.approx(expected)
 
 
-def set_all(module, value):
-    with torch.no_grad():
+def batch_norm_trained_from_2_to_6():
+    """A module with floating-point and integer buffers, all of it 9 by now, and its average."""
+    module = nn.BatchNorm1d(1)
+    ema = Ema(module, EmaConfig(schedule="constant", max_decay=0.5))
+    for value in (2, 6, 9):
         for tensor in module.state_dict().values():
             tensor.fill_(value)
+        if value < 9:
+            ema.update()
+    return module, ema
 
 
-def values(module):
-    return {name: tensor.tolist() for name, tensor in module.state_dict().items()}
+def as_lists(tensors):
+    return {name: tensor.tolist() for name, tensor in tensors.items()}
+
+
+WEIGHTS_AVERAGED_BUFFERS_COPIED = {
+    "weight": [4.0], "bias": [4.0], "running_mean": [6.0], "running_var": [6.0], "num_batches_tracked": 6
+}  # fmt: skip
 
 
 def test_buffers_are_copied_not_averaged():
-    module = nn.BatchNorm1d(1)
-    ema = Ema(module, EmaConfig(schedule="constant", max_decay=0.5))
-    for value in (2, 6):
-        set_all(module, value)
-        ema.update()
-    averaged = {name: tensor.tolist() for name, tensor in ema.averaged.items()}
-    assert averaged == {
-        "weight": [4.0], "bias": [4.0], "running_mean": [6.0], "running_var": [6.0], "num_batches_tracked": 6
-    }  # fmt: skip
+    _, ema = batch_norm_trained_from_2_to_6()
+    assert as_lists(ema.averaged) == WEIGHTS_AVERAGED_BUFFERS_COPIED
 
 
-def test_the_module_has_averaged_weights_and_buffers_only_within():
-    module = nn.BatchNorm1d(1)
-    ema = Ema(module, EmaConfig(schedule="constant", max_decay=0.5))
-    for value in (2, 6):
-        set_all(module, value)
-        ema.update()
-    set_all(module, 9)
-    own = values(module)
+def test_the_module_has_averaged_weights_and_copied_buffers_only_within():
+    module, ema = batch_norm_trained_from_2_to_6()
+    own = as_lists(module.state_dict())
+    with ema.applied():
+        assert as_lists(module.state_dict()) == WEIGHTS_AVERAGED_BUFFERS_COPIED
+    assert as_lists(module.state_dict()) == own
+    assert as_lists(ema.averaged) == WEIGHTS_AVERAGED_BUFFERS_COPIED
+
+
+def test_an_error_within_gives_the_module_its_own_weights_back():
+    module, ema = batch_norm_trained_from_2_to_6()
+    own = as_lists(module.state_dict())
     with pytest.raises(ZeroDivisionError), ema.applied():
-        assert values(module) == {
-            "weight": [4.0], "bias": [4.0], "running_mean": [6.0], "running_var": [6.0], "num_batches_tracked": 6
-        }  # fmt: skip
         raise ZeroDivisionError
-    assert values(module) == own, "restored even after an error"
-    assert ema.averaged["weight"].tolist() == [4.0] and ema.averaged["running_mean"].tolist() == [6.0]
+    assert as_lists(module.state_dict()) == own
 
 
 def test_warmup_then_cosine():
