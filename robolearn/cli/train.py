@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.registry import Registry
 
 if TYPE_CHECKING:
+    from robolearn.policies.spec import PolicySpec
     from robolearn.training.config import TrainConfig
     from robolearn.training.trainer import OnCheckpoint
 
@@ -43,10 +44,10 @@ def main(argv: list[str]) -> int:
     from robolearn.training.trainer import Trainer
 
     run = TrainConfig(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(TrainConfig)})
-    evaluate = None
+    on_checkpoint, check_spec = None, None
     if run.eval_env is not None:
-        evaluate = _evaluation(run, run.eval_env, wants_goals=bool(getattr(parsed.policy, "goals", ())))
-    trainer = Trainer(run, name, parsed.policy, quiet=as_json, on_checkpoint=evaluate)
+        on_checkpoint, check_spec = _evaluation(run, run.eval_env)
+    trainer = Trainer(run, name, parsed.policy, as_json, on_checkpoint, check_spec)
     speaks = trainer.processes.is_first
     if speaks and not as_json:
         print((run.output / "config.yaml").read_text(), trainer.batches.memory, sep="\n", flush=True)
@@ -59,29 +60,45 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _evaluation(run: TrainConfig, env: str, wants_goals: bool) -> OnCheckpoint:
-    """Evaluates a checkpoint in worker processes; results are kept in OUTPUT/evaluations/STEP.
+def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[PolicySpec], None]]:
+    """What evaluates a checkpoint in worker processes, results being kept in OUTPUT/evaluations/STEP.
 
-    Raises ConfigError now for what would otherwise only be found after the first checkpoint.
+    With it comes what raises, before the first step, for a policy that cannot be evaluated so.
     """
     from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
-    from robolearn.evaluation.goals import goal_source
+    from robolearn.evaluation.goals import GoalSource
+    from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk
     from robolearn.evaluation.source import PolicySource
-    from robolearn.sim.registry import make_env
+    from robolearn.evaluation.workers import open_world
 
-    if wants_goals and run.eval_goals is None:
-        raise ConfigError("This policy takes goals; give demonstrations of them with --eval-goals DATASET.zarr.")
-    if run.eval_goals is not None and not wants_goals:
-        raise ConfigError("This policy takes no goals (--policy.goals is empty); leave out --eval-goals.")
-    make_env(env).close()
-    goals = goal_source(run.eval_goals, run.eval_goal_mask)
-    config = EvaluationConfig(env, run.eval_episodes, run.eval_init_state, workers=run.eval_workers, goals=goals)
+    if run.eval_goals is None and run.eval_goal_mask is not None:
+        raise ConfigError(
+            f"--eval-goal-mask {run.eval_goal_mask} selects episodes of a dataset; give it with "
+            "--eval-goals DATASET.zarr."
+        )
+    config = EvaluationConfig(
+        env,
+        run.eval_episodes,
+        run.eval_init_state,
+        rollout=RolloutConfig(run.eval_execute, max_steps=run.eval_max_steps),
+        workers=run.eval_workers,
+        goals=None if run.eval_goals is None else GoalSource(run.eval_goals, run.eval_goal_mask),
+    )
+
+    def check_spec(spec: PolicySpec) -> None:
+        if spec.goal_horizon and config.goals is None:
+            raise ConfigError("This policy takes goals; give demonstrations of them with --eval-goals DATASET.zarr.")
+        if config.goals is not None and not spec.goal_horizon:
+            raise ConfigError("This policy takes no goals (--policy.goals is empty); leave out --eval-goals.")
+        actions_per_chunk(spec, run.eval_execute, "--eval-execute")
+        world, _ = open_world(spec, env, config.env_options, config.goals)
+        world.close()
 
     def on_checkpoint(checkpoint: Path, step: int) -> dict[str, float]:
         results = evaluate(PolicySource(checkpoint), config, run.output / "evaluations" / f"{step:08d}")
         return {"eval_success": results.success.value, "eval_score": results.score.value}
 
-    return on_checkpoint
+    return on_checkpoint, check_spec
 
 
 def _underlay(options: list[str], policy: str) -> tuple[Mapping[str, Any], str] | None:

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 680, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 30, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 30, 46
 _PLOT_W, _PLOT_H = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
 

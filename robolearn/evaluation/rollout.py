@@ -49,24 +49,32 @@ class RolloutConfig:
     max_steps: int | None = None
 
 
-def actions_per_chunk(spec: PolicySpec, execute: int | None) -> int:
-    """`execute`, or by default half of the policy's chunk. Raises ConfigError outside [1, action_horizon]."""
+def actions_per_chunk(spec: PolicySpec, execute: int | None, option: str = "--execute") -> int:
+    """`execute`, or by default half of the policy's chunk.
+
+    Raises ConfigError, naming the `option`, outside [1, action_horizon].
+    """
     if execute is None:
         return max(1, spec.action_horizon // 2)
     if not 1 <= execute <= spec.action_horizon:
         raise ConfigError(
-            f"--execute is {execute}; the policy predicts chunks of {spec.action_horizon} actions, so give 1 to "
+            f"{option} is {execute}; the policy predicts chunks of {spec.action_horizon} actions, so give 1 to "
             f"{spec.action_horizon}."
         )
     return execute
 
 
 def check_match(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> None:
-    """Raise FeatureError when the environment does not give what the policy was trained on, or takes other actions."""
+    """Raise FeatureError when the environment does not give what the policy was trained on, or takes other actions.
+
+    So it does when the environment scores by goals, but not by those of the policy.
+    """
     source = f"environment {env.name!r}"
     require(spec.observation_features, env.observation_features, policy_name, source)
     require({env.action_feature.name: env.action_feature}, {spec.action_feature.name: spec.action_feature}, source,
             policy_name)  # fmt: skip
+    if env.accepts_goal:
+        require(spec.goal_features, env.observation_features, f"the goal of {policy_name}", source)
     if abs(spec.control_hz - env.control_hz) > 1e-6 * env.control_hz:
         raise FeatureError(
             f"{policy_name} was trained on actions at {spec.control_hz:g} Hz; {source} takes them at "

@@ -81,6 +81,26 @@ def image_options(spec: PolicySpec) -> dict[str, Any]:
     return {"cameras": cameras, "image_size": next(iter(images.values())).shape[0]}
 
 
+def open_world(
+    spec: PolicySpec,
+    env: str,
+    env_options: dict[str, Any],
+    goals: GoalSource | None,
+    policy_name: str = "the policy",
+) -> tuple[SimEnv, Goals | None]:
+    """The environment and the goals that a policy with this `spec` is run with.
+
+    Raises like `make_env`, `check_match` and `make_goals` where they do not fit the policy.
+    """
+    world = make_env(env, **{**image_options(spec), **env_options})
+    try:
+        check_match(spec, world, policy_name)
+        return world, make_goals(goals, spec, policy_name)
+    except Exception:
+        world.close()
+        raise
+
+
 def run_episodes(
     job: RolloutJob,
     init_states: Sequence[int],
@@ -177,11 +197,9 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
     init_state: int | None = None
     try:
         policy = job.source.load()
-        env = make_env(job.env, **{**image_options(policy.spec), **job.env_options})
         name = f"policy {job.source.name!r}"
-        check_match(policy.spec, env, name)
+        env, goals = open_world(policy.spec, job.env, job.env_options, job.goals, name)
         execute = actions_per_chunk(policy.spec, job.rollout.execute)
-        goals = make_goals(job.goals, policy.spec, name)
         chosen = goals.to_dict() if goals else None
         connection.send(
             WorkerReport(policy.spec, execute, env.scene_version, env.control_hz, env.max_steps, env.modes, chosen)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.errors import ConfigError, FeatureError, closest
 from robolearn.core.feature import Feature
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.noise import Noise
@@ -188,8 +188,9 @@ def _tensors(
     tensors = {}
     for name, feature in features.items():
         if name not in values:
-            given = ", ".join(values) or "nothing"
-            raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {given}.")
+            guess, given = closest(name, values), ", ".join(values) or "nothing"
+            hint = f" The closest is {guess!r}." if guess else ""
+            raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {given}.{hint}")
         array = _array(values[name], f"{what} {name!r}")
         if array.dtype.kind not in "fiub" or (feature.kind == "image" and array.dtype != np.uint8):
             wanted = "uint8 pixels" if feature.kind == "image" else "numbers"

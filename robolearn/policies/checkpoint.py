@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,24 @@ def make_policy(name: str, config: Any, spec: PolicySpec, normalizer: Normalizer
 
 
 def save_policy(
-    directory: Path, name: str, policy: Policy, weights: dict[str, Tensor], provenance: dict[str, Any]
+    directory: Path,
+    name: str,
+    policy: Policy,
+    weights: dict[str, Tensor],
+    provenance: dict[str, Any],
+    sealed: Sequence[str] = (),
 ) -> None:
-    """Write a checkpoint into `directory`, which must not hold one yet. The last file makes it complete."""
+    """Write a checkpoint into `directory`, which must not hold one yet. The last file makes it complete.
+
+    Args:
+        sealed: names of further files, there already, whose SHA-256 is recorded too; loading does not need them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, directory / "model.safetensors")
     policy.normalizer.save(directory / "normalizer.safetensors")
     (directory / "features.json").write_text(json.dumps(policy.spec.to_dict(), indent=2))
     configuration.save_yaml({"policy": name, "config": configuration.to_dict(policy.config)}, directory / "config.yaml")
-    checksums = {name: _sha256(directory / name) for name in FILES[:-1]}
+    checksums = {name: _sha256(directory / name) for name in (*FILES[:-1], *sealed)}
     (directory / FILES[-1]).write_text(json.dumps({**provenance, "checksums": checksums}, indent=2))
 
 
@@ -92,11 +101,8 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
     for settings that are unknown or of a wrong type.
     """
     directory = checkpoint_directory(Path(path))
-    missing = [name for name in FILES if not (directory / name).is_file()]
-    if missing:
-        raise CheckpointError(f"Checkpoint {directory} is incomplete: {', '.join(missing)} missing.")
     # before anything is built: what sizes memory is what was saved
-    _check_unchanged(directory)
+    check_unchanged(directory)
     try:
         declared = load_declaration(directory)
         kind = POLICIES.resolve(declared["name"])
@@ -127,12 +133,19 @@ def _with_sampling(kind: type[Policy], config: Any, sampling: Mapping[str, Any])
     return configuration.from_dict(kind.Config, {**configuration.to_dict(config), **sampling}, where="sampling")
 
 
-def _check_unchanged(directory: Path) -> None:
-    """Raise CheckpointError when a file is not the one that was saved."""
+def check_unchanged(directory: Path, sealed: Sequence[str] = ()) -> None:
+    """Raise CheckpointError when a file is missing or is not the one that was saved.
+
+    Args:
+        sealed: names of further files; of these, what an older version saved without its SHA-256 is not compared.
+    """
+    missing = [name for name in (*FILES, *sealed) if not (directory / name).is_file()]
+    if missing:
+        raise CheckpointError(f"Checkpoint {directory} is incomplete: {', '.join(missing)} missing.")
     recorded = load_provenance(directory).get("checksums")
     if not isinstance(recorded, dict):
         raise CheckpointError(f"{directory / FILES[-1]} lists no checksums; it was damaged or edited: copy it again.")
-    for name in FILES[:-1]:
+    for name in (*FILES[:-1], *(name for name in sealed if name in recorded)):
         if _sha256(directory / name) != recorded.get(name):
             raise CheckpointError(
                 f"{directory / name} was changed after it was saved (its SHA-256 is not the one in {FILES[-1]}); "

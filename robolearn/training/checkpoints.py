@@ -93,7 +93,7 @@ class Checkpoints:
             if older.is_symlink() or not older.is_dir() or older.name == newest.name:
                 continue
             if self._keep_every and older.name.isdigit() and int(older.name) % self._keep_every == 0:
-                for name in (state.TENSORS, state.COUNTERS):
+                for name in state.FILES:
                     (older / name).unlink(missing_ok=True)
             else:
                 shutil.rmtree(older, ignore_errors=True)

@@ -12,7 +12,7 @@ from robolearn.datasets.loader import CacheMode
 INCIDENTAL = frozenset({
     "output", "resume", "device", "num_threads", "loader_workers", "cache", "log_every", "checkpoint_every",
     "keep_every", "eval_env", "eval_every", "eval_episodes", "eval_init_state", "eval_workers", "eval_goals",
-    "eval_goal_mask",
+    "eval_goal_mask", "eval_execute", "eval_max_steps",
 })  # fmt: skip
 """Options of `TrainConfig` that do not decide what is learned."""
 
@@ -96,6 +96,10 @@ class TrainConfig:
     """dataset of demonstrations that goals are taken from, for goal-conditioned policies"""
     eval_goal_mask: str | None = None
     """only episodes of that dataset in this mask"""
+    eval_execute: int | None = None
+    """actions used of each predicted chunk; half of the chunk by default"""
+    eval_max_steps: int | None = None
+    """end episodes after so many actions where the environment has not ended them yet"""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "eval_episodes"):
@@ -109,8 +113,9 @@ class TrainConfig:
             self._require("encoder_learning_rate", self.encoder_learning_rate > 0, "positive")
         if self.encoder_weight_decay is not None:
             self._require("encoder_weight_decay", self.encoder_weight_decay >= 0, "at least 0")
-        if self.eval_workers is not None:
-            self._require("eval_workers", self.eval_workers >= 1, "at least 1")
+        for name in ("eval_workers", "eval_execute", "eval_max_steps"):
+            value = getattr(self, name)
+            self._require(name, value is None or value >= 1, "at least 1")
         self._require("val_ratio", 0 <= self.val_ratio < 1, "in [0, 1)")
         self._require("betas", all(0 <= beta < 1 for beta in self.betas), "in [0, 1)")
         if not self.datasets:

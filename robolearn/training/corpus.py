@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,12 @@ class Corpus:
         return Normalizer.fit({name: collection.array(name)[rows] for name in vectors}, vectors)
 
 
-def _chosen(dataset: str, available: dict[str, Feature], wanted: Iterable[str], option: str) -> dict[str, Feature]:
+def _chosen(dataset: str, available: dict[str, Feature], wanted: Sequence[str], option: str) -> dict[str, Feature]:
     for name in wanted:
         if name not in available:
             raise ConfigError(
-                f"{dataset}: {unknown_name('feature', name, available)} Choose with --policy.{option} FEATURE..."
+                f"{dataset} does not have all that the policy reads ({', '.join(wanted)}): "
+                f"{unknown_name('feature', name, available)} Choose with --policy.{option} FEATURE..."
             )
     return features([available[name] for name in wanted])
 

@@ -17,11 +17,15 @@ from torch import Tensor
 from robolearn.core.errors import CheckpointError
 from robolearn.training.step import Step
 
-TENSORS, COUNTERS = "training_state.safetensors", "training_state.json"
+FILES = TENSORS, COUNTERS = "training_state.safetensors", "training_state.json"
 
 
 def save_training_state(directory: Path, step: Step, counters: dict[str, Any]) -> None:
-    """Write tensors under `model.NAME` and `optimizer.NAME.QUANTITY`, NAME being that of the parameter."""
+    """Write tensors under `model.NAME` and `optimizer.NAME.QUANTITY`, NAME being that of the parameter.
+
+    `directory` is made where there is none.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in step.policy.state_dict().items()}
     for name, parameter in step.policy.named_parameters():
         for quantity, value in step.optimizer.state.get(parameter, {}).items():
@@ -34,7 +38,8 @@ def save_training_state(directory: Path, step: Step, counters: dict[str, Any]) -
 def load_training_state(directory: Path, step: Step) -> dict[str, Any]:
     """Restore in place and return the counters. The averaged weights are the checkpoint's model.
 
-    Raises CheckpointError when something is missing or does not fit this policy.
+    Raises CheckpointError when something is missing or does not fit this policy. Whether the files are those that were
+    saved is for `check_unchanged` to say.
     """
     try:
         counters = json.loads((directory / COUNTERS).read_text())

@@ -18,8 +18,9 @@ from robolearn.core.interrupt import StopRequest
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.datasets.loader import Source
-from robolearn.policies.checkpoint import load_provenance, make_policy, save_policy
-from robolearn.training import continuation
+from robolearn.policies.checkpoint import check_unchanged, load_provenance, make_policy, save_policy
+from robolearn.policies.spec import PolicySpec
+from robolearn.training import continuation, state
 from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.config import TrainConfig, TrainResult
 from robolearn.training.corpus import Corpus
@@ -50,6 +51,8 @@ class Trainer:
         quiet: no progress line.
         on_checkpoint: called with every checkpoint that is due to be evaluated and its step; what it returns becomes
             metrics of that step and part of the checkpoint's provenance.
+        check_spec: called with the policy's data contract before anything is fitted, built or written; what it raises
+            ends the run there.
     """
 
     def __init__(
@@ -59,12 +62,14 @@ class Trainer:
         policy_config: Any,
         quiet: bool = False,
         on_checkpoint: OnCheckpoint | None = None,
+        check_spec: Callable[[PolicySpec], None] | None = None,
     ):
         self.config, self.name = config, name
         self._on_checkpoint = on_checkpoint
         self.checkpoints = Checkpoints(config.output, config.keep_every)
         self.checkpoints.require(config.resume)
         if config.resume and self.checkpoints.last is not None:
+            check_unchanged(self.checkpoints.last, sealed=state.FILES)
             continuation.require_same_options(self.checkpoints.last, config, name, policy_config)
         self.processes = Processes(config.device)
         self._quiet = quiet or not self.processes.is_first
@@ -74,6 +79,8 @@ class Trainer:
         torch.manual_seed(derived_seed(config.seed))
         self.corpus = Corpus(config.datasets, config.masks, config.weights, config.val_ratio, config.seed)
         spec = self.corpus.spec(policy_config)
+        if check_spec is not None:
+            check_spec(spec)
         self.policy = make_policy(name, policy_config, spec, self.corpus.normalizer(spec)).to(self.processes.device)
         self.batches = self._batches(self.corpus.train, self.processes.rank, self.processes.world_size)
         self.val_batches = self._batches(self.corpus.val) if self.corpus.val and self.processes.is_first else None
@@ -208,8 +215,8 @@ class Trainer:
                 "processes": self.processes.world_size,
                 "curve": read_metrics(self.config.output / "metrics.jsonl"),
             }
-            save_policy(folder, self.name, self.policy, self._step.ema.averaged, record)
             save_training_state(folder, self._step, counters)
+            save_policy(folder, self.name, self.policy, self._step.ema.averaged, record, sealed=state.FILES)
 
         if self.processes.is_first:
             self.checkpoints.save(self.step, write)

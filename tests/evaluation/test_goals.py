@@ -11,6 +11,7 @@ from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
 from robolearn.evaluation.goals import Goals, GoalSource, goal_source, make_goals
 from robolearn.evaluation.rollout import RolloutConfig, run_episode
 from robolearn.evaluation.source import PolicySource
+from robolearn.evaluation.workers import open_world
 
 sys.path.append(str(Path(__file__).parent))
 from tiny_world import ACTION, STATE, LinePolicy, SeekPolicy, TinyLine, write_ends
@@ -124,6 +125,18 @@ def test_a_mask_that_selects_nothing_or_is_unknown_is_refused(dataset):
         Goals(GoalSource(dataset, "valid"), SeekPolicy().spec)
     with pytest.raises(DatasetError, match="none of its 3 episodes is in mask 'empty'"):
         Goals(GoalSource(dataset, "empty"), SeekPolicy().spec)
+
+
+def test_a_goal_that_the_environment_cannot_score_is_refused_before_any_episode(tmp_path, monkeypatch):
+    pose = Feature("observation.pose", (1,))
+    goals = GoalSource(write_ends(tmp_path / "poses.zarr", [0.3], feature=pose))
+    spec = SeekPolicy(goal_feature=pose).spec
+    with pytest.raises(
+        FeatureError, match="the goal of the policy needs feature 'observation.pose', which env.* lacks"
+    ):
+        open_world(spec, "tiny_line", {}, goals)
+    monkeypatch.setattr(TinyLine, "accepts_goal", False)
+    open_world(spec, "tiny_line", {}, goals)  # its goal is its own affair
 
 
 def test_a_mask_needs_a_dataset():

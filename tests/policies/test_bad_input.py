@@ -213,9 +213,7 @@ def test_an_observation_of_another_feature_set_is_refused_by_name():
     policy = tiny_policy("bc", CONFIG)
     observation = tiny_observation(1)
     observation["observation.statue"] = observation.pop(STATE.name)
-    message = (
-        "needs feature 'observation.state' in its observation; it got: .*. The closest is 'observation.statue'.$"
-    )
+    message = "needs feature 'observation.state' in its observation; it got: .*. The closest is 'observation.statue'.$"
     with pytest.raises(FeatureError, match=message):
         policy.predict_chunk(observation)
 
