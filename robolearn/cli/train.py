@@ -55,8 +55,10 @@ def main(argv: list[str]) -> int:
     if speaks and as_json:
         print(json.dumps(result.to_dict()))
     elif speaks:
-        print(f"Trained {result.steps} steps in {result.duration_s:.0f} s. Policy: {run.output}")
-        print(f"Next: robolearn eval --policy {run.output} --env {run.eval_env or 'ENV'}")
+        print(f"Trained to step {result.steps} in {result.duration_s:.0f} s. Policy: {run.output}")
+        env = run.eval_env or (trainer.corpus.sim_env or {}).get("name", "ENV")
+        goals = f" --goals {run.eval_goals or 'DEMOS.zarr'}" if trainer.policy.spec.goal_horizon else ""
+        print(f"Next: robolearn eval --policy {run.output} --env {env}{goals}")
     return 0
 
 

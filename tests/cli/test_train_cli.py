@@ -15,6 +15,7 @@ from robolearn.datasets.edits import set_mask
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.policies.checkpoint import load_provenance
+from robolearn.sim.experts.demonstrations import record_demonstrations
 from robolearn.sim.registry import make_env
 from robolearn.training.metrics import read_metrics
 
@@ -47,6 +48,15 @@ def test_train_says_what_to_do_next(dataset, tmp_path, capfd):
     out = capfd.readouterr().out
     assert "step 4/4" in out
     assert f"Next: robolearn eval --policy {tmp_path}/run --env ENV" in out
+
+
+def test_what_to_do_next_names_the_scene_and_the_goals(tmp_path, capfd):
+    demonstrations = tmp_path / "demos.zarr"
+    record_demonstrations("block_push", 2, demonstrations)
+    goals = ["--policy.goals", "observation.environment_state"]
+    assert main(["train", *options(demonstrations, tmp_path / "run", *goals)]) == 0
+    expected = f"Next: robolearn eval --policy {tmp_path}/run --env block_push --goals DEMOS.zarr"
+    assert expected in capfd.readouterr().out
 
 
 def test_json_is_the_result_and_nothing_else(dataset, tmp_path, capfd):
