@@ -6,8 +6,8 @@
 
 Figures go to benchmarks/results/pusht.json. The score is the mean over start states (seeds 100000 to 100049) of max
 coverage / 0.95, at most 1, of the last checkpoint. `dp_90` trains on 90 of the 206 episodes, as many as the authors'
-configuration; `dp_small` and `dp_large` halve and double the width of the U-Net. A run takes one core; what was cut off
-is resumed and what is finished is not done again.
+configuration; `dp_small` and `dp_large` halve and double the width of the U-Net, `dp_float32` trains it
+without bfloat16. A run takes one core; what was cut off is resumed and what is finished is not done again.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ METHODS = {
     "dp_90": Method("diffusion", options=("--masks", SUBSET)),
     "dp_small": Method("diffusion", options=("--policy.unet.widths", "32", "64", "128")),
     "dp_large": Method("diffusion", options=("--policy.unet.widths", "128", "256", "512")),
+    "dp_float32": Method("diffusion", options=("--precision", "float32")),
 }
 
 
