@@ -40,23 +40,23 @@ DENOISING_STEPS, CURVE_EPISODES = (1, 2, 3, 5, 10, 50), 50
 
 @dataclass(frozen=True)
 class Method:
-    """A policy with the options in which it differs from its preset, and how many actions of a chunk are executed."""
+    """A policy with the options in which it differs from its preset."""
 
     policy: str
     options: tuple[str, ...] = ()
-    execute: int = 1
 
 
 METHODS = {
     "beso": Method("beso"),
     "cfg_beso": Method("beso", options=("--policy.goal-dropout", "0.1", "--policy.guidance", "2")),
     "gcbc": Method("bc"),
-    "diffusion": Method("diffusion", execute=4),
+    "diffusion": Method("diffusion"),
 }
 RESULTS = ("beso", "cfg_beso", "gcbc")  # have a figure of their own
 # curve -> (method, settings of its sampler)
 CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "BESO": ("beso", ()),
+    "BESO ancestral": ("beso", ("sampler=euler_ancestral",)),
     "DDIM": ("diffusion", ("scheduler=ddim", "spacing=trailing")),
     "DDPM": ("diffusion", ("scheduler=ddpm", "spacing=trailing")),
 }
@@ -97,8 +97,7 @@ class Bench:
         changes = ["--set", *sampler] if sampler else []
         limit = ["--max-steps", "5"] if self.quick else []
         return evaluate(run, output, "--env", ENV, "--init-state", str(FIRST_EVALUATION_STATE), "--num-episodes",
-                        str(episodes), "--goals", str(self.goals), "--execute", str(METHODS[method].execute), *limit,
-                        *changes)  # fmt: skip
+                        str(episodes), "--goals", str(self.goals), "--execute", "1", *limit, *changes)  # fmt: skip
 
     def figure(self, method: str) -> Figure:
         """The result of a method over all its seeds."""
@@ -121,34 +120,41 @@ class Bench:
             f"of the mean over {len(seeds)} training seed(s)",
         )  # fmt: skip
 
-    def curve(self, name: str) -> list[Estimate]:
-        """The result for each number of denoising steps."""
+    def curve(self, name: str) -> list[EvaluationResults]:
+        """The results for each number of denoising steps."""
         method, sampler = CURVES[name]
         episodes = 2 if self.quick else CURVE_EPISODES
         steps = DENOISING_STEPS[:2] if self.quick else DENOISING_STEPS
         seed = self.seeds[method][0]
-        return [self.evaluate(method, seed, episodes, (*sampler, f"sampling_steps={n}")).score for n in steps]
+        return [self.evaluate(method, seed, episodes, (*sampler, f"sampling_steps={n}")) for n in steps]
 
-    def curve_figure(self, curves: dict[str, list[Estimate]]) -> Figure:
-        at_three = curves["BESO"][0 if self.quick else DENOISING_STEPS.index(3)]
+    def curve_figure(self, curves: dict[str, list[EvaluationResults]]) -> Figure:
+        at_three = curves["BESO"][0 if self.quick else DENOISING_STEPS.index(3)].score
         points = {
-            name: {str(n): [e.value, e.low, e.high] for n, e in zip(DENOISING_STEPS, estimates, strict=False)}
-            for name, estimates in curves.items()
+            name: {
+                str(n): [found.score.value, found.score.low, found.score.high]
+                for n, found in zip(DENOISING_STEPS, results, strict=False)
+            }
+            for name, results in curves.items()
         }
-        config = {"curves": points, "execute": {name: METHODS[method].execute for name, (method, _) in CURVES.items()}}
+        records = {
+            method: run_record([self.run_of(method, self.seeds[method][0])], curves[name][:1])
+            for name, (method, _) in reversed(CURVES.items())
+        }
+        config = {"curves": points, "methods": records}
         return Figure(
             "block_push.steps_curve", at_three.value, "1", at_three.n, self.command, at_three.interval,
             self.seeds["beso"][:1], config,
             f"result against denoising steps, in config.curves as [value, low, high] ({CHART}); the value is BESO's "
-            "with 3 steps. One seed. Methods as trained, not samplers alone: BESO gives single actions from 5 "
-            "observations, DDIM and DDPM sample a U-Net that gives chunks of 7 from 2, of which 4 are executed, with "
-            "trailing spacing",
+            "with 3 steps. One seed, one action executed a prediction. Methods as trained, not samplers alone: BESO "
+            "predicts from 5 observations and the executed actions, also with ancestral sampling; DDIM and DDPM sample "
+            "a U-Net that predicts 3 actions from 2 observations, with trailing spacing",
         )  # fmt: skip
 
 
 def draw(curves: dict[str, list[Estimate]], path: Path) -> None:
     """A chart of the result over the number of denoising steps, with intervals."""
-    width, height, left, right, top, bottom = 900, 520, 80, 150, 30, 70
+    width, height, left, right, top, bottom = 900, 520, 80, 200, 30, 70
     picture = np.full((height, width, 3), 255, np.uint8)
     ink, font = (60, 50, 45), cv2.FONT_HERSHEY_SIMPLEX
 
@@ -166,7 +172,7 @@ def draw(curves: dict[str, list[Estimate]], path: Path) -> None:
         write(str(n), (at(i, 0)[0] - 8, height - bottom + 28))
     write("denoising steps for an action", (left + 200, height - 12))
     write("result", (left + 8, top - 10))
-    colours = ((180, 90, 30), (40, 130, 60), (40, 60, 200))
+    colours = ((180, 90, 30), (210, 170, 60), (40, 130, 60), (40, 60, 200))
     for row, ((name, points), colour) in enumerate(zip(curves.items(), colours, strict=True)):
         for i, point in enumerate(points):
             cv2.line(picture, at(i, point.low), at(i, point.high), colour, 1, cv2.LINE_AA)
@@ -196,7 +202,8 @@ def main(argv: list[str]) -> int:
             write_figures(results, [bench.figure(method)])
     if {method for method, _ in CURVES.values()} <= set(options.only):
         curves = {name: bench.curve(name) for name in CURVES}
-        draw(curves, chart := bench.root / CHART.name if options.quick else CHART)
+        scores = {name: [found.score for found in results] for name, results in curves.items()}
+        draw(scores, chart := bench.root / CHART.name if options.quick else CHART)
         print(f"Picture: {chart}")
         write_figures(results, [bench.curve_figure(curves)])
     return 0

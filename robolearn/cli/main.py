@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 # numpy's matrices here are small: a second BLAS thread makes a 6 x 6 solve 5 times slower, 500 times on a busy machine
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# torch's threads spin while they wait for one another, also for one whose core another program has: training beside 1 or 3
-# others was 2 and 30 times slower; to sleep after so many turns costs nothing measurable on a quiet machine
+# torch's threads spin while they wait for one another, also for one whose core another program has: training beside one
+# or three others was 2 and 30 times slower; to sleep after so many turns costs nothing measurable on a quiet machine
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 from robolearn import __version__
