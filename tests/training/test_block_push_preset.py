@@ -29,10 +29,10 @@ def policy_of(name: str, **changes: object) -> Policy:
     return make_policy(name, config, spec, normalizer).eval()
 
 
-@pytest.mark.parametrize("name", ["beso", "diffusion", "bc"])
-def test_a_preset_fits_its_scene_and_the_goals_it_scores(name):
+@pytest.mark.parametrize(("name", "largest"), [("beso", 1_500_000), ("diffusion", 3_000_000), ("bc", 1_500_000)])
+def test_a_preset_fits_its_scene_and_the_goals_it_scores(name, largest):
     policy, env = policy_of(name), make_env("block_push")
-    assert 100_000 <= sum(p.numel() for p in policy.parameters()) <= 1_500_000
+    assert 100_000 <= sum(p.numel() for p in policy.parameters()) <= largest
     goal = {CUBES: TARGETS_M.reshape(1, 4).astype(np.float32)}
     observation, _ = env.reset(options={"init_state": 0, "goal": goal})
     window = {n: np.repeat(observation[n][None], policy.spec.obs_horizon, axis=0)
