@@ -1,4 +1,4 @@
-"""Push-T from human demonstrations, keypoint observations: Diffusion Policy, BESO and BC on the usual 50 start states.
+"""Push-T from human demonstrations, keypoint observations: every policy on the usual 50 start states.
 
     python benchmarks/pusht.py                    three training seeds of Diffusion Policy, one of the others
     python benchmarks/pusht.py --only dp --seeds 0
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,12 @@ from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.figures import Figure, results_file, write_figures
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.statistics import bootstrap_mean
+from robolearn.training.presets import load_preset
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 ROOT = Path("outputs/bench_pusht")
 EXECUTE, FIRST_STATE, STATES = 8, 100_000, 50
+QUICK = ("dp", "beso", "bc", "bc_rnn", "bc_transformer", "act", "vq_bet")  # one a policy
 SUBSET, SUBSET_EPISODES, SUBSET_SEED = "subset_90", 90, 42
 
 
@@ -43,10 +46,18 @@ class Method:
     options: tuple[str, ...] = ()
 
 
+TRANSFORMER = shlex.split(
+    "--policy.transformer.embed-dim 128 --policy.transformer.layers 4 --policy.transformer.dropout 0.01"
+)
 METHODS = {
     "dp": Method("diffusion", seeds=(0, 1, 2)),
     "beso": Method("beso"),
     "bc": Method("bc"),
+    "dp_transformer": Method("diffusion", options=("--policy.network", "transformer", *TRANSFORMER)),
+    "bc_rnn": Method("bc_rnn"),
+    "bc_transformer": Method("bc_transformer"),
+    "act": Method("act"),
+    "vq_bet": Method("vq_bet"),
     "dp_90": Method("diffusion", options=("--masks", SUBSET)),
     "dp_small": Method("diffusion", options=("--policy.unet.widths", "32", "64", "128")),
     "dp_large": Method("diffusion", options=("--policy.unet.widths", "128", "256", "512")),
@@ -68,8 +79,9 @@ def train_and_evaluate(name: str, seed: int, root: Path, quick: bool) -> Evaluat
     method, run, evaluation = METHODS[name], root / f"{name}_{seed}", root / f"{name}_{seed}_eval"
     short = ["--steps", "20"] if quick else []
     train(method.policy, "pusht", root / "pusht.zarr", run, "--seed", str(seed), *method.options, *short)
+    execute = min(EXECUTE, load_preset("pusht", method.policy).policy.action_horizon)
     return evaluate(run, evaluation, "--env", "pusht", "--init-state", str(FIRST_STATE), "--num-episodes",
-                    "2" if quick else str(STATES), "--execute", str(EXECUTE))  # fmt: skip
+                    "2" if quick else str(STATES), "--execute", str(execute))  # fmt: skip
 
 
 def figure(name: str, seeds: tuple[int, ...], root: Path, quick: bool) -> Figure:
@@ -102,7 +114,7 @@ def main(argv: list[str]) -> int:
         return 0
     root = ROOT / ("quick" if options.quick else "full")
     convert(root / "pusht.zarr")
-    for name in options.only or (["dp", "beso", "bc"] if options.quick else METHODS):
+    for name in options.only or (QUICK if options.quick else METHODS):
         seeds = tuple(options.seeds or (METHODS[name].seeds[:1] if options.quick else METHODS[name].seeds))
         write_figures(results_file("pusht", options.quick), [figure(name, seeds, root, options.quick)])
     return 0
