@@ -118,7 +118,7 @@ class Robot:
 
 
 # name -> function (variant: str) -> Robot; the variant is what follows the colon in `--robot sim:put_on_plate`
-ROBOTS = Registry("robot", {"sim": "robolearn.hardware.robots.simulated:make_robot"})
+ROBOTS = Registry("robot", {"sim": "robolearn.hardware.robots.simulated:make_robot"}, group="robolearn.robots")
 
 
 def make_robot(name: str) -> Robot:

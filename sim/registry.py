@@ -19,6 +19,7 @@ ENVIRONMENTS = Registry(
         "robosuite": "robolearn.sim.adapters.robosuite:RobosuiteEnv",
     },
     extra="sim",
+    group="robolearn.environments",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ from robolearn.core.registry import Registry
 if TYPE_CHECKING:
     from robolearn.policies.spec import PolicySpec
     from robolearn.training.config import TrainConfig
-    from robolearn.training.trainer import OnCheckpoint
+    from robolearn.training.trainer import OnCheckpoint, Trainer
 
 
 def main(argv: list[str]) -> int:
@@ -49,17 +50,53 @@ def main(argv: list[str]) -> int:
         on_checkpoint, check_spec = _evaluation(run, run.eval_env)
     trainer = Trainer(run, name, parsed.policy, as_json, on_checkpoint, check_spec)
     speaks = trainer.processes.is_first
+    if speaks:
+        for note in _notes(run, trainer):
+            configuration.main_stderr(f"note: {note}")
     if speaks and not as_json:
-        print((run.output / "config.yaml").read_text(), trainer.batches.memory, sep="\n", flush=True)
+        print((run.output / "config.yaml").read_text(), trainer.summary, trainer.batches.memory, sep="\n", flush=True)
+    begun_at = trainer.step
     result = trainer.run()
     if speaks and as_json:
         print(json.dumps(result.to_dict()))
     elif speaks:
-        print(f"Trained to step {result.steps} in {result.duration_s:.0f} s. Policy: {run.output}")
-        env = run.eval_env or (trainer.corpus.sim_env or {}).get("name", "ENV")
-        goals = f" --goals {run.eval_goals or 'DEMOS.zarr'}" if trainer.policy.spec.goal_horizon else ""
-        print(f"Next: robolearn eval --policy {run.output} --env {env}{goals}")
+        done = f"Trained to step {result.steps} in {result.duration_s:.0f} s."
+        if begun_at >= run.steps:
+            done = f"The run had all its {begun_at} steps; to go on, give more --steps."
+        print(f"{done} Policy: {run.output}")
+        print("Next:", shlex.join(_next_command(run, trainer)))
     return 0
+
+
+def _notes(run: TrainConfig, trainer: Trainer) -> list[str]:
+    """What is allowed and seldom meant."""
+    found = []
+    if run.warmup_steps > run.steps:
+        reached = run.learning_rate * run.steps / run.warmup_steps
+        found.append(
+            f"--warmup-steps {run.warmup_steps} is more than --steps {run.steps}: the learning rate ends at "
+            f"{reached:g}, short of {run.learning_rate:g}."
+        )
+    trained_on = {dataset.path.resolve() for dataset in trainer.corpus.datasets}
+    if run.eval_goals is not None and run.eval_goal_mask is None and run.eval_goals.resolve() in trained_on:
+        found.append(
+            f"goals are the ends of episodes of {run.eval_goals}, which is trained on; hold some out with "
+            "--masks and --eval-goal-mask."
+        )
+    return found
+
+
+def _next_command(run: TrainConfig, trainer: Trainer) -> list[str]:
+    """What evaluates the policy, with the same protocol as while it was trained."""
+    env = run.eval_env or (trainer.corpus.sim_env or {}).get("name", "ENV")
+    command = ["robolearn", "eval", "--policy", str(run.output), "--env", env]
+    if trainer.policy.spec.goal_horizon:
+        command += ["--goals", str(run.eval_goals or "DEMOS.zarr")]
+    protocol = {
+        "--goal-mask": run.eval_goal_mask, "--init-state": run.eval_init_state or None,
+        "--execute": run.eval_execute, "--max-steps": run.eval_max_steps,
+    }  # fmt: skip
+    return command + [str(word) for option, value in protocol.items() if value is not None for word in (option, value)]
 
 
 def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[PolicySpec], None]]:
@@ -73,11 +110,6 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
     from robolearn.evaluation.source import PolicySource
     from robolearn.evaluation.workers import open_world
 
-    if run.eval_goals is None and run.eval_goal_mask is not None:
-        raise ConfigError(
-            f"--eval-goal-mask {run.eval_goal_mask} selects episodes of a dataset; give it with "
-            "--eval-goals DATASET.zarr."
-        )
     config = EvaluationConfig(
         env,
         run.eval_episodes,
@@ -104,9 +136,16 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
 
 
 def _underlay(options: list[str], policy: str) -> tuple[Mapping[str, Any], str] | None:
-    """What lies under the command line: the preset and over it the file of `--config`, both taken out of `options`."""
+    """What lies under the command line: the preset and over it the file of `--config`, both taken out of `options`.
+
+    A run that is resumed has its own file for `--config`.
+    """
     task = configuration.take_option(options, "--preset", "the name of a task")
     path = configuration.take_option(options, "--config", "a yaml file")
+    if path is None and "--resume" in options:
+        output = configuration.take_option(list(options), "--output", "a folder")
+        written = Path(output or "") / "config.yaml"
+        path = str(written) if output and written.is_file() else None
     under: dict[str, Any] = {}
     if task is not None:
         from robolearn.training.presets import load_preset

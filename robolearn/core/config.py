@@ -245,6 +245,8 @@ def _one_line(box: str, prog: str) -> str:
             sections[-1].append(words)
     sentences = [" ".join(section) for section in sections[1:] if section]
     told = [s.rstrip(" .") for s in sentences if not s.startswith(("For full helptext", "Argument helptext"))]
+    if any("valid parse" in s and "," in s for s in told):
+        told.append("Several values are separated by spaces")
     return ". ".join([*(told or ["The command line could not be understood"]), f"See: {prog} --help"])
 
 

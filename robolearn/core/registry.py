@@ -12,15 +12,19 @@ from robolearn.core.errors import ConfigError, MissingDependencyError, unknown_n
 class Registry(Mapping[str, str]):
     """Names of one kind of thing and where their code lives.
 
+    Installed packages add names of their own as entry points of `group`. A name that is here already stays what it is.
+
     Args:
         kind: what the names stand for, used in error messages ("policy", "environment").
         entries: name -> "package.module:attribute".
         extra: pip extra that brings the packages these entries need, named when an import fails.
+        group: of entry points ("robolearn.policies"); None = installed packages add nothing.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, str], extra: str | None = None):
+    def __init__(self, kind: str, entries: Mapping[str, str], extra: str | None = None, group: str | None = None):
         self.kind = kind
         self.extra = extra
+        self.group = group
         self._entries: dict[str, str] = {}
         for name, target in entries.items():
             self.register(name, target)
@@ -29,33 +33,59 @@ class Registry(Mapping[str, str]):
         """Add an entry. Raises ConfigError when the name is taken or the target is malformed."""
         if name in self._entries:
             raise ConfigError(f"The {self.kind} {name!r} is registered already, as {self._entries[name]}.")
-        if target.count(":") != 1:
-            raise ConfigError(f"Target {target!r} of {self.kind} {name!r} is not of the form 'module:attribute'.")
+        self._require_form(name, target)
         self._entries[name] = target
 
     def resolve(self, name: str) -> Any:
         """Import and return what `name` stands for.
 
-        Raises ConfigError for an unknown name, MissingDependencyError when its packages are not installed.
+        Raises ConfigError for a name that is unknown, that two packages declare or whose module lacks the attribute,
+        MissingDependencyError when its packages are not installed.
         """
-        if name not in self._entries:
-            raise ConfigError(unknown_name(self.kind, name, self._entries))
-        module, attribute = self._entries[name].split(":")
+        if name not in self:
+            raise ConfigError(unknown_name(self.kind, name, self))
+        target = self[name]
+        self._require_form(name, target)
+        module, attribute = target.split(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            code = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if error.name and error.name.startswith("robolearn"):
+            if error.name and error.name.partition(".")[0] == "robolearn":
                 raise
-            hint = f" Install it with: pip install '.[{self.extra}]' -c constraints.txt." if self.extra else ""
+            ours = self.extra and name in self._entries
+            hint = f" Install it with: pip install '.[{self.extra}]' -c constraints.txt." if ours else ""
             raise MissingDependencyError(
                 f"The {self.kind} {name!r} needs the package {error.name!r}, which is not installed.{hint}"
             ) from error
+        if not hasattr(code, attribute):
+            raise ConfigError(f"The {self.kind} {name!r} is {target}, but that module has no {attribute!r}.")
+        return getattr(code, attribute)
 
     def __getitem__(self, name: str) -> str:
-        return self._entries[name]
+        # installed packages are looked through only for what is not here: that takes milliseconds
+        return self._entries[name] if name in self._entries else self._installed()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter({**self._entries, **self._installed()})
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len({**self._entries, **self._installed()})
+
+    def _installed(self) -> dict[str, str]:
+        """Name -> target as installed packages declare them. Nothing of theirs is imported."""
+        if self.group is None:
+            return {}
+        from importlib import metadata  # takes longer to import than all else here
+
+        found: dict[str, str] = {}
+        for point in metadata.entry_points(group=self.group):
+            if found.setdefault(point.name, point.value) != point.value:
+                raise ConfigError(
+                    f"The {self.kind} {point.name!r} is declared twice, as {found[point.name]} and {point.value}; "
+                    "uninstall one of the two packages."
+                )
+        return found
+
+    def _require_form(self, name: str, target: str) -> None:
+        if target.count(":") != 1:
+            raise ConfigError(f"Target {target!r} of {self.kind} {name!r} is not of the form 'module:attribute'.")

@@ -105,6 +105,11 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
     check_unchanged(directory)
     try:
         declared = load_declaration(directory)
+        if declared["name"] not in POLICIES:
+            raise CheckpointError(
+                f"{directory}: {unknown_name('policy', declared['name'], POLICIES)} If it is of another package, "
+                f"install the package that declares it (entry points {POLICIES.group})."
+            )
         kind = POLICIES.resolve(declared["name"])
         config = configuration.from_dict(kind.Config, declared["config"], where=f"{directory}/config.yaml")
         config = _with_sampling(kind, config, sampling or {})

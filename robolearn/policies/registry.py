@@ -1,4 +1,4 @@
-"""Policies by name. Adding one is one file and one line here."""
+"""Policies by name. Adding one is one file and one line here, or an entry point of a package of your own."""
 
 from robolearn.core.registry import Registry
 
@@ -14,4 +14,5 @@ POLICIES = Registry(
         "vq_bet": "robolearn.policies.vq_bet:VqBetPolicy",
     },
     extra="train",
+    group="robolearn.policies",
 )

@@ -66,7 +66,7 @@ class SimTarget:
             raise ConfigError(
                 f"Environment {env.name!r} takes actions of shape {env.action_feature.shape}; teleoperation needs "
                 f"a TCP pose with gripper, shape ({ACTION_SIZE},), and its measured value in observation.state. "
-                "Try --env put_on_plate."
+                "Try --env put_on_plate, or record this one with --operator scripted if it has a script."
             )
         self.env = env
         self._observation: dict[str, np.ndarray] = {}

@@ -33,7 +33,7 @@ class EmaConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything but the policy's own options."""
+    """Everything but the policy's own options. Paths may be given as text."""
 
     dataset: Path | tuple[Path, ...]
     """zarr dataset to train on, or several that have the same features and rate"""
@@ -102,6 +102,11 @@ class TrainConfig:
     """end episodes after so many actions where the environment has not ended them yet"""
 
     def __post_init__(self) -> None:
+        given = self.dataset
+        object.__setattr__(self, "dataset", Path(given) if isinstance(given, str | Path) else tuple(map(Path, given)))
+        object.__setattr__(self, "output", Path(self.output))
+        if self.eval_goals is not None:
+            object.__setattr__(self, "eval_goals", Path(self.eval_goals))
         for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "eval_episodes"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup_steps", "weight_decay", "seed", "num_threads", "loader_workers", "keep_every",
@@ -118,6 +123,11 @@ class TrainConfig:
             self._require(name, value is None or value >= 1, "at least 1")
         self._require("val_ratio", 0 <= self.val_ratio < 1, "in [0, 1)")
         self._require("betas", all(0 <= beta < 1 for beta in self.betas), "in [0, 1)")
+        needs = {"eval_goals": "eval_env", "eval_execute": "eval_env", "eval_max_steps": "eval_env",
+                 "eval_workers": "eval_env", "eval_goal_mask": "eval_goals"}  # fmt: skip
+        for name, needed in needs.items():
+            if getattr(self, name) is not None and getattr(self, needed) is None:
+                raise ConfigError(f"{_option(name)} {getattr(self, name)} says nothing without {_option(needed)}.")
         if not self.datasets:
             raise ConfigError("--dataset needs at least one dataset.")
         if self.weights and len(self.weights) != len(self.datasets):
@@ -127,7 +137,7 @@ class TrainConfig:
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            raise ConfigError(f"--{name.replace('_', '-')} must be {expected}, found {getattr(self, name)}.")
+            raise ConfigError(f"{_option(name)} must be {expected}, found {getattr(self, name)}.")
 
     @property
     def datasets(self) -> tuple[Path, ...]:
@@ -143,6 +153,10 @@ class TrainConfig:
         """Whether a checkpoint is written after this step."""
         every = [self.checkpoint_every, self.keep_every, self.eval_every if self.eval_env else 0]
         return step == self.steps or any(step % interval == 0 for interval in every if interval)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)

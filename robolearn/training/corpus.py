@@ -33,6 +33,7 @@ class Corpus:
     Attributes:
         train: sources of the windows to train on.
         val: of those to validate on; empty where nothing is held out.
+        num_train, num_val: episodes in them.
 
     Raises DatasetError for datasets that are missing, damaged, empty or have no usable episode.
     """
@@ -44,11 +45,14 @@ class Corpus:
         self._usable = [_usable_episodes(dataset, masks) for dataset in self.datasets]
         self.train: list[Source] = []
         self.val: list[Source] = []
+        self.num_train = self.num_val = 0
         for number, (dataset, usable) in enumerate(zip(self.datasets, self._usable, strict=True)):
             train, val = split_episodes(len(usable), val_ratio, seed)
             self.train.append(Source(dataset, usable[train], weights[number] if weights else None))
             if len(val):
                 self.val.append(Source(dataset, usable[val]))
+            self.num_train += len(train)
+            self.num_val += len(val)
 
     @property
     def name(self) -> str:

@@ -26,7 +26,10 @@ class MetricsWriter:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=resume_step or None)
+            # TensorBoard drops the purge step itself too
+            self._board = SummaryWriter(
+                str(directory / "tensorboard"), purge_step=resume_step + 1 if resume_step else None
+            )
 
     def write(self, step: int, **values: float) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")

@@ -105,6 +105,16 @@ class Trainer:
         run = configuration.to_dict(dataclasses.replace(self.config, resume=False))
         return {"policy_name": self.name, **run, "policy": configuration.to_dict(self.policy.config)}
 
+    @property
+    def summary(self) -> str:
+        """One line: `1031714 parameters; 202 episodes to train on (25107 windows), 4 to validate`."""
+        train = f"{self.corpus.num_train} episodes to train on ({len(self.batches)} windows)"
+        return f"{self._parameters} parameters; {train}, {self.corpus.num_val} to validate"
+
+    @property
+    def _parameters(self) -> int:
+        return sum(p.numel() for p in self.policy.parameters())
+
     def run(self) -> TrainResult:
         """Train to the last step. Ctrl-C or SIGTERM ends the step, saves a checkpoint and is then passed on.
 
@@ -210,7 +220,7 @@ class Trainer:
                 "step": self.step,
                 "dataset": self.corpus.name,
                 "dataset_sim_env": self.corpus.sim_env,
-                "parameters": sum(p.numel() for p in self.policy.parameters()),
+                "parameters": self._parameters,
                 "training": configuration.to_dict(self.config),
                 "processes": self.processes.world_size,
                 "curve": read_metrics(self.config.output / "metrics.jsonl"),

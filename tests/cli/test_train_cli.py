@@ -59,6 +59,48 @@ def test_what_to_do_next_names_the_scene_and_the_goals(tmp_path, capfd):
     assert expected in capfd.readouterr().out
 
 
+def test_what_to_do_next_has_the_protocol_of_the_evaluation_while_training(demonstrations, tmp_path, capfd):
+    run = tmp_path / "run"
+    more = ["--eval-env", "avoiding", "--eval-episodes", "1", "--eval-workers", "1", "--checkpoint-every", "4"]
+    protocol = ["--eval-init-state", "7", "--eval-execute", "1", "--eval-max-steps", "3"]
+    goals = ["--policy.goals", "observation.state", "--policy.observations", "observation.state"]
+    goals += ["--eval-goals", demonstrations]
+    assert main(["train", *options(demonstrations, run, *more, *protocol, *goals)]) == 0
+    seen = capfd.readouterr()
+    expected = f"--env avoiding --goals {demonstrations} --init-state 7 --execute 1 --max-steps 3\n"
+    assert f"Next: robolearn eval --policy {run} {expected}" in seen.out
+    assert f"note: goals are the ends of episodes of {demonstrations}, which is trained on" in seen.err
+
+
+def test_a_warm_up_longer_than_the_run_is_noted(dataset, tmp_path, capfd):
+    assert main(["train", *options(dataset, tmp_path / "run", "--learning-rate", "0.1", "--warmup-steps", "40")]) == 0
+    assert "the learning rate ends at 0.01, short of 0.1" in capfd.readouterr().err
+    assert main(["train", *options(dataset, tmp_path / "other", "--warmup-steps", "4")]) == 0
+    assert "note" not in capfd.readouterr().err
+
+
+def test_train_says_how_large_the_network_and_the_data_are(dataset, tmp_path, capfd):
+    assert main(["train", *options(dataset, tmp_path / "run", "--val-ratio", "0.3")]) == 0
+    parameters = load_provenance(tmp_path / "run")["parameters"]
+    # three episodes of 12 steps; each step is the newest observation of a window
+    assert f"{parameters} parameters; 2 episodes to train on (24 windows), 1 to validate" in capfd.readouterr().out
+
+
+def test_a_run_is_resumed_with_the_options_it_was_begun_with(dataset, tmp_path, capfd):
+    run = tmp_path / "run"
+    assert main(["train", *options(dataset, run, "--learning-rate", "2e-3", "--warmup-steps", "2")]) == 0
+    assert main(["train", "bc", "--output", str(run), "--resume"]) == 0
+    assert "The run had all its 4 steps; to go on, give more --steps. Policy: " in capfd.readouterr().out
+    assert main(["train", "bc", f"--output={run}", "--resume", "--steps", "6"]) == 0
+    assert [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line] == [2, 4, 6]
+    assert load_provenance(run)["training"]["learning_rate"] == 2e-3
+    assert "had --learning-rate 0.002, found 0.1" in user_sees(
+        capfd, "bc", "--output", run, "--resume", "--learning-rate", "0.1"
+    )
+    assert "use: robolearn train bc --config" in user_sees(capfd, "beso", "--output", run, "--resume")
+    assert "--dataset" in user_sees(capfd, "bc", "--output", tmp_path / "nothing", "--resume")
+
+
 def test_json_is_the_result_and_nothing_else(dataset, tmp_path, capfd):
     assert main(["train", *options(dataset, tmp_path / "run", "--json")]) == 0
     found = json.loads(capfd.readouterr().out)
@@ -91,6 +133,7 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
         (("--max-grad-norm", "0"), "--max-grad-norm must be positive, found 0"),
         (("--weight-decay", "-1"), "--weight-decay must be at least 0, found -1"),
         (("--betas", "0.9", "1"), "--betas must be in [0, 1), found (0.9, 1.0)"),
+        (("--masks", "a", "--weights", "0.5,0.5"), "Several values are separated by spaces"),
         (("--ema.max-decay", "1.5"), "--ema.max-decay must lie in [0, 1], found 1.5"),
         (("--precision", "float8"), "float8"),
         (("--device", "gpu"), "--device gpu cannot be used"),
@@ -103,7 +146,8 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
         (("--eval-workers", "0"), "--eval-workers must be at least 1, found 0"),
         (("--eval-execute", "0"), "--eval-execute must be at least 1, found 0"),
         (("--eval-max-steps", "0"), "--eval-max-steps must be at least 1, found 0"),
-        (("--eval-env", "avoiding", "--eval-goal-mask", "m"), "--eval-goal-mask m selects episodes of a dataset"),
+        (("--eval-env", "avoiding", "--eval-goal-mask", "m"), "--eval-goal-mask m says nothing without --eval-goals"),
+        (("--eval-goals", "g.zarr"), "--eval-goals g.zarr says nothing without --eval-env"),
         (("--policy.action-horizon", "0"), "action_horizon must be at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
