@@ -56,14 +56,18 @@ def main(argv: list[str]) -> int:
 
 
 def show(comparison: Comparison, console: Console) -> None:
-    """The methods as a table, then the tests between them."""
+    """How methods were evaluated, the methods as a table, then the tests between them."""
+    from rich.markup import escape
     from rich.table import Table
 
+    if lines := comparison.protocol_lines():
+        console.print(*lines, "", sep="\n", markup=False, highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("method", "success", "score", "val loss", "action error"):
-        table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading == "method")
+    for heading in ("method", "parameters", "success", "score", "val\nloss", "action\nerror"):
+        table.add_column(heading, justify="left" if heading == "method" else "right", overflow="fold")
     for method in comparison.methods:
-        table.add_row(method.name, *(_interval(method, m) for m in ("success", "score")),
+        parameters = "-" if method.parameters is None else f"{method.parameters:,}"
+        table.add_row(escape(method.name), parameters, *(_interval(method, m) for m in ("success", "score")),
                       *(_number(method.final(c)) for c in ("val_loss", "action_error")))  # fmt: skip
     console.print(table)
     for pair in comparison.pairs:
@@ -78,7 +82,7 @@ def _lines(pair: Pair) -> list[str]:
         return [f"{names}not compared, {pair.reason}"]
     lines = [f"{names}{pair.start_states} start states"]
     for d in pair.differences:
-        interval = f"{d.value.value:+.3f}  [{d.value.low:+.3f}, {d.value.high:+.3f}]"
+        interval = f"{d.value.value:+.3f}  {d.value.bounds('+.3f')}"
         lines.append(f"  {d.measure:<8}{interval}  p = {format_p(d.p)}  ({d.test})")
         if d.detail:
             lines.append(f"          {d.detail}")
@@ -87,7 +91,7 @@ def _lines(pair: Pair) -> list[str]:
 
 def _interval(method: Method, measure: str) -> str:
     estimate = method.estimate(measure)
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]" if estimate else "-"
+    return f"{estimate.value:.3f} {estimate.bounds()}" if estimate else "-"
 
 
 def _number(value: float | None) -> str:

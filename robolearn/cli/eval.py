@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from robolearn.evaluation.results import EvaluationResults
+    from robolearn.evaluation.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class EvalOptions:
         num_videos: Film the first so many episodes.
         video_camera: Camera to film with; the environment's usual one by default.
         seed: Seed of the policy's random numbers.
-        output: Folder for results.json and videos, outputs/eval/POLICY-ENV by default; older results are replaced.
+        output: Folder for results.json and videos, by default outputs/eval/POLICY-ENV and what --set changes; older
+            results are replaced.
         json: Print the results as json and nothing else.
     """
 
@@ -60,14 +64,17 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from robolearn.core.errors import DatasetError
     from robolearn.evaluation.episode import EpisodeResult
-    from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
+    from robolearn.evaluation.evaluate import EvaluationConfig, default_output, evaluate
     from robolearn.evaluation.goals import goal_source
+    from robolearn.evaluation.results import EvaluationResults
     from robolearn.evaluation.rollout import RolloutConfig
     from robolearn.evaluation.source import PolicySource
     from robolearn.evaluation.video import VideoConfig
 
-    output = options.output or Path("outputs/eval") / f"{options.policy.resolve().name}-{options.env.replace('/', '-')}"
+    source = PolicySource(options.policy, sampling=settings(options.set, "--set"))
+    output = options.output or default_output(source, options.env)
     config = EvaluationConfig(
         env=options.env,
         num_episodes=options.num_episodes,
@@ -78,7 +85,6 @@ def main(argv: list[str]) -> int:
         video=VideoConfig(camera=options.video_camera),
         goals=goal_source(options.goals, options.goal_mask),
     )
-    source = PolicySource(options.policy, sampling=settings(options.set, "--set"))
     console = Console(stderr=True)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json) as progress:
@@ -91,8 +97,13 @@ def main(argv: list[str]) -> int:
             progress.update(task, advance=1, description=f"{successes} succeeded")
 
         command = shlex.join(["robolearn", "eval", *argv])
+        older = ""
+        with contextlib.suppress(DatasetError):  # none there, or none that can be read
+            older = EvaluationResults.load(output).made
         results = evaluate(source, config, output, count, command)
     save_yaml(options, output / "config.yaml")
+    if older:
+        print(f"Replaced the results of {older}.", file=sys.stderr)
     if options.json:
         print(json.dumps(results.to_dict(), indent=1))
     else:
@@ -120,19 +131,19 @@ def show(results: EvaluationResults, console: Console) -> None:
             cells += [str(episode.init_state), outcome, *numbers, ""]
         table.add_row(*cells)
     console.print(table)
-    success, score, timing = results.success, results.score, results.timing()
-    entropy = results.entropy
-    varied = [
-        f"behaviour entropy {entropy.value:.3f}  [{entropy.low:.3f}, {entropy.high:.3f}]  (95 % bootstrap, "
-        f"base {results.environment['modes']}, {entropy.n} successes)"
-    ] if entropy else []  # fmt: skip
+    success, entropy, timing = results.success, results.entropy, results.timing()
+    modes = f", base {results.environment['modes']}, {entropy.n} successes" if entropy else ""
+    varied = [f"behaviour entropy {_bootstrapped(entropy)}{modes}"] if entropy else []
     console.print(
-        f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  [{success.low:.3f}, {success.high:.3f}]  "
-        "(95 % Wilson)",
-        f"mean of max score {score.value:.3f}  [{score.low:.3f}, {score.high:.3f}]  (95 % bootstrap)",
+        f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  {success.bounds()}  (95 % Wilson)",
+        f"mean of max score {_bootstrapped(results.score)}",
         *varied,
         f"{timing['steps']} steps in {timing['wall_s']:.1f} s; {timing['inference_ms']:.1f} ms a prediction",
         sep="\n",
         markup=False,
         highlight=False,
     )
+
+
+def _bootstrapped(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f}  {estimate.bounds()}" + ("  (95 % bootstrap)" if estimate.interval else "")

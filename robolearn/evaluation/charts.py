@@ -168,10 +168,10 @@ def histogram(
 
 
 def interval_chart(rows: Sequence[Interval]) -> str:
-    """Rates with their intervals on a common axis from 0 to 100 %. Labels get up to half of the width."""
-    left = max(150, min(WIDTH // 2, 20 + round(7.2 * max((len(row.label) for row in rows), default=0))))
+    """Rates with their intervals on a common axis from 0 to 100 %; long labels make the chart wider."""
+    left = max(150, 20 + round(7.2 * max((len(row.label) for row in rows), default=0)))
     right, row_height = 120, 30
-    width, height = WIDTH - left - right, 14 + row_height * len(rows) + 30
+    width, height = max(WIDTH // 3, WIDTH - left - right), 14 + row_height * len(rows) + 30
 
     def px(value: float) -> float:
         return left + width * value
@@ -189,7 +189,7 @@ def interval_chart(rows: Sequence[Interval]) -> str:
         body += f'<line class="span {row.style}" x1="{px(row.low):.1f}" x2="{px(row.high):.1f}" y1="{y}" y2="{y}"/>'
         body += f'<circle class="point {row.style}" cx="{px(row.value):.1f}" cy="{y}" r="6"/>'
         body += f'<text x="{left + width + 16}" y="{y + 5}">{escape(row.text)}</text>'
-    return _svg(body, height, "success rates with 95 % intervals")
+    return _svg(body, height, "success rates with 95 % intervals", left + width + right)
 
 
 def _edge(value: float) -> str:
@@ -214,8 +214,8 @@ def _y_axis(ticks: Sequence[tuple[float, str]], label: str) -> str:
     return body + f'<text transform="translate(15 {middle}) rotate(-90)" text-anchor="middle">{escape(label)}</text>'
 
 
-def _svg(body: str, height: float, title: str) -> str:
+def _svg(body: str, height: float, title: str, width: float = WIDTH) -> str:
     return (
-        f'<div class="scroll"><svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'<div class="scroll"><svg class="chart" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(title)}">{body}</svg></div>'
     )

@@ -7,16 +7,16 @@ with its range; what a method does from a start state is then the mean over its 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from robolearn.evaluation.paired import mcnemar, paired_rates, signed_rank
+from robolearn.evaluation.protocol import Protocol
 from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.runs import Run
+from robolearn.evaluation.runs import Run, bracketed
 from robolearn.evaluation.statistics import Estimate, bootstrap_mean
 
 _MEASURES = ("success", "score")
@@ -42,6 +42,10 @@ class Method:
         return Estimate(
             float(np.mean(values)), min(values), max(values), len(values), 1.0, f"range over {len(values)} seeds"
         )
+
+    @property
+    def parameters(self) -> int | None:
+        return self.runs[0].parameters
 
     def final(self, curve: str) -> float | None:
         """Last value of a curve, as the mean over the runs that have it."""
@@ -92,8 +96,25 @@ class Comparison:
     methods: tuple[Method, ...]
     pairs: tuple[Pair, ...]
 
+    @property
+    def protocols(self) -> list[tuple[Protocol, list[str]]]:
+        """How methods were evaluated, each way with the names of those that were evaluated so."""
+        found: dict[str, tuple[Protocol, list[str]]] = {}
+        for method in self.methods:
+            for protocol in map(Protocol.of, method.evaluations):
+                _, names = found.setdefault(repr(protocol), (protocol, []))
+                if method.name not in names:
+                    names.append(method.name)
+        return list(found.values())
+
+    def protocol_lines(self) -> list[str]:
+        """The protocols in words; where there are several, each with the names of its methods."""
+        found = self.protocols
+        return [f"{protocol}: {', '.join(names)}" if len(found) > 1 else str(protocol) for protocol, names in found]
+
     def to_dict(self) -> dict[str, Any]:
         return {
+            "protocols": [{"methods": names, **asdict(protocol)} for protocol, names in self.protocols],
             "methods": [_method_record(method) for method in self.methods],
             "pairs": [_pair_record(pair) for pair in self.pairs],
         }
@@ -110,15 +131,16 @@ def _grouped(runs: Sequence[Run]) -> tuple[Method, ...]:
     for run in runs:
         # a run of which nothing is known is like no other
         together.setdefault(run.method or f"only {run.path}", []).append(run)
-    return tuple(Method(_shared_name([run.name for run in group]), tuple(group)) for group in together.values())
+    return tuple(Method(_shared_name(group), tuple(group)) for group in together.values())
 
 
-def _shared_name(names: Sequence[str]) -> str:
+def _shared_name(runs: Sequence[Run]) -> str:
+    names = [run.name for run in runs]
     if len(names) == 1:
         return names[0]
     alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     shared = "".join(letters[0] for letters in alike).rstrip("-_. ").removesuffix("seed").rstrip("-_. ")
-    return f"{shared or names[0]} ({len(names)} seeds)"
+    return f"{shared or names[0]} ({len(names)} seeds){bracketed(runs[0].sampling)}"
 
 
 def _pair(first: Method, second: Method) -> Pair:
@@ -150,7 +172,7 @@ def _difference(measure: str, a: np.ndarray, b: np.ndarray, binary: bool) -> Dif
 
 def _unlike(first: Method, second: Method) -> str | None:
     """Why start state k of one is not start state k of the other, or None."""
-    kinds = [_situation(results) for method in (first, second) for results in method.evaluations]
+    kinds = [Protocol.of(results).world() for method in (first, second) for results in method.evaluations]
     for kind in kinds[1:]:
         for what, value in kind.items():
             if value != kinds[0][what]:
@@ -158,20 +180,12 @@ def _unlike(first: Method, second: Method) -> str | None:
     return None
 
 
-def _situation(results: EvaluationResults) -> dict[str, Any]:
-    environment, goals = results.environment, results.settings.get("goals")
-    return {
-        "environments": f"{environment['name']} version {environment['scene_version']}",
-        "options of the environment": environment.get("options") or {},
-        "limits of steps": min(results.settings.get("max_steps") or math.inf, environment["max_steps"]),
-        "goals": (goals["checksum"][:12], goals["mask"]) if goals else None,
-    }
-
-
 def _method_record(method: Method) -> dict[str, Any]:
     return {
         "name": method.name,
         "runs": [str(run.path) for run in method.runs],
+        "sampling": method.runs[0].sampling,
+        "parameters": method.parameters,
         **{curve: method.final(curve) for curve in ("loss", "val_loss", "action_error")},
         **{measure: e.to_dict() if (e := method.estimate(measure)) else None for measure in _MEASURES},
     }

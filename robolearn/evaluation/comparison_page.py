@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from robolearn.evaluation.charts import Interval, Line, interval_chart, line_cha
 from robolearn.evaluation.compare import Comparison, Method, Pair
 from robolearn.evaluation.figures import format_number
 from robolearn.evaluation.page import Section
+from robolearn.evaluation.protocol import Protocol
+from robolearn.evaluation.runs import Run
+from robolearn.evaluation.statistics import Estimate
 
 _COLOURS = 8
 _POINTS = 300  # of a curve: more than a screen shows
@@ -35,18 +38,13 @@ def write_comparison(comparison: Comparison, output: Path) -> Path:
     record = provenance()
     lead = page.paragraph(f"{record['date'][:10]} · {record['machine']}", soft=True) + _legend(names)
     sections = [
-        Section("results", "Results", _results(comparison.methods)),
+        Section("results", "Results", _results(comparison)),
         Section("tests", "Paired tests", _tests(comparison.pairs)),
         Section("curves", "Learning curves", _curves(comparison.methods)),
         Section("differences", "What differs", _differences(comparison.methods)),
         Section("runs", "Runs", _runs(comparison.methods)),
     ]
-    html = page.document(title, lead, (), sections)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(output.name + ".part")
-    part.write_text(html, encoding="utf-8")
-    part.replace(output)
-    return output
+    return page.write(page.document(title, lead, (), sections), output)
 
 
 def _colour(index: int) -> str:
@@ -60,8 +58,9 @@ def _legend(names: Sequence[str]) -> str:
     return f'<div class="legend">{items}</div>'
 
 
-def _results(methods: Sequence[Method]) -> str:
-    html = ""
+def _results(comparison: Comparison) -> str:
+    methods = comparison.methods
+    html = "".join(page.paragraph(line) for line in comparison.protocol_lines())
     for measure, title in (("success", "Success"), ("score", "Score: mean of the best reached in each episode")):
         estimates = [(i, method.name, method.estimate(measure)) for i, method in enumerate(methods)]
         rows = [
@@ -70,18 +69,24 @@ def _results(methods: Sequence[Method]) -> str:
             if e
         ]
         if rows:
-            how = dict.fromkeys(_HOW.get(e.method.partition(",")[0], e.method) for _, _, e in estimates if e)
-            html += f"<h3>{title}</h3>" + interval_chart(rows) + page.paragraph(f"Lines: {', '.join(how)}.", soft=True)
-    columns = ("method", "episodes", "success", "score", "loss", "validation loss", "action error", "ms a prediction")
-    return html + page.table(columns, [_summary(method) for method in methods], html_columns=(2, 3))
+            html += f"<h3>{title}</h3>" + interval_chart(rows)
+            known = [e for _, _, e in estimates if e and e.interval]
+            how = dict.fromkeys(_HOW.get(e.method.partition(",")[0], e.method) for e in known)
+            html += page.paragraph(f"Lines: {', '.join(how)}.", soft=True) if how else ""
+    columns = (
+        "method", "parameters", "episodes", "success", "score", "loss", "validation loss", "action error",
+        "ms a prediction",
+    )  # fmt: skip
+    return html + page.table(columns, [_summary(method) for method in methods], html_columns=(0, 3, 4))
 
 
 def _summary(method: Method) -> list[object]:
     evaluations = method.evaluations
-    cells: list[object] = [method.name, sum(len(e.episodes) for e in evaluations) or None]
+    parameters = f"{method.parameters:,}" if method.parameters is not None else None
+    cells: list[object] = [page.words(method.name), parameters, sum(len(e.episodes) for e in evaluations) or None]
     for measure in ("success", "score"):
         e = method.estimate(measure)
-        cells.append(page.unbroken(f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]") if e else "")
+        cells.append(_with_bounds(e) if e else "")
     for curve in ("loss", "val_loss", "action_error"):
         value = method.final(curve)
         cells.append(None if value is None else format_number(value))
@@ -89,15 +94,22 @@ def _summary(method: Method) -> list[object]:
     return [*cells, f"{np.mean(times):.1f}" if times else None]
 
 
+def _with_bounds(e: Estimate, form: str = ".3f") -> str:
+    text = f"{e.value:{form}} {e.bounds(form)}"
+    return page.unbroken(text) if e.interval else page.words(text)
+
+
 def _tests(pairs: Sequence[Pair]) -> str:
     if not pairs:
         return page.absent("there is one method only.")
     rows: list[list[object]] = []
     for pair in pairs:
-        row: list[object] = [pair.first, pair.second, pair.start_states]
+        row: list[object] = [page.words(pair.first), page.words(pair.second), pair.start_states]
         for d in pair.differences:
-            row.append(page.unbroken(f"{d.value.value:+.3f} [{d.value.low:+.3f}, {d.value.high:+.3f}]"))
-            row.append(f"p = {format_p(d.p)}" + (f"<br><small>{escape(d.detail)}</small>" if d.detail else ""))
+            row.append(_with_bounds(d.value, "+.3f"))
+            row.append(
+                page.unbroken(f"p = {format_p(d.p)}") + (f"<br><small>{escape(d.detail)}</small>" if d.detail else "")
+            )
         rows.append(row if pair.differences else [*row, escape(f"not compared: {pair.reason}"), "", "", ""])
     columns = ("first", "second", "start states", "success: first - second", "", "score: first - second", "")
     note = (
@@ -109,7 +121,7 @@ def _tests(pairs: Sequence[Pair]) -> str:
         note += " With several seeds, p speaks of these trained policies; the range over seeds speaks of the method."
     if len(pairs) > 1:
         note += f" Of {len(pairs)} pairs one is below p = {1 / len(pairs):.2g} by chance; p is not corrected for that."
-    return page.table(columns, rows, html_columns=(3, 4, 5, 6)) + page.paragraph(note, soft=True)
+    return page.table(columns, rows, html_columns=(0, 1, 3, 4, 5, 6)) + page.paragraph(note, soft=True)
 
 
 def format_p(p: float) -> str:
@@ -139,25 +151,44 @@ def _thinned(steps: Sequence[float], values: Sequence[float]) -> tuple[list[floa
 
 
 def _differences(methods: Sequence[Method]) -> str:
-    tables = [flat(method.runs[0].config) for method in methods]
-    keys = [
-        key
-        for key in dict.fromkeys(key for table in tables for key in table)
-        if key != "output" and len({str(table.get(key)) for table in tables if table}) > 1
-    ]
-    if not keys:
+    runs = [method.runs[0] for method in methods]
+    samplers = dict.fromkeys(name for run in runs for name in run.sampling)
+    rows = []
+    for tables in ([flat(run.config) for run in runs], [_evaluated(run, samplers) for run in runs]):
+        known = [table for table in tables if table]  # a run that tells nothing differs in nothing
+        for key in dict.fromkeys(key for table in known for key in table):
+            if key != "output" and len({str(table.get(key)) for table in known}) > 1:
+                rows.append([key, *(str(table.get(key, "")) for table in tables)])
+    if not rows:
         return page.absent("no options differ, or the runs do not tell them.")
-    rows = [[key, *(str(table.get(key, "")) for table in tables)] for key in keys]
     return page.table(("option", *(method.name for method in methods)), rows)
 
 
+def _evaluated(run: Run, samplers: Iterable[str]) -> dict[str, object]:
+    """How a run was evaluated: its protocol, and those settings of the sampler that some run changed."""
+    if run.evaluation is None:
+        return {}
+    settings = {**(run.evaluation.policy.get("config") or {}), **run.sampling}
+    table = {**Protocol.of(run.evaluation).in_words(), **{name: settings.get(name) for name in samplers}}
+    return {f"evaluation.{name}": value for name, value in table.items() if value is not None}
+
+
 def _runs(methods: Sequence[Method]) -> str:
-    rows = []
-    for method in methods:
-        for run in method.runs:
-            results = run.evaluation
-            rows.append([
-                method.name, str(run.path), run.config.get("seed"), results.policy["source"] if results else None,
-                page.code(results.command) if results and results.command else "",
-            ])  # fmt: skip
+    rows = [
+        (
+            method.name,
+            str(run.path),
+            run.config.get("seed"),
+            run.evaluation and run.evaluation.policy["source"],
+            _when(run),
+        )
+        for method in methods
+        for run in method.runs
+    ]
     return page.table(("method", "folder", "seed", "evaluated policy", "evaluated with"), rows, html_columns=(4,))
+
+
+def _when(run: Run) -> str:
+    if run.evaluated_step is not None:
+        return f"during training, step {run.evaluated_step}"
+    return page.code(run.evaluation.command) if run.evaluation and run.evaluation.command else ""

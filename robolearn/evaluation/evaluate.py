@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,13 @@ class EvaluationConfig:
         for name, value in (("--workers", self.workers), ("--max-steps", self.rollout.max_steps)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, found {value}.")
+
+
+def default_output(source: PolicySource, env: str) -> Path:
+    """A folder for each policy, environment and sampler: evaluations with different samplers replace no other."""
+    policy = source.directory.resolve().name if source.directory is not None else source.name
+    parts = (policy, env, *(f"{name}={value}" for name, value in source.sampling.items()))
+    return Path("outputs/eval") / "-".join(re.sub(r"[^\w.=+-]+", "-", part) for part in parts)
 
 
 def evaluate(

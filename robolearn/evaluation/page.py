@@ -40,9 +40,9 @@ padding:.75rem .9rem .8rem}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;margin:.3rem 0 .6rem}
 th,td{padding:.26rem .85rem .26rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}
 td{overflow-wrap:anywhere;min-width:3rem}
-th{font-weight:600;color:var(--soft);white-space:nowrap}
+th{font-weight:600;color:var(--soft);white-space:nowrap}thead th{white-space:normal;vertical-align:bottom}
 td.number,th.number{text-align:right}
-td.number{white-space:nowrap}.unbroken{white-space:nowrap}
+td.number{white-space:nowrap}.unbroken{white-space:nowrap}.words{overflow-wrap:normal}
 td.good{color:var(--good);font-weight:600}td.bad{color:var(--bad);font-weight:600}
 code{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 figure{margin:1rem 0 1.3rem}figcaption{font-size:.88rem;margin-top:.3rem}
@@ -107,6 +107,15 @@ def document(title: str, lead: str, cards: Sequence[Card], sections: Sequence[Se
     )
 
 
+def write(html: str, output: Path) -> Path:
+    """Write a page to `output`, replacing an older one in one step, and return its path."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(output.name + ".part")
+    part.write_text(html, encoding="utf-8")
+    part.replace(output)
+    return output
+
+
 def _card(card: Card) -> str:
     tone = "" if card.good is None else " good" if card.good else " bad"
     value, detail = escape(card.value), escape(card.detail)
@@ -129,6 +138,11 @@ def code(text: str) -> str:
 def unbroken(text: str) -> str:
     """Text that stays on one line."""
     return f'<span class="unbroken">{escape(text)}</span>'
+
+
+def words(text: str) -> str:
+    """Text that is broken between words only."""
+    return f'<span class="words">{escape(text)}</span>'
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], html_columns: Sequence[int] = ()) -> str:
@@ -205,7 +219,7 @@ def _is_number(value: object) -> bool:
     if isinstance(value, bool | np.bool_):
         return False
     try:
-        float(str(value or 0))
+        float(str(value or 0).replace(",", ""))
     except ValueError:
         return False
     return True

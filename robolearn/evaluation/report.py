@@ -93,11 +93,7 @@ def build_demo_report(inputs: DemoReportInputs) -> Path:
         "deployed on an arm simulated in real time. Every number and picture below was measured in this run."
     ) + page.paragraph(f"{_date(record['date'])} · {record['machine']}", soft=True)
     html = page.document(inputs.title, lead, _cards(inputs, evaluation, deployment), sections)
-    inputs.output.parent.mkdir(parents=True, exist_ok=True)
-    part = inputs.output.with_name(inputs.output.name + ".part")
-    part.write_text(html, encoding="utf-8")
-    part.replace(inputs.output)
-    return inputs.output
+    return page.write(html, inputs.output)
 
 
 def _try(inputs: DemoReportInputs, part: str, path: Path | None, read: Callable[[Path], Any]) -> tuple[Any | None, str]:
@@ -291,7 +287,7 @@ def _evaluation(results: EvaluationResults, deployment: dict[str, Any] | None, f
     html += f'<div class="map" role="img" aria-label="outcome of each start state">{squares}</div>'
     html += page.paragraph("One square for each start state, in order: green is success, red is failure.", soft=True)
     html += page.facts({
-        "mean of the best score": f"{score.value:.3f}, 95 % bootstrap interval {score.low:.3f} to {score.high:.3f}",
+        "mean of the best score, 95 % bootstrap": f"{score.value:.3f} {score.bounds()}",
         "median steps to success": _median([x.first_success_step for x in results.episodes if x.success]),
         "time of one prediction": f"{timing['inference_ms']:.1f} ms, one core",
         "actions used of each chunk":

@@ -39,6 +39,12 @@ class EvaluationResults:
     provenance: dict[str, Any]
 
     @property
+    def made(self) -> str:
+        """When, and how many episodes."""
+        date, n = str(self.provenance.get("date")), len(self.episodes)
+        return f"{date[:10]} {date[11:16]} UTC ({n} episode{'s' if n != 1 else ''})"
+
+    @property
     def successes(self) -> int:
         return sum(e.success for e in self.episodes)
 
@@ -112,6 +118,8 @@ class EvaluationResults:
             for part, names in _NEEDED.items():
                 for name in names:
                     found[part][name]
+            if not found["episodes"]:
+                raise DatasetError(f"{path} holds no episodes. Run the evaluation again.")
             return cls(
                 policy=found["policy"],
                 environment=found["environment"],

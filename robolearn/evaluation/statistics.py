@@ -15,7 +15,11 @@ from robolearn.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its two-sided confidence interval: `value` in [`low`, `high`], from `n` episodes."""
+    """A mean with its two-sided confidence interval: `value` in [`low`, `high`], from `n` episodes.
+
+    A bootstrap of one value, or of equal ones, knows nothing of their spread: `low` and `high` are the value then, and
+    that is no interval.
+    """
 
     value: float
     low: float
@@ -25,13 +29,19 @@ class Estimate:
     method: str
 
     @property
-    def interval(self) -> tuple[float, float]:
-        return self.low, self.high
+    def interval(self) -> tuple[float, float] | None:
+        return (self.low, self.high) if self.low < self.high else None
+
+    def bounds(self, form: str = ".3f") -> str:
+        """The interval as text, or why there is none."""
+        if self.interval is None:
+            return f"(no interval: {'1 value only' if self.n == 1 else f'all {self.n} values are equal'})"
+        return f"[{self.low:{form}}, {self.high:{form}}]"
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "value": self.value,
-            "interval": [self.low, self.high],
+            "interval": list(self.interval) if self.interval else None,
             "n": self.n,
             "confidence": self.confidence,
             "method": self.method,
@@ -62,8 +72,7 @@ def bootstrap_mean(
 ) -> Estimate:
     """Mean of `values` (N,) with the percentile bootstrap interval (Efron 1979) over episodes.
 
-    The same values and seed give the same interval. One value gives an interval of zero width: it says
-    nothing about spread. Raises ConfigError for no values or non-finite ones.
+    The same values and seed give the same interval. Raises ConfigError for no values or non-finite ones.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():

@@ -169,14 +169,24 @@ def _receive(
     except (EOFError, ConnectionResetError):
         process.join(_STOP_TIMEOUT_S)
         raise RobolearnError(
-            f"An evaluation worker died at {doing} with exit status {process.exitcode} (a negative status is a signal; "
-            "-9 is often the kernel's answer to full memory: use fewer --workers)."
+            f"An evaluation worker died at {doing} with exit status {process.exitcode}"
+            f"{_hint(process.exitcode, loading=init_state is None)}."
         ) from None
     if not isinstance(answer, _Failure):
         return answer
     if answer.error is not None:
         raise answer.error
     raise RobolearnError(f"Evaluation failed at {doing}: {answer.summary}") from WorkerError(answer.traceback)
+
+
+def _hint(status: int | None, loading: bool) -> str:
+    """What may have killed a worker and what to do about it, as the end of a sentence."""
+    if status == -signal.SIGKILL:
+        return " (a signal, often the kernel's answer to full memory: use fewer --workers)"
+    if status == 1 and loading:
+        # its own exceptions come as messages: Python could not even import what the parent is running
+        return '; what it printed says why. In a script, call evaluate() under `if __name__ == "__main__":`'
+    return " (a signal)" if status is not None and status < 0 else ""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,24 @@ def test_eval_json_is_the_results_file_and_nothing_else(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "results.json").read_text())
 
 
+def test_one_episode_has_no_bootstrap_interval(tmp_path, capsys):
+    assert eval_verb.main(options(checkpoint(tmp_path / "p"), tmp_path / "out", "--num-episodes", "1")) == 0
+    out = capsys.readouterr().out
+    assert "success 0/1 = 0.000  [0.000, 0.793]  (95 % Wilson)" in out
+    assert "(no interval: 1 value only)" in out
+    assert "bootstrap" not in out
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=str)
+def test_replacing_results_is_said(tmp_path, capsys, more):
+    arguments = options(checkpoint(tmp_path / "p"), tmp_path / "out")
+    assert eval_verb.main([*arguments, *more]) == 0
+    assert "Replaced" not in capsys.readouterr().err
+    date = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]["date"]
+    assert eval_verb.main([*arguments, "--num-episodes", "1", *more]) == 0
+    assert f"Replaced the results of {date[:10]} {date[11:16]} UTC (2 episodes).\n" in capsys.readouterr().err
+
+
 def user_sees(capfd, *arguments):
     """The one line on stderr of a command line that ends with status 2."""
     assert main(["eval", *map(str, arguments)]) == 2

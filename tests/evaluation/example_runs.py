@@ -19,14 +19,15 @@ def write_training(folder: Path, policy="bc", seed=0, losses=(1.0, 0.5), evaluat
     rows.append({"step": 10 * len(losses), "val_loss": 2 * losses[-1], "action_error": 3.0})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if evaluated is not None:
-        write_evaluation(folder / "evaluations" / "00000010", [0.0] * len(evaluated), folder)
-        write_evaluation(folder / "evaluations" / "00000020", evaluated, folder)
+        for step, scores in ((10, [0.0] * len(evaluated)), (20, evaluated)):
+            write_evaluation(folder / "evaluations" / f"{step:08d}", scores, folder, policy, seed, command=None)
     return folder
 
 
 def write_evaluation(
-    folder: Path, scores, training=None, policy="bc", seed=0, first=0, goals=None, **environment
-) -> Path:
+    folder: Path, scores, training=None, policy="bc", seed=0, first=0, goals=None, sampling=None, execute=4,
+    command="robolearn eval --policy <p>", **environment
+) -> Path:  # fmt: skip
     """An evaluation whose episodes reached `scores`; those of at least 0.5 are successes."""
     episodes = tuple(
         EpisodeResult(first + k, score >= 0.5, 10, None, score, score, None, 5, 2.0, 1.0)
@@ -37,10 +38,11 @@ def write_evaluation(
     declared = {"name": options.pop("policy_name"), "config": options.pop("policy")}
     usual = {"name": "line", "scene_version": "1", "options": {}, "control_hz": 10, "max_steps": 40}
     EvaluationResults(
-        policy={"source": str(source), **declared, "sampling": {}, "spec": {}, "provenance": {"training": options}},
+        policy={"source": str(source), **declared, "sampling": sampling or {}, "spec": {},
+                "provenance": {"training": options, "parameters": 1234}},
         environment=usual | environment,
-        settings={"seed": 0, "execute": 4, "workers": 1, "max_steps": None, "goals": goals},
-        episodes=episodes, wall_s=1.0, command="robolearn eval --policy <p>", provenance={},
+        settings={"seed": 0, "execute": execute, "workers": 1, "max_steps": None, "goals": goals},
+        episodes=episodes, wall_s=1.0, command=command, provenance={},
     ).save(folder)  # fmt: skip
     return folder
 
@@ -48,5 +50,5 @@ def write_evaluation(
 def config(output, policy, seed, **options):
     return {
         "policy_name": policy, "dataset": "line.zarr", "output": str(output), "seed": seed, "learning_rate": 0.001,
-        "policy": {"obs_horizon": 1}, **options,
+        "policy": {"obs_horizon": 1, "sampling_steps": 3}, **options,
     }  # fmt: skip

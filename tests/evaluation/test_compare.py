@@ -45,6 +45,31 @@ def test_a_second_evaluation_of_a_policy_stands_beside_it(tmp_path):
     assert [run.name for run in load_runs([training, *evaluations])] == ["a", "10_steps"]
 
 
+def test_an_evaluation_with_another_sampler_is_not_the_result_of_its_run(tmp_path):
+    training = write_training(tmp_path / "a", evaluated=BAD)
+    evaluation = write_evaluation(tmp_path / "e", GOOD, training, sampling={"sampling_steps": 1, "sampler": "heun"})
+    run, other = load_runs([evaluation, training])
+    assert (run.name, run.evaluation.successes) == ("a", 2)
+    assert (other.name, other.evaluation.successes) == ("a [sampling_steps=1, sampler=heun]", 8)
+
+
+def test_an_evaluation_with_another_sampler_is_called_by_its_policy(tmp_path):
+    training = write_training(tmp_path / "a")
+    paths = [write_evaluation(tmp_path / f"e{k}", GOOD, training, sampling={"sampling_steps": k}) for k in (1, 2)]
+    paths.append(write_evaluation(tmp_path / "e3", GOOD))
+    assert [run.name for run in load_runs(paths)] == ["a [sampling_steps=1]", "a [sampling_steps=2]", "e3"]
+
+
+def test_evaluations_of_one_policy_with_one_sampler_are_called_by_their_folders(tmp_path):
+    training = write_training(tmp_path / "a")
+    paths = [write_evaluation(tmp_path / e, GOOD, training, sampling={"sampling_steps": 1}) for e in ("e1", "e2")]
+    assert [run.name for run in load_runs([training, *paths])] == [
+        "a",
+        "e1 [sampling_steps=1]",
+        "e2 [sampling_steps=1]",
+    ]
+
+
 def test_names_are_as_short_as_they_can_be(tmp_path):
     paths = [write_evaluation(tmp_path / part / "pusht", GOOD) for part in ("bc", "beso")]
     assert [run.name for run in load_runs(paths)] == ["bc/pusht", "beso/pusht"]
@@ -69,7 +94,10 @@ def test_the_difference_is_tested_on_the_start_states_both_ran_from(tmp_path):
         ({"scene_version": "2"}, "different environments: line version 1 and line version 2"),
         ({"max_steps": 50}, "different limits of steps: 40 and 50"),
         ({"options": {"size": 3}}, "different options of the environment: {} and {'size': 3}"),
-        ({"goals": {"checksum": "ab" * 32, "mask": "val"}}, "different goals: None and ('abababababab', 'val')"),
+        (
+            {"goals": {"dataset": "data/g.zarr", "checksum": "ab" * 32, "mask": "val"}},
+            "different goals: None and ('abababababab', 'val')",
+        ),
     ],
 )
 def test_what_is_not_alike_is_not_compared(tmp_path, other, reason):
@@ -99,6 +127,14 @@ def test_seeds_of_one_method_become_a_mean_with_their_range(tmp_path):
     estimate = comparison.methods[1].estimate("success")
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.6, 0.2, 0.8))
     assert (estimate.n, estimate.method) == (3, "range over 3 seeds")
+
+
+def test_seeds_evaluated_with_another_sampler_are_a_method_of_their_own(tmp_path):
+    paths = three_seeds(tmp_path)[1:]
+    for k, training in enumerate(paths[:3]):
+        paths.append(write_evaluation(tmp_path / f"few{k}", GOOD, training, "beso", k, sampling={"sampling_steps": 1}))
+    found = names(compare(load_runs(paths), group=True))
+    assert found == ["beso (3 seeds)", "beso (3 seeds) [sampling_steps=1]"]
 
 
 def test_of_several_seeds_the_mean_at_each_start_state_is_tested(tmp_path):
@@ -171,6 +207,87 @@ def test_the_page_shows_every_part_and_loads_nothing(tmp_path):
     assert not re.search(r"<script|url\(|@import|https?://|src=", html)
 
 
+def page_of(tmp_path, *paths):
+    return write_comparison(compare(load_runs(paths)), tmp_path / "page.html").read_text()
+
+
+def test_what_differs_tells_how_policies_were_evaluated(tmp_path):
+    training = write_training(tmp_path / "a", evaluated=GOOD)
+    changed = {"sampling": {"sampling_steps": 1}, "execute": 2, "first": 5, "max_steps": 30, "goals": {
+        "dataset": "data/g.zarr", "checksum": "ab" * 32, "mask": "val"}}  # fmt: skip
+    html = page_of(tmp_path, training, write_evaluation(tmp_path / "e", GOOD, training, **changed))
+    for option, first, second in (
+        ("sampling_steps", 3, 1),
+        ("execute", 4, 2),
+        ("start_states", "0 to 9", "5 to 14"),
+        ("max_steps", 40, 30),
+        ("goals", "", "g.zarr (val), abababababab"),
+    ):
+        assert re.search(rf"<td>evaluation.{option}</td><td[^>]*>{first}</td><td[^>]*>{re.escape(str(second))}<", html)
+    assert "<td>dataset</td>" not in html
+
+
+def test_nothing_differs_for_a_run_that_was_not_evaluated_and_its_twin(tmp_path):
+    html = page_of(tmp_path, write_training(tmp_path / "a"), write_training(tmp_path / "b", evaluated=GOOD))
+    assert "no options differ" in html
+
+
+def test_results_name_the_protocol_they_come_from(tmp_path):
+    paths = [write_evaluation(tmp_path / name, GOOD) for name in "ab"]
+    words = "line, start states 0 to 9, 4 actions executed a prediction, at most 40 steps, scene version 1"
+    comparison = compare(load_runs(paths))
+    assert comparison.protocol_lines() == [words]
+    assert words in write_comparison(comparison, tmp_path / "page.html").read_text()
+
+
+def test_each_protocol_names_its_methods(tmp_path):
+    goals = {"dataset": "data/g.zarr", "checksum": "ab" * 32, "mask": None}
+    paths = [write_evaluation(tmp_path / name, GOOD) for name in "ab"]
+    paths.append(write_evaluation(tmp_path / "c", [1.0], first=7, execute=1, goals=goals, options={"size": 3}))
+    comparison = compare(load_runs(paths))
+    assert comparison.protocol_lines() == [
+        "line, start states 0 to 9, 4 actions executed a prediction, at most 40 steps, scene version 1: a, b",
+        "line, start state 7, 1 action executed a prediction, at most 40 steps, goals of g.zarr, scene version 1 "
+        "with {'size': 3}: c",
+    ]
+    first, second = comparison.to_dict()["protocols"]
+    assert first["methods"] == ["a", "b"]
+    assert (second["environment"], second["start_states"], second["execute"]) == ("line", (7, 7), 1)
+    assert (second["max_steps"], second["goals"]["dataset"]) == (40, "g.zarr")
+
+
+def test_the_page_says_at_which_step_a_run_was_evaluated(tmp_path):
+    training = write_training(tmp_path / "a", evaluated=GOOD)
+    assert "during training, step 20" in page_of(tmp_path, training)
+    own = page_of(tmp_path, training, training / "evaluations" / "00000010")
+    assert "during training, step 10" in own
+
+
+def test_only_steps_are_evaluations_made_during_training(tmp_path):
+    training = write_training(tmp_path / "a", evaluated=GOOD)
+    write_evaluation(training / "evaluations" / "few_steps", BAD, training, sampling={"sampling_steps": 1})
+    assert load_runs([training])[0].evaluation.successes == 8
+
+
+def test_parameters_are_those_of_the_checkpoint(tmp_path):
+    training = write_training(tmp_path / "a")
+    assert load_runs([training])[0].parameters is None
+    (training / "checkpoints" / "last").symlink_to("00000020")
+    (training / "checkpoints" / "last" / "provenance.json").write_text('{"parameters": 5678}')
+    comparison = compare(load_runs([training, write_evaluation(tmp_path / "b", GOOD)]))
+    assert [m["parameters"] for m in comparison.to_dict()["methods"]] == [5678, 1234]
+    assert ">5,678</td>" in write_comparison(comparison, tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["[1]", "{"])
+def test_a_damaged_provenance_is_refused_by_name(tmp_path, text):
+    training = write_training(tmp_path / "a")
+    (training / "checkpoints" / "last").symlink_to("00000020")
+    (training / "checkpoints" / "last" / "provenance.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"provenance.json is not the provenance of a checkpoint"):
+        load_runs([training])
+
+
 def test_the_page_of_one_method_is_titled_by_it(tmp_path):
     html = write_comparison(compare(load_runs([write_training(tmp_path / "lonely")])), tmp_path / "p.html").read_text()
     assert "<h1>lonely</h1>" in html
@@ -182,6 +299,18 @@ def test_text_of_files_is_escaped_on_the_page(tmp_path):
     assert "<b>" not in html.replace("<b></b>", "")
     assert "&lt;b&gt;" in html
     assert "robolearn eval --policy &lt;p&gt;" in html
+
+
+def test_equal_scores_have_no_interval(tmp_path):
+    paths = [write_evaluation(tmp_path / "a", [1.0] * 6), write_evaluation(tmp_path / "b", [1.0] * 6)]
+    comparison = compare(load_runs(paths))
+    html = write_comparison(comparison, tmp_path / "page.html").read_text()
+    assert "1.000 (no interval: all 6 values are equal)" in html
+    assert "+0.000 (no interval: all 6 values are equal)" in html
+    assert "Wilson intervals" in html and "bootstrap intervals" not in html
+    record = comparison.to_dict()
+    assert record["methods"][0]["score"]["interval"] is None
+    assert record["pairs"][0]["differences"][1]["interval"] is None
 
 
 def test_the_comparison_is_json(tmp_path):

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from robolearn.evaluation.charts import Line, histogram, line_chart, log_ticks, nice_ticks, short_number
+from robolearn.evaluation.charts import (
+    Interval,
+    Line,
+    histogram,
+    interval_chart,
+    line_chart,
+    log_ticks,
+    nice_ticks,
+    short_number,
+)
 from robolearn.evaluation.page import table
 from robolearn.evaluation.report import DemoReportInputs, build_demo_report
 
@@ -191,3 +200,12 @@ def test_a_histogram_shows_single_counts_and_cuts_empty_bins_at_the_end():
     assert heights[1] > 10
     assert "0 to 1: 1000" in chart
     assert "∞" not in chart
+
+
+@pytest.mark.parametrize("length", [3, 40, 80])
+def test_an_interval_chart_has_room_for_its_labels_and_its_axis(length):
+    html = interval_chart([Interval("m" * length, 0.5, 0.4, 0.6, "50 %")])
+    label = float(re.search(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end">m', html)[1])
+    width = float(re.search(r'viewBox="0 0 ([\d.]+) ', html)[1])
+    assert label >= 7 * length
+    assert width - label > 300

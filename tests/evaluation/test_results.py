@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from robolearn.core.errors import CheckpointError, ConfigError, DatasetError
-from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
+from robolearn.evaluation.evaluate import EvaluationConfig, default_output, evaluate
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.rollout import RolloutConfig
 from robolearn.evaluation.source import PolicySource
@@ -80,6 +80,14 @@ def test_missing_or_damaged_results_are_one_line_errors(tmp_path, content, messa
         EvaluationResults.load(tmp_path / "results.json")
 
 
+def test_results_without_episodes_are_refused(evaluated, tmp_path):
+    results, _ = evaluated
+    record = {**results.to_dict(), "episodes": []}
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    with pytest.raises(DatasetError, match=r"results.json holds no episodes"):
+        EvaluationResults.load(tmp_path)
+
+
 def test_a_missing_checkpoint_is_an_error_before_workers_start(tmp_path):
     with pytest.raises(CheckpointError, match=r"No policy at .*/nowhere"):
         evaluate(PolicySource(tmp_path / "nowhere"), EvaluationConfig("tiny_line"))
@@ -99,6 +107,13 @@ def test_the_folder_of_a_training_run_is_no_output(tmp_path):
 def test_impossible_settings_are_refused(option):
     with pytest.raises(ConfigError, match="at least"):
         EvaluationConfig("tiny_line", **option)
+
+
+def test_every_sampler_has_a_folder_of_its_own():
+    source = PolicySource(Path("outputs/beso"), sampling={"sampling_steps": 5, "sampler": "a/b c"})
+    usual = PolicySource(Path("outputs/beso"))
+    assert default_output(source, "pusht") == Path("outputs/eval/beso-pusht-sampling_steps=5-sampler=a-b-c")
+    assert default_output(usual, "robosuite/Lift") == Path("outputs/eval/beso-robosuite-Lift")
 
 
 def test_a_policy_source_is_a_directory_or_a_factory():

@@ -67,6 +67,21 @@ def test_bootstrap_depends_on_its_seed_only():
     assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([0.19], "(no interval: 1 value only)"), ([0.19] * 3, "(no interval: all 3 values are equal)")],
+)
+def test_values_that_do_not_spread_have_no_interval(values, words):
+    estimate = bootstrap_mean(values)
+    assert estimate.value == pytest.approx(0.19)
+    assert (estimate.interval, estimate.to_dict()["interval"], estimate.bounds()) == (None, None, words)
+
+
+def test_bounds_are_printed_as_the_value_is():
+    estimate = bootstrap_mean([-1.0, 1.0])
+    assert (estimate.bounds(), estimate.bounds("+.1f")) == ("[-1.000, 1.000]", "[-1.0, +1.0]")
+
+
 @pytest.mark.parametrize("values", [[], [0.2, float("nan")], [[0.1]]])
 def test_bootstrap_refuses_what_has_no_mean(values):
     with pytest.raises(ConfigError, match="at least one value and finite"):

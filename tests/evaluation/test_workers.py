@@ -60,6 +60,18 @@ def test_a_worker_that_dies_names_the_start_state_it_was_at():
         run_episodes(job(fault="die", fault_at=3), [0, 3], workers=1)
 
 
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("tiny_world:killed", r"at loading with exit status -9 .*full memory: use fewer --workers\)\.$"),
+        ("os:abort", r"at loading with exit status -6 \(a signal\)\.$"),
+    ],
+)
+def test_a_worker_that_is_killed_names_the_signal_and_blames_memory_for_one_alone(factory, message):
+    with pytest.raises(RobolearnError, match=message):
+        run_episodes(RolloutJob(PolicySource(factory=factory), "tiny_line"), [0], workers=1)
+
+
 def test_a_policy_that_cannot_be_loaded_is_an_error_before_any_episode():
     with pytest.raises(RobolearnError, match=r"factory 'tiny_world:nothing' cannot be imported"):
         run_episodes(RolloutJob(PolicySource(factory="tiny_world:nothing"), "tiny_line"), [0], workers=1)

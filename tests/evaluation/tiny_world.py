@@ -8,6 +8,7 @@ ceil((1 - x0 - 0.05) / 0.1) = 10 + k steps to come within 0.05 of the goal.
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import numpy as np
@@ -141,3 +142,7 @@ def make_seeker(**options):
 
 def make_policy(**options):
     return LinePolicy(**options)
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
