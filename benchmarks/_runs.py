@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,15 @@ def train(policy: str, preset: str, dataset: Path, run: Path, *options: str) -> 
 
 
 def evaluate(run: Path, output: Path, *options: str) -> EvaluationResults:
-    """Roll out the last checkpoint of a run, unless that has been done."""
+    """Roll out the last checkpoint of a run, unless that has been done with these options."""
+    command = ["eval", "--policy", str(run), "--num-videos", "0", *options, "--output", str(output)]
     trained = load_provenance(run / "checkpoints" / "last")
     if (output / "results.json").exists():
         results = EvaluationResults.load(output)
-        if results.policy["provenance"]["date"] == trained["date"]:
+        asked = results.command == shlex.join(["robolearn", *command])
+        if asked and results.policy["provenance"]["date"] == trained["date"]:
             return results
-    robolearn("eval", "--policy", str(run), "--num-videos", "0", *options, "--output", str(output))
+    robolearn(*command)
     return EvaluationResults.load(output)
 
 

@@ -96,6 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader (`| head`) has left; keep the interpreter from complaining about it again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror.lower()}.", file=sys.stderr)
+        return 2
     return status
 
 

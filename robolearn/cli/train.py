@@ -77,7 +77,7 @@ def _notes(run: TrainConfig, trainer: Trainer) -> list[str]:
             f"--warmup-steps {run.warmup_steps} is more than --steps {run.steps}: the learning rate ends at "
             f"{reached:g}, short of {run.learning_rate:g}."
         )
-    trained_on = {dataset.path.resolve() for dataset in trainer.corpus.datasets}
+    trained_on = {dataset.path.resolve() for dataset in trainer.corpus.datasets if dataset.is_local}
     if run.eval_goals is not None and run.eval_goal_mask is None and run.eval_goals.resolve() in trained_on:
         found.append(
             f"goals are the ends of episodes of {run.eval_goals}, which is trained on; hold some out with "

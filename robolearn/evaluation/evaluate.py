@@ -81,6 +81,8 @@ def evaluate(
     if output is not None and (output / METRICS).exists():
         raise ConfigError(f"{output} holds a training run; choose another --output for its evaluation.")
     source = source.resolved()
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)  # where that fails it does so before the episodes, not after
     started = time.perf_counter()
     init_states = list(range(config.init_state, config.init_state + config.num_episodes))
     workers = config.workers or usable_cores()

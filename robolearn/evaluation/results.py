@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.config import from_dict
+from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.statistics import Estimate, behaviour_entropy, bootstrap_mean, wilson_interval
 
@@ -124,10 +125,14 @@ class EvaluationResults:
                 policy=found["policy"],
                 environment=found["environment"],
                 settings=found["settings"],
-                episodes=tuple(EpisodeResult(**episode) for episode in found["episodes"]),
-                wall_s=found["timing"]["wall_s"],
+                episodes=tuple(
+                    from_dict(EpisodeResult, episode, f"episode {number}")
+                    for number, episode in enumerate(found["episodes"])
+                ),
+                wall_s=float(found["timing"]["wall_s"]),
                 command=found["command"],
                 provenance=found["provenance"],
             )
-        except (KeyError, TypeError) as error:
-            raise DatasetError(f"{path} is damaged: {error}. Run the evaluation again.") from error
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            reason = str(error).rstrip(".")
+            raise DatasetError(f"{path} is damaged: {reason}. Run the evaluation again.") from error

@@ -63,7 +63,7 @@ class Run:
         if self.evaluation is not None:
             kept["sampling"] = self.sampling
             kept["execute"] = self.evaluation.settings["execute"]
-        return json.dumps(kept, sort_keys=True)
+        return json.dumps(kept, sort_keys=True, default=str)
 
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:

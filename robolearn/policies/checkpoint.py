@@ -31,6 +31,11 @@ from robolearn.policies.spec import PolicySpec
 
 FILES = ("model.safetensors", "normalizer.safetensors", "features.json", "config.yaml", "provenance.json")
 
+# what reading files raises that were edited with their checksums
+_MISREAD = (
+    KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError, OSError, SafetensorError, RuntimeError,
+)  # fmt: skip
+
 
 def make_policy(name: str, config: Any, spec: PolicySpec, normalizer: Normalizer) -> Policy:
     """Build an untrained policy by its registered name."""
@@ -118,7 +123,7 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
         policy.load_state_dict(load_file(directory / "model.safetensors"))
     except RobolearnError:
         raise
-    except (KeyError, ValueError, TypeError, OSError, SafetensorError, RuntimeError) as error:
+    except _MISREAD as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"Checkpoint {directory} cannot be read ({type(error).__name__}: {reason}).") from error
     try:

@@ -54,8 +54,16 @@ class Checkpoints:
             raise ConfigError(f"Nothing to resume: {self.output} holds no checkpoint. Leave --resume out to start.")
 
     def create(self) -> None:
-        """Make the folder."""
+        """Make the folder. In one that was copied without its link, the link is made again."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        last = self._folder / LAST
+        if last.is_dir() and not last.is_symlink():
+            named = self._folder / f"{load_provenance(last)['step']:08d}"
+            if named.exists():
+                shutil.rmtree(last)
+            else:
+                os.rename(last, named)
+            self._point_to(named)
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Have `write` fill a new folder, point `last` to it, then delete older ones; nothing if it is there already.
@@ -71,13 +79,16 @@ class Checkpoints:
         shutil.rmtree(final, ignore_errors=True)
         sync_file_system(partial)
         os.replace(partial, final)
-        link = self._folder / (LAST + PARTIAL)
-        link.unlink(missing_ok=True)
-        link.symlink_to(final.name)
-        os.replace(link, self._folder / LAST)
-        sync_file_system(self._folder)
+        self._point_to(final)
         self._clear_away(final)
         return final
+
+    def _point_to(self, checkpoint: Path) -> None:
+        link = self._folder / (LAST + PARTIAL)
+        link.unlink(missing_ok=True)
+        link.symlink_to(checkpoint.name)
+        os.replace(link, self._folder / LAST)
+        sync_file_system(self._folder)
 
     def note(self, checkpoint: Path, values: Mapping[str, Any]) -> None:
         """Add to the provenance of a checkpoint; a power cut leaves the old record or the new one, whole."""
@@ -90,7 +101,8 @@ class Checkpoints:
 
     def _clear_away(self, newest: Path) -> None:
         for older in self._folder.iterdir():
-            if older.is_symlink() or not older.is_dir() or older.name == newest.name:
+            ours = older.name.removesuffix(PARTIAL).isdigit()  # what people have put there stays
+            if not ours or older.is_symlink() or not older.is_dir() or older.name == newest.name:
                 continue
             if self._keep_every and older.name.isdigit() and int(older.name) % self._keep_every == 0:
                 for name in state.FILES:

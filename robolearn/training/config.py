@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -112,10 +113,11 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "seed", "num_threads", "loader_workers", "keep_every",
                      "eval_every", "eval_init_state"):  # fmt: skip
             self._require(name, getattr(self, name) >= 0, "at least 0")
-        for name in ("learning_rate", "max_grad_norm"):
-            self._require(name, getattr(self, name) > 0, "positive")
-        if self.encoder_learning_rate is not None:
-            self._require("encoder_learning_rate", self.encoder_learning_rate > 0, "positive")
+        self._require("max_grad_norm", self.max_grad_norm > 0, "positive")
+        for name in ("learning_rate", "encoder_learning_rate"):
+            value = getattr(self, name)
+            self._require(name, value is None or 0 < value < math.inf, "positive and finite")
+        self._require("final_learning_rate", 0 <= self.final_learning_rate <= 1, "in [0, 1]")
         if self.encoder_weight_decay is not None:
             self._require("encoder_weight_decay", self.encoder_weight_decay >= 0, "at least 0")
         for name in ("eval_workers", "eval_execute", "eval_max_steps"):

@@ -34,8 +34,8 @@ class Processes:
     """
 
     def __init__(self, device: str):
-        self.rank, self.world_size = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
-        self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.world_size))
+        self.rank, self.world_size = _number("RANK", 0), _number("WORLD_SIZE", 1)
+        self.local_size = _number("LOCAL_WORLD_SIZE", self.world_size)
         if device == "cuda" and self.world_size > 1:
             device = f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}"
         try:
@@ -43,12 +43,18 @@ class Processes:
             torch.empty(1, device=self.device)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+        if self.device.type == "meta":
+            raise ConfigError("--device meta holds no numbers; use cpu or cuda.")
         self._group: distributed.ProcessGroup | None = None
         if self.world_size > 1:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
             if not distributed.is_initialized():
-                distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo", timeout=_PATIENCE)
+                backend = "nccl" if self.device.type == "cuda" else "gloo"
+                try:
+                    distributed.init_process_group(backend, timeout=_PATIENCE)
+                except ValueError as error:
+                    raise ConfigError(f"WORLD_SIZE is {self.world_size}, but {error}; {_HELP}") from error
             # flags and metrics lie in main memory; asking for them must not wait for a graphics card
             self._group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
@@ -96,6 +102,14 @@ class Processes:
         return (total * scale).tolist()
 
 
-_TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"))
+def _number(name: str, default: int) -> int:
+    """An environment variable that torchrun sets."""
+    value = os.environ.get(name, str(default))
+    if not value.isdigit():
+        raise ConfigError(f"The environment variable {name} is {value!r}, expected a number; {_HELP}")
+    return int(value)
+
+
+_HELP = "start several processes with torchrun, or unset RANK, WORLD_SIZE and LOCAL_WORLD_SIZE for one."
 # the others wait while the first evaluates; torchrun ends them at once when one of them dies
 _PATIENCE = timedelta(days=1)

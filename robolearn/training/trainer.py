@@ -255,9 +255,9 @@ class Trainer:
         mark = f"-{self.processes.rank}" if self.processes.world_size > 1 else ""
         file = self.config.output / f"diverged-{step:08d}{mark}.safetensors"
         save_batch(file, step, self.batches.at(step), self.batches.origin(step))
+        left = "there is no checkpoint yet" if self.checkpoints.last is None else "the last checkpoint is intact"
         return DivergedError(
-            f"{what} at step {step}; its batch is kept in {file}, the last checkpoint is intact. "
-            "Try a lower --learning-rate."
+            f"{what} at step {step}; its batch is kept in {file}, {left}. Try a lower --learning-rate."
         )
 
     def _batches(self, sources: list[Source], rank: int = 0, world_size: int = 1) -> WindowBatches:

@@ -3,6 +3,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -134,6 +135,11 @@ def test_the_resolved_configuration_can_be_given_back(dataset, tmp_path, capfd):
         (("--weight-decay", "-1"), "--weight-decay must be at least 0, found -1"),
         (("--betas", "0.9", "1"), "--betas must be in [0, 1), found (0.9, 1.0)"),
         (("--masks", "a", "--weights", "0.5,0.5"), "Several values are separated by spaces"),
+        (("--final-learning-rate", "-1"), "--final-learning-rate must be in [0, 1], found -1"),
+        (("--final-learning-rate", "nan"), "--final-learning-rate must be in [0, 1], found nan"),
+        (("--learning-rate", "inf"), "--learning-rate must be positive and finite, found inf"),
+        (("--encoder-learning-rate", "nan"), "--encoder-learning-rate must be positive and finite, found nan"),
+        (("--device", "meta"), "--device meta holds no numbers"),
         (("--ema.max-decay", "1.5"), "--ema.max-decay must lie in [0, 1], found 1.5"),
         (("--precision", "float8"), "float8"),
         (("--device", "gpu"), "--device gpu cannot be used"),
@@ -174,6 +180,22 @@ def test_bad_options_of_beso_are_one_line(dataset, tmp_path, capfd, change, word
 
 def test_an_unknown_policy_gets_the_closest_one(capfd):
     assert "Unknown policy 'besso'. Did you mean 'beso'?" in user_sees(capfd, "besso")
+
+
+def test_a_dataset_over_the_network_trains(dataset, tmp_path):
+    remote = fsspec.filesystem("memory")
+    remote.put(str(dataset), "/train_cli.zarr", recursive=True)
+    try:
+        assert main(["train", *options("memory://train_cli.zarr", tmp_path / "run")]) == 0
+    finally:
+        remote.rm("/train_cli.zarr", recursive=True)
+
+
+@pytest.mark.parametrize("place", ["afile", "afile/run"])
+def test_an_output_that_cannot_be_made_is_one_line(dataset, tmp_path, capfd, place):
+    (tmp_path / "afile").touch()
+    error = user_sees(capfd, *options(dataset, tmp_path / place))
+    assert str(tmp_path / "afile") in error
 
 
 def test_a_missing_dataset_is_named(tmp_path, capfd):
@@ -274,3 +296,20 @@ def test_checkpoints_are_evaluated_in_worker_processes(demonstrations, tmp_path,
     assert load_provenance(run)["evaluation"] == values
     assert values.items() <= read_metrics(run / "metrics.jsonl")[-1].items()
     assert f"--policy {run} --env avoiding" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE is 2, but "),
+        ({"WORLD_SIZE": "many"}, "The environment variable WORLD_SIZE is 'many', expected a number"),
+    ],
+)
+def test_processes_that_nobody_started_are_one_line(dataset, tmp_path, capfd, monkeypatch, environment, words):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    error = user_sees(capfd, *options(dataset, tmp_path / "run"))
+    assert words in error
+    assert "start several processes with torchrun, or unset RANK" in error

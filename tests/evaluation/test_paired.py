@@ -87,11 +87,22 @@ def test_many_pairs_keep_small_probabilities():
     assert mcnemar([True] * 1100, [False] * 1100).p == pytest.approx(2 * 0.5**1100, abs=1e-300)
 
 
-def test_paired_rates_give_the_interval_of_newcombes_example():
-    """Newcombe, Statistics in Medicine 17 (1998), method 10: of 36 + 12 + 2 + 0 pairs."""
-    found = paired_rates(*table(both=36, only_first=12, only_second=2, neither=0))
-    assert found.value == pytest.approx(0.2)
-    assert found.interval == pytest.approx((0.0569, 0.3404), abs=5e-5)
+@pytest.mark.parametrize(
+    ("counts", "interval"),
+    [
+        ((36, 12, 2, 0), (0.0569, 0.3404)),
+        ((20, 12, 2, 16), (0.0562, 0.3292)),
+        ((35, 14, 0, 1), (0.1461, 0.4175)),
+        ((1, 98, 0, 1), (0.9171, 0.9916)),
+        ((53, 0, 0, 1), (-0.0729, 0.0729)),
+    ],
+    ids=["negative correlation", "corrected", "nearly all corrected", "corrected to none", "no difference"],
+)
+def test_paired_rates_give_the_intervals_that_newcombe_printed(counts, interval):
+    """Statistics in Medicine 17 (1998), 2635-2650, table III, method 10; uncorrected, all but the first are narrower."""
+    found = paired_rates(*table(*counts))
+    assert found.value == pytest.approx((counts[1] - counts[2]) / sum(counts))
+    assert found.interval == pytest.approx(interval, abs=5e-5)
 
 
 @given(OUTCOMES)

@@ -88,6 +88,23 @@ def test_results_without_episodes_are_refused(evaluated, tmp_path):
         EvaluationResults.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["success", "max_score", "steps", "init_state", "wall_s"])
+def test_an_edited_episode_is_named(evaluated, tmp_path, name):
+    results, _ = evaluated
+    record = results.to_dict()
+    record["episodes"][1][name] = "edited"
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    with pytest.raises(DatasetError, match=rf"results.json is damaged: episode 1.{name}: found 'edited', expected"):
+        EvaluationResults.load(tmp_path)
+
+
+def test_an_output_that_cannot_be_made_is_found_before_the_episodes(tmp_path):
+    (tmp_path / "file").touch()
+    source = PolicySource(factory="nowhere:policy")  # loading it would be another error
+    with pytest.raises(OSError, match="file"):
+        evaluate(source, EvaluationConfig("put_on_plate", num_episodes=1), tmp_path / "file")
+
+
 def test_a_missing_checkpoint_is_an_error_before_workers_start(tmp_path):
     with pytest.raises(CheckpointError, match=r"No policy at .*/nowhere"):
         evaluate(PolicySource(tmp_path / "nowhere"), EvaluationConfig("tiny_line"))

@@ -26,6 +26,15 @@ def test_an_episode_that_is_cut_short_is_a_failure_with_its_best_score():
     assert result.max_score == pytest.approx(-0.2 + 0.6)
 
 
+def test_a_score_that_falls_again_leaves_its_peak_as_the_best():
+    class ThereAndBack(LinePolicy):
+        def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+            return np.array([[0.1, 0], [0.1, 0], [0.1, 0], [-0.1, 0]], np.float32)
+
+    result = run_episode(ThereAndBack(), TinyLine(max_steps=4), 0, RolloutConfig(execute=4))
+    assert (result.max_score, result.final_score) == (pytest.approx(0.3), pytest.approx(0.2))
+
+
 def test_the_environments_own_limit_holds():
     assert run_episode(LinePolicy(), TinyLine(max_steps=7), 0, RolloutConfig(max_steps=100)).steps == 7
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from robolearn.core.errors import ConfigError
 from robolearn.evaluation.statistics import behaviour_entropy, bootstrap_mean, wilson_interval
@@ -130,6 +131,19 @@ def test_the_entropy_interval_holds_the_truth_about_as_often_as_it_says():
         estimate = behaviour_entropy([str(mode) for mode in rng.choice(7, 200, p=share)], 24, resamples=400)
         held += estimate.low <= truth <= estimate.high
     assert 0.90 <= held / 150 <= 0.99
+
+
+@pytest.mark.parametrize("often", [30, 44, 49], ids=["ends at 1", "inside", "ends at 0"])
+def test_the_entropy_interval_mirrors_the_quantiles_of_resampling_at_the_value(often):
+    """Resampling two modes draws a binomial count: its entropies and their quantiles are known."""
+    count = np.arange(51)
+    entropy = stats.entropy([count, 50 - count], base=2)
+    order = entropy.argsort()
+    reached = stats.binom.pmf(count, 50, often / 50)[order].cumsum()
+    first, last = entropy[order][np.searchsorted(reached, [0.025, 0.975])]
+    estimate = behaviour_entropy(["left"] * often + ["right"] * (50 - often), 2)
+    mirrored = np.clip(2 * entropy[often] - np.array([last, first]), 0, 1)
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(mirrored))
 
 
 @pytest.mark.parametrize(("modes", "base"), [(["a", "b", "c"], 2), (["a"], 1)])

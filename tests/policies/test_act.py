@@ -75,6 +75,20 @@ def test_every_decoder_layer_is_trained():
             assert weight.grad.abs().max() > 0
 
 
+def test_the_decoder_tells_the_places_of_what_it_attends_to():
+    """The encoder before it, which knows them as well, is left out."""
+    network = tiny_policy("act", SMALL).eval().network
+    network.memory_encoder.layers = torch.nn.ModuleList()
+    observation, z = torch.randn(3, 2, 6), torch.zeros(3, 4)
+    changes = []
+    for _ in range(2):
+        chunks = [network.decode(o, None, z) for o in (observation, observation.flip(1))]
+        changes.append(float((chunks[1] - chunks[0]).abs().max()))
+        torch.nn.init.zeros_(network.memory_position)  # then places look alike
+    assert changes[0] > 1e-3
+    assert changes[1] < 1e-5
+
+
 def test_positions_are_sines_and_cosines():
     table = sinusoids(10, 6)
     for place, element in [(0, 0), (3, 2), (7, 4)]:

@@ -93,6 +93,14 @@ def test_a_saved_policy_acts_alike(name, tmp_path):
     assert actions[0].shape == (4, 2, 2) and torch.equal(*actions)
 
 
+def test_actions_are_those_of_the_newest_observation(name):
+    policy, batch = policy_of(name).eval(), batch_of(4)
+    seen = {k: v for k, v in batch.items() if not k.startswith(ACTION.name)}
+    newer = {**seen, STATE.name: seen[STATE.name] + torch.tensor([0.0, 0.0, 1.0])[:, None]}
+    before, after = (policy.predict(b, torch.Generator().manual_seed(3)) for b in (seen, newer))
+    assert ((after - before).abs().amax(dim=(1, 2)) > 1e-4).all()
+
+
 def test_labels_are_not_looked_at_when_acting(name):
     policy, batch = policy_of(name).eval(), batch_of(4)
     observed = {k: v for k, v in batch.items() if not k.startswith(ACTION.name)}

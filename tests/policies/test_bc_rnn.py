@@ -8,6 +8,7 @@ from toy import fit, toy_policy, two_ways
 
 from robolearn.core.errors import ConfigError
 from robolearn.policies.bc_rnn import BcRnnConfig
+from robolearn.policies.networks.gmm import Mixture
 from robolearn.policies.noise import Noise
 
 SMALL = BcRnnConfig(obs_horizon=4, hidden_dim=8, layers=1, modes=2)
@@ -61,6 +62,15 @@ def test_each_step_predicts_the_chunk_from_it_on():
     for step in range(3):
         assert torch.equal(chunks[:, step], actions[:, step : step + 2])
     assert policy.predict_chunk(tiny_observation(3)).shape == (2, 3)
+
+
+def test_the_action_is_drawn_from_the_mixture_of_the_newest_step():
+    """Three steps, each sure of another mode: of their nine means only one can be drawn."""
+    policy = tiny_policy("bc_rnn", BcRnnConfig(obs_horizon=3, hidden_dim=8, layers=1, modes=3))
+    mean = torch.arange(9.0).view(1, 3, 3, 1).expand(1, 3, 3, 3)
+    policy.mixtures = lambda context: Mixture(100 * torch.eye(3)[None], mean, torch.ones(1, 3, 3, 3))
+    action = policy.sample(policy.context(tiny_batch(policy, rows=1)), torch.Generator().manual_seed(0))
+    assert torch.allclose(action, torch.full((1, 1, 3), 8.0), atol=1e-3)
 
 
 def test_a_generator_decides_the_action_and_the_goal_changes_it():

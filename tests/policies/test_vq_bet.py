@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,6 +101,24 @@ def test_sequential_codes_see_those_before_them_alone():
     assert torch.equal(logits[0][:, 0], logits[1][:, 0])
     assert not torch.equal(logits[0][:, 1], logits[1][:, 1])
     assert torch.equal(logits[0], logits[2])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@pytest.mark.parametrize("config", [SMALL, SEQUENTIAL], ids=["parallel", "sequential"])
+def test_codes_are_drawn_by_their_probabilities_at_the_temperature(config, temperature):
+    policy = tiny_policy("vq_bet", replace(config, temperature=temperature)).eval()
+    logits = torch.tensor([[0.0, 0.5, 1.0, 1.5], [1.0, 0.0, 1.0, -1.0]])
+    heads = policy.predict_codes.mlps if config.sequential else [policy.predict_codes.mlp]
+    for head, bias in zip(heads, logits.view(len(heads), -1), strict=True):
+        torch.nn.init.zeros_(head[-1].weight)
+        head[-1].bias.data.copy_(bias)
+    torch.nn.init.zeros_(policy.offsets[-1].weight)
+    torch.nn.init.zeros_(policy.offsets[-1].bias)
+    policy.vq.decode = lambda codes: codes.float().repeat(1, 3)  # a chunk of 2 x 3 numbers that shows both codes
+    chunks = policy.sample(policy.context(tiny_batch(policy, rows=4000)), torch.Generator().manual_seed(0))
+    codes = chunks.flatten(1)[:, :2].long()
+    share = torch.nn.functional.one_hot(codes, 4).float().mean(dim=0)
+    assert torch.allclose(share, (logits / temperature).softmax(dim=-1), atol=0.03)
 
 
 def test_training_goes_on_from_its_state_to_the_bit():

@@ -38,6 +38,12 @@ def test_a_loss_that_is_not_finite_keeps_its_batch_and_where_it_is_from(dataset,
         assert opened.metadata() == {"step": "13"}
 
 
+def test_that_there_is_no_checkpoint_yet_is_said(dataset, tmp_path):
+    trainer = Trainer(run_config(dataset, tmp_path / "run", learning_rate=1e30), "bc", BC, quiet=True)
+    with pytest.raises(DivergedError, match=r"there is no checkpoint yet. Try a lower --learning-rate"):
+        trainer.run()
+
+
 def test_weights_that_are_not_finite_are_never_saved(dataset, tmp_path):
     trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BC, quiet=True)
     apply = trainer._step.apply

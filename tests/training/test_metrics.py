@@ -16,6 +16,11 @@ def write(directory, steps, resume_step=0):
     writer.close()
 
 
+def test_lines_that_are_no_metrics_are_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n5\n{"loss": 1.0}\n{"step": 2}\n{"step": ')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
+
+
 def test_a_resumed_run_keeps_metrics_up_to_its_checkpoint_and_that_of_the_checkpoint(tmp_path):
     write(tmp_path, [1, 2, 3, 4])
     write(tmp_path, [3, 4, 5], resume_step=2)

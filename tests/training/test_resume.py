@@ -217,6 +217,30 @@ def test_what_does_not_decide_what_is_learned_may_change(begun, dataset, tmp_pat
     assert train(other, "bc", BC, quiet=True).steps == 4
 
 
+def test_a_checkpoint_is_flushed_before_it_is_named_and_named_before_older_ones_go(tmp_path, monkeypatch):
+    kept, calls = checkpoints.Checkpoints(tmp_path), []
+    kept.create()
+    kept.save(1, Path.mkdir)
+    replaces, removes = os.replace, shutil.rmtree
+
+    def replaced(old, new):
+        calls.append(f"name {new.name}")
+        replaces(old, new)
+
+    def removed(folder, **options):
+        if folder.exists():
+            calls.append(f"remove {folder.name}")
+        removes(folder, **options)
+
+    monkeypatch.setattr(checkpoints, "sync_file_system", lambda path: calls.append(f"flush {path.name}"))
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    kept.save(2, lambda folder: (calls.append("write"), folder.mkdir()))
+    assert calls == [
+        "write", "flush 00000002.partial", "name 00000002", "name last", "flush checkpoints", "remove 00000001",
+    ]  # fmt: skip
+
+
 def test_a_note_to_a_checkpoint_is_flushed_before_it_replaces_the_record(begun, tmp_path, monkeypatch):
     output = shutil.copytree(begun.output, tmp_path / "run", symlinks=True)
     kept, calls = checkpoints.Checkpoints(output), []

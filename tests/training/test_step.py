@@ -8,11 +8,14 @@ from torch import nn
 from world import BC, BESO, run_config, write_dataset
 
 from robolearn.core.errors import ConfigError
+from robolearn.policies.diffusion import DiffusionConfig, UnetConfig
+from robolearn.policies.networks.time_major import NormMish
 from robolearn.training import step as step_module
-from robolearn.training.config import TrainConfig
+from robolearn.training.config import EmaConfig, TrainConfig
+from robolearn.training.distributed import Processes
 from robolearn.training.optimizer import make_optimizer
 from robolearn.training.schedule import learning_rate
-from robolearn.training.step import derived_seed
+from robolearn.training.step import Step, derived_seed
 from robolearn.training.trainer import Trainer
 
 STILL = replace(BESO, dropout=0.0, attention_dropout=0.0, goals=("observation.state",))
@@ -78,6 +81,21 @@ def test_half_precision_is_near_the_full_one_and_keeps_float32_weights(dataset, 
     assert {p.dtype for p in half.policy.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("max_grad_norm", [1e-3, 1.0, 1e3])
+def test_scaling_the_loss_changes_neither_the_norm_nor_what_is_clipped(dataset, tmp_path, max_grad_norm):
+    plain, scaled = (
+        Trainer(run_config(dataset, tmp_path / name, max_grad_norm=max_grad_norm), "bc", BC, quiet=True)
+        for name in ("plain", "scaled")
+    )
+    scaled._step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)  # a power of two: nothing is rounded
+    norms = [trainer._step.gradients(0, trainer.batches.at(0))[1] for trainer in (plain, scaled)]
+    assert torch.equal(*norms)
+    for trainer in (plain, scaled):
+        trainer._step.apply(0)  # divides by the scale where that has not been done yet
+    for one, other in zip(plain.policy.parameters(), scaled.policy.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
 def test_a_float16_step_that_overflows_is_left_out(dataset, tmp_path):
     trainer = Trainer(run_config(dataset, tmp_path / "run", precision="float16"), "bc", BC, quiet=True)
     before = [p.detach().clone() for p in trainer.policy.parameters()]
@@ -114,6 +132,55 @@ def test_only_weights_of_layers_decay_and_encoders_go_their_own_way():
         "network.linear.weight": (0.1, 1e-3), "network.linear.bias": (0.0, 1e-3), "network.norm.weight": (0.0, 1e-3),
         "network.norm.bias": (0.0, 1e-3), "network.names.weight": (0.0, 1e-3),
     }  # fmt: skip
+
+
+def test_norms_and_biases_of_the_diffusion_unet_never_decay(dataset, tmp_path):
+    config = DiffusionConfig(action_horizon=3, unet=UnetConfig(widths=(8, 16), groups=4, step_dim=8))
+    policy = Trainer(run_config(dataset, tmp_path / "run"), "diffusion", config, quiet=True).policy
+    weights = {name: p for name, p in policy.named_parameters() if name.endswith("weight")}
+    gains = {f"{name}.weight" for name, module in policy.named_modules() if isinstance(module, NormMish)}
+    assert gains
+    optimizer = make_optimizer(policy, TrainConfig("d.zarr", "run", weight_decay=0.1))
+    decayed = {p for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {p for name, p in weights.items() if name not in gains}
+
+
+class Sum(nn.Module):
+    """One weight in the encoder, one elsewhere, both 0 at first; the loss is their sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def loss(self, batch, noise):
+        return self.encoder.weight.sum() + self.network.weight.sum()
+
+
+def sum_after_steps(steps: int, **changes) -> Step:
+    """Without memory, AdamW goes down by exactly the learning rate where the gradient is positive."""
+    config = TrainConfig("d.zarr", "run", steps=steps, betas=(0.0, 0.0), weight_decay=0.0, schedule="constant",
+                         **changes)  # fmt: skip
+    step = Step(Sum(), config, Processes("cpu"))
+    for number in range(steps):
+        step.gradients(number, {})
+        step.apply(number)
+    return step
+
+
+def test_the_encoder_keeps_its_share_of_the_rate_at_every_step():
+    # rates of 1/4, 2/4, 3/4, 1 and 1 of the base rate
+    step = sum_after_steps(5, learning_rate=0.5, encoder_learning_rate=0.125, warmup_steps=4)
+    assert step.policy.network.weight.item() == pytest.approx(-0.5 * 3.5)
+    assert step.policy.encoder.weight.item() == pytest.approx(-0.125 * 3.5)
+
+
+def test_the_average_is_of_the_weights_after_each_step():
+    ema = EmaConfig(schedule="constant", max_decay=0.5)
+    step = sum_after_steps(3, learning_rate=1.0, warmup_steps=0, ema=ema)
+    # the weight is -1, -2, -3 after the steps; its average -1, (-1 - 2) / 2, (-1.5 - 3) / 2
+    assert float(step.ema.averaged["network.weight"]) == pytest.approx(-2.25)
 
 
 def test_a_constant_schedule_stays_at_the_base_rate():

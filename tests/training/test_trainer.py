@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.checkpoint import load_policy, load_provenance
 from robolearn.policies.noise import Noise
+from robolearn.training import trainer as trainer_module
 from robolearn.training.metrics import read_metrics
 from robolearn.training.trainer import Trainer, train
 
@@ -62,6 +64,27 @@ def test_metrics_are_means_over_the_interval(dataset, tmp_path):
     single = [line["loss"] for line in read_metrics(every / "metrics.jsonl") if "loss" in line]
     means = [line["loss"] for line in read_metrics(fifth / "metrics.jsonl") if "loss" in line]
     assert means == pytest.approx(np.reshape(single, (6, 5)).mean(1))
+
+
+def test_rate_and_data_wait_are_of_the_time_of_the_interval(dataset, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: 0.0, perf_counter=lambda: clock[0]))
+    trainer = Trainer(run_config(dataset, tmp_path / "run", steps=4, log_every=2), "bc", BC, quiet=True)
+
+    def taking(seconds, function):
+        def slow(step, *rest):
+            clock[0] += seconds[step]
+            return function(step, *rest)
+
+        return slow
+
+    trainer.batches.at = taking([1.0, 1.0, 3.0, 0.0], trainer.batches.at)
+    trainer._step.gradients = taking([1.0, 7.0, 1.0, 0.0], trainer._step.gradients)
+    trainer._step.apply = taking([0.0, 0.0, 0.0, 4.0], trainer._step.apply)
+    trainer.run()
+    lines = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "data_wait" in line]
+    assert [line["data_wait"] for line in lines] == pytest.approx([2 / 10, 3 / 8])
+    assert [line["steps_per_s"] for line in lines] == pytest.approx([2 / 10, 2 / 8])
 
 
 def test_bc_learns_the_rule_of_the_data(dataset, tmp_path):

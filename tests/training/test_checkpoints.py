@@ -1,0 +1,40 @@
+"""What becomes of the folder of checkpoints when people copy it and put things into it."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("torch")
+
+from world import BC, run_config, write_dataset
+
+from robolearn.training.trainer import train
+
+
+@pytest.fixture
+def run(tmp_path):
+    config = run_config(write_dataset(tmp_path / "d.zarr"), tmp_path / "run", steps=4, checkpoint_every=2)
+    train(config, "bc", BC, quiet=True)
+    return config
+
+
+@pytest.mark.parametrize("left", ["both", "last"], ids=["copied whole", "without the folder that was linked"])
+def test_a_run_copied_without_its_link_goes_on(run, tmp_path, left):
+    copy = shutil.copytree(run.output, tmp_path / "copy", symlinks=False)
+    folder = copy / "checkpoints"
+    assert not (folder / "last").is_symlink()
+    if left == "last":
+        shutil.rmtree(folder / "00000004")
+    train(replace(run, output=copy, steps=6, resume=True), "bc", BC, quiet=True)
+    assert sorted(p.name for p in folder.iterdir()) == ["00000006", "last"]
+    assert (folder / "last").readlink().name == "00000006"
+
+
+def test_what_people_put_beside_the_checkpoints_stays(run):
+    folder = run.output / "checkpoints"
+    mine = shutil.copytree(folder / "00000004", folder / "my_best")
+    (folder / "00000003.partial").mkdir()
+    train(replace(run, steps=6, resume=True), "bc", BC, quiet=True)
+    assert (mine / "model.safetensors").is_file()
+    assert sorted(p.name for p in folder.iterdir()) == ["00000006", "last", "my_best"]
