@@ -91,9 +91,11 @@ def behaviour_entropy(
 ) -> Estimate:
     """Behaviour entropy H = -sum_b p(b) log_base p(b) of D3IL (Jia et al., ICLR 2024), for one fixed start state.
 
-    0 is always the same mode, 1 all modes equally often. The plug-in estimate with the basic bootstrap interval
-    (Davison and Hinkley 1997): resampling lowers this entropy by about as much as sampling did, so the interval
-    reaches above the value. Without any success the value is 0 and the interval says nothing: [0, 1].
+    0 is always the same mode, 1 all modes equally often. The plug-in estimate; the interval holds both
+    the basic bootstrap's and the percentile bootstrap's (Davison and Hinkley 1997). With many modes only the basic one
+    is right: resampling lowers this entropy by about as much as sampling did, so the interval must reach above the
+    value. With few modes that are about equally frequent only the percentile one is: the value is near its maximum.
+    Without any success the value is 0 and the interval says nothing: [0, 1].
 
     Args:
         modes: of the successful episodes; None (no success) is left out.
@@ -107,7 +109,7 @@ def behaviour_entropy(
             f"Behaviour entropy needs at least 2 modes, and all that were seen; found {len(counts)} of {base}."
         )
     tail = _tail(confidence)
-    method = f"basic bootstrap, {resamples} resamples, seed {seed}"
+    method = f"wider of basic and percentile bootstrap, {resamples} resamples, seed {seed}"
     if not len(counts):
         return Estimate(0.0, 0.0, 1.0, 0, confidence, method)
     n = int(counts.sum())
@@ -118,8 +120,9 @@ def behaviour_entropy(
 
     value = float(entropy(counts / n))
     drawn = entropy(np.random.default_rng(seed).multinomial(n, counts / n, size=resamples) / n)
-    high, low = 2 * value - np.quantile(drawn, [tail, 1 - tail])
-    return Estimate(value, max(0.0, min(low, value)), min(1.0, max(high, value)), n, confidence, method)
+    lowest, highest = np.quantile(drawn, [tail, 1 - tail])
+    low, high = min(lowest, 2 * value - highest, value), max(highest, 2 * value - lowest, value)
+    return Estimate(value, float(max(0.0, low)), float(min(1.0, high)), n, confidence, method)
 
 
 def _two_sided_z(confidence: float) -> float:

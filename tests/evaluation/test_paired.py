@@ -90,16 +90,15 @@ def test_many_pairs_keep_small_probabilities():
 @pytest.mark.parametrize(
     ("counts", "interval"),
     [
-        ((36, 12, 2, 0), (0.0569, 0.3404)),
-        ((20, 12, 2, 16), (0.0562, 0.3292)),
+        ((36, 12, 2, 0), (0.0569, 0.3404)),  # negative correlation: as it is
+        ((20, 12, 2, 16), (0.0562, 0.3292)),  # positive: corrected for continuity
         ((35, 14, 0, 1), (0.1461, 0.4175)),
-        ((1, 98, 0, 1), (0.9171, 0.9916)),
+        ((1, 98, 0, 1), (0.9171, 0.9916)),  # smaller than the correction: none
         ((53, 0, 0, 1), (-0.0729, 0.0729)),
     ],
-    ids=["negative correlation", "corrected", "nearly all corrected", "corrected to none", "no difference"],
 )
 def test_paired_rates_give_the_intervals_that_newcombe_printed(counts, interval):
-    """Statistics in Medicine 17 (1998), 2635-2650, table III, method 10; uncorrected, all but the first are narrower."""
+    """Statistics in Medicine 17 (1998), 2635-2650, table III, method 10, its cells e, f, g and h."""
     found = paired_rates(*table(*counts))
     assert found.value == pytest.approx((counts[1] - counts[2]) / sum(counts))
     assert found.interval == pytest.approx(interval, abs=5e-5)

@@ -75,6 +75,7 @@ def test_every_decoder_layer_is_trained():
             assert weight.grad.abs().max() > 0
 
 
+@torch.no_grad()
 def test_the_decoder_tells_the_places_of_what_it_attends_to():
     """The encoder before it, which knows them as well, is left out."""
     network = tiny_policy("act", SMALL).eval().network

@@ -93,7 +93,7 @@ def test_a_saved_policy_acts_alike(name, tmp_path):
     assert actions[0].shape == (4, 2, 2) and torch.equal(*actions)
 
 
-def test_actions_are_those_of_the_newest_observation(name):
+def test_the_newest_observation_changes_the_action(name):
     policy, batch = policy_of(name).eval(), batch_of(4)
     seen = {k: v for k, v in batch.items() if not k.startswith(ACTION.name)}
     newer = {**seen, STATE.name: seen[STATE.name] + torch.tensor([0.0, 0.0, 1.0])[:, None]}

@@ -81,7 +81,7 @@ def test_half_precision_is_near_the_full_one_and_keeps_float32_weights(dataset, 
     assert {p.dtype for p in half.policy.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("max_grad_norm", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("max_grad_norm", [1e-3, 1.0])
 def test_scaling_the_loss_changes_neither_the_norm_nor_what_is_clipped(dataset, tmp_path, max_grad_norm):
     plain, scaled = (
         Trainer(run_config(dataset, tmp_path / name, max_grad_norm=max_grad_norm), "bc", BC, quiet=True)
