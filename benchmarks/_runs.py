@@ -25,15 +25,27 @@ def train(policy: str, preset: str, dataset: Path, run: Path, *options: str) -> 
 
 def evaluate(run: Path, output: Path, *options: str) -> EvaluationResults:
     """Roll out the last checkpoint of a run, unless that has been done with these options."""
-    command = ["eval", "--policy", str(run), "--num-videos", "0", *options, "--output", str(output)]
+    asked = ["--policy", str(run), "--num-videos", "0", *options, "--output", str(output)]
     trained = load_provenance(run / "checkpoints" / "last")
     if (output / "results.json").exists():
         results = EvaluationResults.load(output)
-        asked = results.command == shlex.join(["robolearn", *command])
-        if asked and results.policy["provenance"]["date"] == trained["date"]:
+        same = _by_name(asked) == _by_name(shlex.split(results.command or ""))
+        if same and results.policy["provenance"]["date"] == trained["date"]:
             return results
-    robolearn(*command)
+    robolearn("eval", *asked)
     return EvaluationResults.load(output)
+
+
+def _by_name(words: Sequence[str]) -> dict[str, list[str]]:
+    """The options of a command line with their values, but for those that results do not depend on."""
+    found: dict[str, list[str]] = {}
+    values: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            values = found.setdefault(word, [])
+        else:
+            values.append(word)
+    return {option: given for option, given in found.items() if option not in ("--output", "--workers")}
 
 
 def run_record(runs: Sequence[Path], results: Sequence[EvaluationResults]) -> dict[str, Any]:
