@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.layout import METADATA as DATASET_METADATA
-from robolearn.datasets.storage import sync_file_system
+from robolearn.datasets.storage import WriterLock, sync_file_system
 from robolearn.policies.checkpoint import load_provenance
 from robolearn.training import state
 
 LAST = "last"
 PARTIAL = ".partial"
+LOCK = ".lock"
 
 
 class Checkpoints:
@@ -64,6 +66,21 @@ class Checkpoints:
             else:
                 os.rename(last, named)
             self._point_to(named)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training into this folder. Raises DatasetError when one does.
+
+        A file system without locks keeps nobody away.
+        """
+        lock = None
+        with suppress(OSError):
+            lock = WriterLock(self.output / LOCK, self.output)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Have `write` fill a new folder, point `last` to it, then delete older ones; nothing if it is there already.

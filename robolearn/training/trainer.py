@@ -7,6 +7,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,13 @@ class Trainer:
     def run(self) -> TrainResult:
         """Train to the last step. Ctrl-C or SIGTERM ends the step, saves a checkpoint and is then passed on.
 
-        Raises DivergedError when a loss, gradient or weight is no longer finite.
+        Raises DivergedError when a loss, gradient or weight is no longer finite, DatasetError when another process
+        trains into the same folder.
         """
+        with self.checkpoints.held() if self.processes.is_first else nullcontext():
+            return self._run()
+
+    def _run(self) -> TrainResult:
         c, start = self.config, time.monotonic()
         writer = MetricsWriter(c.output, resume_step=self.step) if self.processes.is_first else None
         seen: dict[str, float] = {}

@@ -1,5 +1,8 @@
 """What becomes of the folder of checkpoints when people copy it and put things into it."""
 
+import errno
+import fcntl
+import os
 import shutil
 from dataclasses import replace
 
@@ -9,6 +12,8 @@ pytest.importorskip("torch")
 
 from world import BC, run_config, write_dataset
 
+from robolearn.core.errors import DatasetError
+from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.trainer import train
 
 
@@ -29,6 +34,21 @@ def test_a_run_copied_without_its_link_goes_on(run, tmp_path, left):
     train(replace(run, output=copy, steps=6, resume=True), "bc", BC, quiet=True)
     assert sorted(p.name for p in folder.iterdir()) == ["00000006", "last"]
     assert (folder / "last").readlink().name == "00000006"
+
+
+def test_a_folder_that_is_trained_into_is_refused_until_that_run_ends(run):
+    later = replace(run, steps=6, resume=True)
+    files = {path: path.read_bytes() for path in run.output.rglob("*.json*")}
+    with Checkpoints(run.output).held():
+        with pytest.raises(DatasetError, match=rf"run is being written by process {os.getpid()}; wait for it"):
+            train(later, "bc", BC, quiet=True)
+        assert {path: path.read_bytes() for path in run.output.rglob("*.json*")} == files
+    train(later, "bc", BC, quiet=True)
+
+
+def test_where_the_file_system_has_no_locks_it_trains_without(run, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+    assert train(replace(run, steps=6, resume=True), "bc", BC, quiet=True).steps == 6
 
 
 def test_what_people_put_beside_the_checkpoints_stays(run):
