@@ -80,7 +80,7 @@ def _lines(pair: Pair) -> list[str]:
     names = f"\n{pair.first} - {pair.second}: "
     if pair.reason:
         return [f"{names}not compared, {pair.reason}"]
-    lines = [f"{names}{pair.start_states} start states"]
+    lines = [f"{names}{pair.start_states} start state" + ("s" if pair.start_states != 1 else "")]
     for d in pair.differences:
         interval = f"{d.value.value:+.3f}  {d.value.bounds('+.3f')}"
         lines.append(f"  {d.measure:<8}{interval}  p = {format_p(d.p)}  ({d.test})")

@@ -160,7 +160,7 @@ def _differences(methods: Sequence[Method]) -> str:
             if key != "output" and len({str(table.get(key)) for table in known}) > 1:
                 rows.append([key, *(str(table.get(key, "")) for table in tables)])
     if not rows:
-        return page.absent("no options differ, or the runs do not tell them.")
+        return page.paragraph("No options differ, or the runs do not tell them.", soft=True)
     return page.table(("option", *(method.name for method in methods)), rows)
 
 

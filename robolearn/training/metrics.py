@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from robolearn.core.errors import DatasetError
+
 
 class MetricsWriter:
     """Appends one json line per call; survives kill -9 up to the last line.
@@ -45,15 +47,25 @@ class MetricsWriter:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Lines of a metrics.jsonl; a last line cut off by a crash is left out."""
+    """Lines of a metrics.jsonl; a last line cut off by a crash is left out.
+
+    Raises DatasetError when it holds something else.
+    """
     if not path.is_file():
         return []
     lines = []
-    for line in path.read_text().splitlines():
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         try:
             found = json.loads(line)
         except json.JSONDecodeError:
+            if number == 1:
+                raise _no_metrics(path, number, line) from None
             break
-        if isinstance(found, dict) and isinstance(found.get("step"), int):
-            lines.append(found)
+        if not isinstance(found, dict) or not isinstance(found.get("step"), int):
+            raise _no_metrics(path, number, line)
+        lines.append(found)
     return lines
+
+
+def _no_metrics(path: Path, number: int, line: str) -> DatasetError:
+    return DatasetError(f"{path} does not hold the metrics of a training run: line {number} is {line[:80]!r}.")

@@ -229,7 +229,7 @@ def test_what_differs_tells_how_policies_were_evaluated(tmp_path):
 
 def test_nothing_differs_for_a_run_that_was_not_evaluated_and_its_twin(tmp_path):
     html = page_of(tmp_path, write_training(tmp_path / "a"), write_training(tmp_path / "b", evaluated=GOOD))
-    assert "no options differ" in html
+    assert "No options differ" in html
 
 
 def test_results_name_the_protocol_they_come_from(tmp_path):

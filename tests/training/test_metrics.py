@@ -2,6 +2,7 @@
 
 import pytest
 
+from robolearn.core.errors import DatasetError
 from robolearn.training.metrics import MetricsWriter, read_metrics
 
 pytest.importorskip("tensorboard")
@@ -16,9 +17,11 @@ def write(directory, steps, resume_step=0):
     writer.close()
 
 
-def test_lines_that_are_no_metrics_are_left_out(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n5\n{"loss": 1.0}\n{"step": 2}\n{"step": ')
-    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2}]
+@pytest.mark.parametrize("line", ["5", '{"loss": 1.0}', '{"step": "two"}'])
+def test_a_line_that_is_no_metrics_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(DatasetError, match=r"does not hold the metrics of a training run: line 2 is "):
+        read_metrics(tmp_path / "metrics.jsonl")
 
 
 def test_a_resumed_run_keeps_metrics_up_to_its_checkpoint_and_that_of_the_checkpoint(tmp_path):
