@@ -128,18 +128,15 @@ class Bench:
         seed = self.seeds[method][0]
         return [self.evaluate(method, seed, episodes, (*sampler, f"sampling_steps={n}")) for n in steps]
 
-    def curve_figure(self, curves: dict[str, list[EvaluationResults]]) -> Figure:
-        at_three = curves["BESO"][0 if self.quick else DENOISING_STEPS.index(3)].score
+    def curve_figure(self, curves: dict[str, list[EvaluationResults]], scores: dict[str, list[Estimate]]) -> Figure:
+        at_three = scores["BESO"][0 if self.quick else DENOISING_STEPS.index(3)]
         points = {
-            name: {
-                str(n): [found.score.value, found.score.low, found.score.high]
-                for n, found in zip(DENOISING_STEPS, results, strict=False)
-            }
-            for name, results in curves.items()
+            name: {str(n): [e.value, e.low, e.high] for n, e in zip(DENOISING_STEPS, estimates, strict=False)}
+            for name, estimates in scores.items()
         }
         records = {
             method: run_record([self.run_of(method, self.seeds[method][0])], curves[name][:1])
-            for name, (method, _) in reversed(CURVES.items())
+            for method, name in {"beso": "BESO", "diffusion": "DDIM"}.items()
         }
         config = {"curves": points, "methods": records}
         return Figure(
@@ -205,7 +202,7 @@ def main(argv: list[str]) -> int:
         scores = {name: [found.score for found in results] for name, results in curves.items()}
         draw(scores, chart := bench.root / CHART.name if options.quick else CHART)
         print(f"Picture: {chart}")
-        write_figures(results, [bench.curve_figure(curves)])
+        write_figures(results, [bench.curve_figure(curves, scores)])
     return 0
 
 

@@ -46,14 +46,14 @@ class Method:
     options: tuple[str, ...] = ()
 
 
-TRANSFORMER = shlex.split(
-    "--policy.transformer.embed-dim 128 --policy.transformer.layers 4 --policy.transformer.dropout 0.01"
-)
 METHODS = {
     "dp": Method("diffusion", seeds=(0, 1, 2)),
     "beso": Method("beso"),
     "bc": Method("bc"),
-    "dp_transformer": Method("diffusion", options=("--policy.network", "transformer", *TRANSFORMER)),
+    "dp_transformer": Method("diffusion", options=tuple(shlex.split(
+        "--policy.network transformer --policy.transformer.embed-dim 128 --policy.transformer.layers 4 "
+        "--policy.transformer.dropout 0.01"
+    ))),
     "bc_rnn": Method("bc_rnn"),
     "bc_transformer": Method("bc_transformer"),
     "act": Method("act"),
@@ -62,7 +62,7 @@ METHODS = {
     "dp_small": Method("diffusion", options=("--policy.unet.widths", "32", "64", "128")),
     "dp_large": Method("diffusion", options=("--policy.unet.widths", "128", "256", "512")),
     "dp_float32": Method("diffusion", options=("--precision", "float32")),
-}
+}  # fmt: skip
 
 
 def convert(dataset: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robolearn.core.config import parse, save_yaml, settings
+from robolearn.core.config import main_stderr, parse, save_yaml, settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,7 +102,7 @@ def main(argv: list[str]) -> int:
         results = evaluate(source, config, output, count, command)
     save_yaml(options, output / "config.yaml")
     if older:
-        print(f"Replaced the results of {older}.", file=sys.stderr)
+        main_stderr(f"Replaced the results of {older}.")
     if options.json:
         print(json.dumps(results.to_dict(), indent=1))
     else:

@@ -42,9 +42,10 @@ class Registry(Mapping[str, str]):
         Raises ConfigError for a name that is unknown, that two packages declare or whose module lacks the attribute,
         MissingDependencyError when its packages are not installed.
         """
-        if name not in self:
-            raise ConfigError(unknown_name(self.kind, name, self))
-        target = self[name]
+        try:
+            target = self[name]
+        except KeyError:
+            raise ConfigError(unknown_name(self.kind, name, self)) from None
         self._require_form(name, target)
         module, attribute = target.split(":")
         try:
@@ -69,7 +70,7 @@ class Registry(Mapping[str, str]):
         return iter({**self._entries, **self._installed()})
 
     def __len__(self) -> int:
-        return len({**self._entries, **self._installed()})
+        return sum(1 for _ in self)
 
     def _installed(self) -> dict[str, str]:
         """Name -> target as installed packages declare them. Nothing of theirs is imported."""

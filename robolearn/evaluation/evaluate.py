@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,13 @@ def evaluate(
         source, config.env, config.env_options, config.rollout,
         frozenset(init_states[: config.num_videos]), videos, config.video, config.goals,
     )  # fmt: skip
-    episodes, report = run_episodes(job, init_states, workers, on_episode)
+    try:
+        episodes, report = run_episodes(job, init_states, workers, on_episode)
+    except BaseException:
+        if output is not None:
+            with suppress(OSError):  # it holds something
+                output.rmdir()
+        raise
     results = EvaluationResults(
         policy={
             "source": source.name,

@@ -130,7 +130,7 @@ def _curves(file: Path) -> dict[str, tuple[list[float], list[float]]]:
                 steps, values = curves.setdefault(name, ([], []))
                 steps.append(float(row["step"]))
                 values.append(float(row[name]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise DatasetError(f"{file} does not hold the metrics of a training run: {error!r}.") from error
     return curves
 

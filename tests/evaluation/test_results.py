@@ -126,6 +126,17 @@ def test_impossible_settings_are_refused(option):
         EvaluationConfig("tiny_line", **option)
 
 
+def test_an_evaluation_that_fails_leaves_no_empty_folder_and_keeps_older_results(tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "results.json").write_text("{}")
+    for folder in (tmp_path / "new", full):
+        with pytest.raises(ConfigError, match="cannot be imported"):
+            evaluate(PolicySource(factory="nowhere:policy"), EvaluationConfig("put_on_plate", 1, workers=1), folder)
+    assert not (tmp_path / "new").exists()
+    assert (full / "results.json").exists()
+
+
 def test_every_sampler_has_a_folder_of_its_own():
     source = PolicySource(Path("outputs/beso"), sampling={"sampling_steps": 5, "sampler": "a/b c"})
     usual = PolicySource(Path("outputs/beso"))
