@@ -7,13 +7,13 @@ Plain numpy and msgpack; nothing received can make this code run anything (no ob
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgpack
 import numpy as np
 
 from robolearn.core.errors import ServerError
+from robolearn.serving.decoder import Decoder, known_dtype
 
 PROTOCOL = "robolearn/1"
 
@@ -27,8 +27,6 @@ DEADLINE = "deadline_ms"  # a request that has waited longer than this is refuse
 PREFIX = "prefix"  # (P, A) actions executed before the newest observation
 GOAL = "goal"
 
-_REFUSED_KINDS = "VOc"  # structured, object and complex
-
 
 def pack(message: Any) -> bytes:
     """Message -> bytes. Raises ServerError for an array dtype that the format does not carry."""
@@ -39,51 +37,23 @@ def pack(message: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """Bytes -> message. Arrays are read-only views on `data`: copy before writing into them.
+    """Bytes -> message; what it may cost is bounded before anything is built, see `decoder`.
 
-    Raises ServerError when the bytes are not msgpack, or an array's declared size, shape or dtype is not
-    what its data can hold.
+    Arrays are read-only, and may be views on `data`: copy before writing into them. Raises ServerError when the bytes
+    are not msgpack, ask for too much, or an array's declared size, shape or dtype is not what its data can hold.
     """
-    try:
-        return msgpack.unpackb(data, object_hook=_decode)
-    except ServerError:
-        raise
-    except Exception as error:  # msgpack raises a dozen unrelated types on damaged input
-        reason = str(error) or type(error).__name__
-        raise ServerError(f"A message of {len(data)} bytes is not valid msgpack: {reason}.") from error
+    return Decoder(data).message()
 
 
 def _encode(value: Any) -> Any:
     if not isinstance(value, np.ndarray | np.generic):
         raise TypeError(f"values of type {type(value).__name__} are not supported.")
-    if value.dtype.kind in _REFUSED_KINDS:
-        raise ValueError(f"dtype {value.dtype} is not supported.")
-    if isinstance(value, np.generic):
-        return {b"__npgeneric__": True, b"data": value.item(), b"dtype": value.dtype.str}
-    return {b"__ndarray__": True, b"data": value.tobytes(), b"dtype": value.dtype.str, b"shape": list(value.shape)}
-
-
-def _decode(mapping: dict[Any, Any]) -> Any:
-    if b"__ndarray__" in mapping:
-        dtype, data, shape = _dtype(mapping), mapping.get(b"data"), mapping.get(b"shape")
-        if not isinstance(shape, list) or any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in shape):
-            raise ServerError(f"An array has shape {shape!r}, expected a list of sizes.")
-        wanted = math.prod(shape) * dtype.itemsize
-        if not isinstance(data, bytes) or len(data) != wanted:
-            found = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
-            raise ServerError(f"An array of shape {shape} and dtype {dtype} has {found}, expected {wanted} bytes.")
-        return np.ndarray(tuple(shape), dtype, buffer=data)
-    if b"__npgeneric__" in mapping:
-        return _dtype(mapping).type(mapping.get(b"data"))
-    return mapping
-
-
-def _dtype(mapping: dict[Any, Any]) -> np.dtype:
-    name = mapping.get(b"dtype")
+    name = value.dtype.str
     try:
-        dtype = np.dtype(name) if isinstance(name, str) else None
-    except (TypeError, ValueError, SyntaxError):
-        dtype = None
-    if dtype is None or dtype.kind in _REFUSED_KINDS:
-        raise ServerError(f"An array has dtype {name!r}; expected a plain numeric one such as '<f4' or '|u1'.")
-    return dtype
+        known_dtype(name)
+    except ServerError:
+        raise ValueError(f"dtype {value.dtype} is not supported.") from None
+    if isinstance(value, np.generic):
+        return {b"__npgeneric__": True, b"data": value.item(), b"dtype": name}
+    data = value.data if value.flags.c_contiguous else value.tobytes()
+    return {b"__ndarray__": True, b"data": data, b"dtype": name, b"shape": list(value.shape)}
