@@ -18,7 +18,7 @@ from robolearn.control.requester import ChunkRequester
 from robolearn.control.safety import SafetyLimits
 from robolearn.core import config as configuration
 from robolearn.core.clock import MonotonicClock
-from robolearn.core.errors import ConfigError, ServerError
+from robolearn.core.errors import ConfigError, RobolearnError, ServerError, one_line
 from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
 from robolearn.evaluation.goals import GoalSource, make_goals
@@ -104,7 +104,7 @@ def deploy(
         # raised before the threads start, so that they inherit it
         priority = cleanup.enter_context(raised_priority())
         clock = MonotonicClock(spin_s=0.0002)
-        requester = cleanup.enter_context(ChunkRequester(client, clock))
+        requester = cleanup.enter_context(ChunkRequester(client, spec, clock))
         loop = EpisodeLoop(robot, requester, spec, config.loop, execute, limits, clock)
         if output is not None:
             # from here on results are this run's, however it ends
@@ -150,9 +150,15 @@ def _spec_of(client: PolicyClient) -> PolicySpec:
             f"The server at {client.url} does not say what its policy needs; serve it with: robolearn serve"
         )
     try:
-        return PolicySpec.from_dict(metadata["spec"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ServerError(f"The server at {client.url} describes its policy in an unknown way: {error}.") from error
+        spec = PolicySpec.from_dict(metadata["spec"])
+        spec.check_size()
+    except (KeyError, TypeError, RobolearnError) as error:
+        lacking = "it lacks " if isinstance(error, KeyError) else ""
+        reason = one_line(error).rstrip(".")
+        raise ServerError(
+            f"The server at {client.url} describes its policy in an unknown way: {lacking}{reason}."
+        ) from error
+    return spec
 
 
 def _episode(init_state: int, record: EpisodeRecord, last_error: str | None) -> dict[str, Any]:

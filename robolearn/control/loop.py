@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from robolearn.control.chunk import Chunk
 from robolearn.control.commander import STATE, Commander
 from robolearn.control.history import ExecutedActions, ObservationHistory
-from robolearn.control.requester import Chunk, RequestCounts
+from robolearn.control.requester import RequestCounts
 from robolearn.control.safety import LimiterCounts, SafetyLimits
 from robolearn.control.scheduler import ActionScheduler
 from robolearn.control.watchdog import State
@@ -146,7 +147,7 @@ class EpisodeLoop:
         self.requester = requester
         self.options = options
         self.clock = clock
-        self._action_width = spec.action_feature.shape[0]
+        self._chunk_shape = (spec.action_horizon, *spec.action_feature.shape)
         self._dt_s = 1.0 / spec.control_hz
         # half a step of slack: samples are up to a tick older than the grid they are taken on
         self._ask_below_s = (spec.action_horizon - execute + 0.5) * self._dt_s
@@ -226,7 +227,7 @@ class EpisodeLoop:
         if chunk is None:
             return
         actions = chunk.actions
-        if actions.ndim != 2 or actions.shape[1] != self._action_width or not np.isfinite(actions).all():
+        if actions.shape != self._chunk_shape or not np.isfinite(actions).all():
             self.record.refused_chunks += 1
             return
         usable = self._scheduler.place(actions, chunk.t_obs_s, now_s)

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from robolearn.control.chunk import Chunk, actions_of, infer_ms
 from robolearn.core.clock import Clock, MonotonicClock
-from robolearn.core.errors import ServerError
+from robolearn.core.errors import RobolearnError, one_line
+from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import BACKOFF_S
 
 
@@ -31,33 +33,20 @@ class ChunkClient(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """An answer with its times, in s on the loop's clock.
-
-    Attributes:
-        actions: (H, A); the first is due at `t_obs_s`.
-        t_obs_s: when the newest observation was taken.
-        sent_s, received_s: of the request and its answer.
-        infer_ms, server_ms: time in the policy, and in the server in all, as the server measured them.
-    """
-
-    actions: np.ndarray
-    t_obs_s: float
-    sent_s: float
-    received_s: float
-    infer_ms: float
-    server_ms: float
-
-
 @dataclass
 class RequestCounts:
-    """What happened to requests since the last `begin`."""
+    """What happened to requests since the last `begin`.
+
+    Attributes:
+        failed: without a usable answer: an error, an answer that was refused, none in time, or a lost connection.
+        lost: connections that were lost or given up.
+    """
 
     sent: int = 0
     answered: int = 0
     superseded: int = 0
     failed: int = 0
+    lost: int = 0
     reconnects: int = 0
 
 
@@ -65,15 +54,18 @@ class ChunkRequester:
     """One request at the server, at most one waiting: a newer one replaces it.
 
     When the connection is lost the thread connects again, with growing pauses, for as long as it takes; the
-    newest request is then sent. Use as a context manager.
+    newest request is then sent. Whatever the server answers, the thread lives: what is no chunk of this policy is
+    counted as failed, and `last_error` says why. Use as a context manager.
 
     Args:
         client: used by the thread only, except for `close`.
+        spec: of the policy; other chunks are refused.
         clock: for the times in `Chunk`; the loop's clock.
     """
 
-    def __init__(self, client: ChunkClient, clock: Clock | None = None):
+    def __init__(self, client: ChunkClient, spec: PolicySpec, clock: Clock | None = None):
         self._client = client
+        self._spec = spec
         self._clock = clock or MonotonicClock()
         self._changed = threading.Condition()
         self._waiting: tuple[dict[str, np.ndarray], float, np.ndarray | None] | None = None
@@ -101,6 +93,11 @@ class ChunkRequester:
     def in_flight(self) -> bool:
         """Whether the server is working on a request."""
         return self._in_flight
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as this side knows."""
+        return self._client.connected
 
     def begin(self, goal: dict[str, np.ndarray] | None = None) -> None:
         """A new episode: requests and answers of the one before are void, counts start again.
@@ -139,8 +136,8 @@ class ChunkRequester:
                     self._client.connect()
                     self.counts.reconnects += failures > 0
                     failures = 0
-                except ServerError as error:
-                    self.last_error, failures = str(error), failures + 1
+                except Exception as error:
+                    self.last_error, failures = _told(error), failures + 1
             else:
                 self._pause(None, lambda: self._closed or self._waiting is not None)
                 if not self._closed:
@@ -164,12 +161,14 @@ class ChunkRequester:
         try:
             answer = self._client.infer(window, t_obs_s=t_obs_s, prefix=prefix, goal=goal)
             chunk = Chunk(
-                np.array(answer["actions"]), t_obs_s, sent_s, self._clock.now(),
-                float(answer["policy_timing"]["infer_ms"]), float(answer["server_timing"]["infer_ms"]),
+                actions_of(answer, self._spec), t_obs_s, sent_s, self._clock.now(),
+                infer_ms(answer, "policy_timing"), infer_ms(answer, "server_timing"),
             )  # fmt: skip
-        except (ServerError, KeyError, TypeError, ValueError) as error:
-            self.last_error = str(error) if isinstance(error, ServerError) else f"The server's answer lacks {error}."
+        except Exception as error:
+            # of any kind: without this thread the arm would wait for ever and nobody would know why
+            self.last_error = _told(error)
             counts.failed += 1
+            counts.lost += not self._client.connected
             return int(not self._client.connected)
         finally:
             self._in_flight = False
@@ -178,3 +177,7 @@ class ChunkRequester:
                 counts.answered += 1
                 self._answer = chunk
         return 0
+
+
+def _told(error: Exception) -> str:
+    return one_line(error if isinstance(error, RobolearnError) else f"{type(error).__name__}: {error}")

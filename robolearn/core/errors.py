@@ -41,6 +41,14 @@ class MissingDependencyError(RobolearnError):
     """An optional package or system library is not installed."""
 
 
+def one_line(told: object, limit: int = 300) -> str:
+    """What another program or library said, as one printable line of at most `limit` characters."""
+    text = told if isinstance(told, str) else str(told) or type(told).__name__
+    words = " ".join(text[: 4 * limit].split())
+    words = "".join(c if c.isprintable() else "?" for c in words)
+    return words if len(words) <= limit else words[: limit - 4] + " ..."
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most like `name`, or None when nothing is similar."""
     names = list(known)

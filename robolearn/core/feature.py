@@ -12,7 +12,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from robolearn.core.errors import FeatureError, closest
+from robolearn.core.errors import FeatureError, closest, one_line
+
+_LONGEST_DTYPE = 64
 
 Kind = Literal["state", "image", "depth", "action", "event"]
 
@@ -44,10 +46,13 @@ class Feature:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         try:
+            if isinstance(self.dtype, str) and len(self.dtype) > _LONGEST_DTYPE:
+                raise ValueError("numpy takes seconds to understand a long one")
             object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
-        except TypeError as error:
+        except (TypeError, ValueError, SyntaxError) as error:
             raise FeatureError(
-                f"Feature {self.name!r} has dtype {self.dtype!r}; expected a numpy dtype, such as 'float32'."
+                f"Feature {self.name!r} has dtype {one_line(self.dtype, 60)!r}; expected a numpy dtype, such as "
+                "'float32'."
             ) from error
         if self.kind not in get_args(Kind):
             raise FeatureError(f"Feature {self.name!r} has kind {self.kind!r}; expected one of {get_args(Kind)}.")
@@ -98,14 +103,26 @@ class Feature:
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Feature:
         """The inverse of `to_dict`. Raises FeatureError for fields that are unknown, missing or malformed."""
+        if not isinstance(mapping, Mapping):
+            raise FeatureError(f"{one_line(mapping)} does not describe a feature: expected a map.")
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
         try:
+            for name, (kind, words) in _WRITTEN_AS.items():
+                if not isinstance(fields.get(name), kind | None):
+                    raise TypeError(f"its {name} is {type(fields[name]).__name__}, expected {words}")
+            if not all(isinstance(label, str) for label in fields.get("names") or ()):
+                raise TypeError("its names are not all text")
             return cls(**fields)
-        except (TypeError, ValueError) as error:
-            raise FeatureError(f"{dict(mapping)} does not describe a feature: {error}.") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FeatureError(f"{one_line(dict(mapping))} does not describe a feature: {error}.") from error
 
 
 Features = dict[str, Feature]
+
+_WRITTEN_AS: dict[str, tuple[Any, str]] = {
+    "name": (str, "text"), "dtype": (str, "text"), "kind": (str, "text"), "unit": (str, "text"), "frame": (str, "text"),
+    "shape": (tuple, "a list of sizes"), "names": (tuple, "a list of labels"), "rate_hz": (int | float, "a number"),
+}  # fmt: skip
 
 
 def features(items: Iterable[Feature]) -> Features:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from robolearn.core.errors import ConfigError
+import numpy as np
+
+from robolearn.core.errors import ConfigError, one_line
 from robolearn.core.feature import Feature, Features, features
+
+MAX_WINDOW_BYTES = 2**28
+MAX_HORIZON = 10_000
+MAX_ACTION_ELEMENTS = 10_000
+MAX_AXES = 8
+MIN_CONTROL_HZ, MAX_CONTROL_HZ = 1e-3, 1e5
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,10 @@ class PolicySpec:
                 f"Horizons must be at least 1; found obs_horizon {self.obs_horizon}, "
                 f"action_horizon {self.action_horizon}."
             )
-        if not self.control_hz > 0:
-            raise ConfigError(f"control_hz must be positive, found {self.control_hz}.")
+        if not MIN_CONTROL_HZ <= self.control_hz <= MAX_CONTROL_HZ:
+            raise ConfigError(
+                f"control_hz must be positive, from {MIN_CONTROL_HZ:g} to {MAX_CONTROL_HZ:g}; found {self.control_hz}."
+            )
         if self.goal_horizon < 0 or bool(self.goal_features) != bool(self.goal_horizon):
             raise ConfigError(
                 f"A goal needs features and a horizon of at least 1, found {list(self.goal_features)} and "
@@ -58,13 +69,57 @@ class PolicySpec:
         }
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> PolicySpec:
+    def from_dict(cls, mapping: Any) -> PolicySpec:
+        """The inverse of `to_dict`; other entries are skipped.
+
+        Raises KeyError, TypeError, ConfigError or FeatureError, which name what is missing or of a wrong kind.
+        """
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"found {type(mapping).__name__}, expected a map")
         return cls(
-            observation_features=features(Feature.from_dict(f) for f in mapping["observation_features"]),
+            observation_features=_features(mapping, "observation_features"),
             action_feature=Feature.from_dict(mapping["action_feature"]),
-            obs_horizon=int(mapping["obs_horizon"]),
-            action_horizon=int(mapping["action_horizon"]),
-            control_hz=float(mapping["control_hz"]),
-            goal_features=features(Feature.from_dict(f) for f in mapping.get("goal_features", ())),
-            goal_horizon=int(mapping.get("goal_horizon", 0)),
+            obs_horizon=_number(mapping, "obs_horizon", int),
+            action_horizon=_number(mapping, "action_horizon", int),
+            control_hz=float(_number(mapping, "control_hz", (int, float))),
+            goal_features=_features(mapping, "goal_features") if "goal_features" in mapping else {},
+            goal_horizon=_number(mapping, "goal_horizon", int) if "goal_horizon" in mapping else 0,
         )
+
+    def check_size(self) -> None:
+        """Raise ConfigError for a spec that would cost its user too much: one that came from another machine."""
+        windows = (
+            ("obs_horizon", self.obs_horizon, self.observation_features),
+            ("goal_horizon", self.goal_horizon, self.goal_features),
+            ("action_horizon", self.action_horizon, {"action": self.action_feature}),
+        )
+        for name, horizon, fields in windows:
+            deep = [f.name for f in fields.values() if len(f.shape) > MAX_AXES]
+            if deep:
+                raise ConfigError(f"Feature {one_line(deep[0], 60)!r} has more than {MAX_AXES} axes.")
+            size = horizon * sum(math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields.values())
+            if horizon > MAX_HORIZON or size > MAX_WINDOW_BYTES:
+                raise ConfigError(
+                    f"{name} is {horizon}, {size / 2**20:.3g} MiB of data; expected at most {MAX_HORIZON} and "
+                    f"{MAX_WINDOW_BYTES >> 20} MiB."
+                )
+            odd = [f"{f.name!r} ({f.dtype})" for f in fields.values() if np.dtype(f.dtype).kind not in "biuf"]
+            if odd:
+                raise ConfigError(f"Features of a policy are numbers; found {', '.join(odd)}.")
+        if math.prod(self.action_feature.shape) > MAX_ACTION_ELEMENTS:
+            raise ConfigError(
+                f"An action has shape {self.action_feature.shape}; expected at most {MAX_ACTION_ELEMENTS} elements."
+            )
+
+
+def _features(mapping: Mapping[str, Any], name: str) -> Features:
+    if not isinstance(mapping[name], list | tuple):
+        raise TypeError(f"{name} is {type(mapping[name]).__name__}, expected a list of features")
+    return features(Feature.from_dict(item) for item in mapping[name])
+
+
+def _number(mapping: Mapping[str, Any], name: str, kind: Any) -> Any:
+    value = mapping[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} is {type(value).__name__} {one_line(value, 40)!r}, expected a number")
+    return value

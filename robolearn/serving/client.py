@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,17 +13,19 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as websocket_connect
 
-from robolearn.core.errors import ServerError
+from robolearn.core.errors import ServerError, one_line
 from robolearn.serving import wire
 
 BACKOFF_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # waits between attempts to reach the server; the last one repeats
+MAX_ANSWER_BYTES = 2**20  # a chunk of 100 actions with 100 elements is 80 kB
 
 
 class PolicyClient:
     """One connection to a policy server, for one caller at a time.
 
-    Every method raises ServerError, in one line, when the server cannot be reached or answers with an error.
-    After a lost connection the next call connects again, once; `connect(wait_s)` keeps trying.
+    Every method raises ServerError, in one line, when the server cannot be reached, answers with an error, or with
+    what is no answer. A connection on which nothing came within the time-out is given up: packets that vanish look like
+    that. After a lost connection the next call connects again, once; `connect(wait_s)` keeps trying.
 
         with PolicyClient("ws://127.0.0.1:8000") as client:
             chunk = client.infer({"observation.state": window})["actions"]   # (horizon, A)
@@ -29,7 +33,7 @@ class PolicyClient:
     Args:
         url: `ws://HOST:PORT` or `wss://HOST:PORT`.
         token: sent as `Authorization: Api-Key TOKEN`.
-        timeout_s: longest wait for an answer, and for the connection to open.
+        timeout_s: longest wait for a request to go out and its answer to come, and for the connection to open.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = 10.0):
@@ -41,6 +45,7 @@ class PolicyClient:
         self._connection: ClientConnection | None = None
         self._metadata: dict[str, Any] = {}
         self._sequence = 0
+        self._waiting = False
 
     @property
     def connected(self) -> bool:
@@ -103,9 +108,11 @@ class PolicyClient:
         return time.perf_counter() - start
 
     def close(self) -> None:
-        """Close the connection. Safe to call twice."""
+        """Close the connection. Safe to call twice, and from another thread, which ends a wait for an answer."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self._waiting:
+            connection.close_socket()  # a closing handshake would wait behind the request
+        elif connection is not None:
             connection.close()
 
     def __enter__(self) -> PolicyClient:
@@ -119,9 +126,13 @@ class PolicyClient:
         try:
             # entered here and left in `close`: websockets asks for a context manager since 17.1
             connection = websocket_connect(
-                self.url, compression=None, max_size=None, open_timeout=self.timeout_s, close_timeout=0.5,
+                self.url, compression=None, max_size=MAX_ANSWER_BYTES, open_timeout=self.timeout_s, close_timeout=0.5,
                 additional_headers=headers, proxy=None,
             ).__enter__()  # fmt: skip
+            # to a machine that takes nothing more, sending would otherwise wait for as long as the kernel tries
+            whole_s, rest_s = divmod(self.timeout_s, 1)
+            limit = struct.pack("@ll", int(whole_s), int(rest_s * 1e6))
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         except InvalidStatus as error:
             status = error.response.status_code
             hint = " It wants a token: set ROBOLEARN_TOKEN to the server's." if status == 401 else ""
@@ -134,10 +145,12 @@ class PolicyClient:
         try:
             metadata = wire.unpack(connection.recv(self.timeout_s, decode=False))
             if not isinstance(metadata, dict):
-                raise ServerError(f"it sent {type(metadata).__name__}, expected a map")
+                raise ServerError(f"It sent {type(metadata).__name__}, expected a map.")
         except (OSError, WebSocketException, ServerError) as error:
-            connection.close()
-            raise ServerError(f"{self.url} sent no policy metadata; it is not a policy server.") from error
+            connection.close_socket()
+            raise ServerError(
+                f"{self.url} sent no policy metadata; it is not a policy server ({_reason(error).rstrip('.')})."
+            ) from error
         self._connection, self._metadata = connection, metadata
         return connection
 
@@ -147,33 +160,52 @@ class PolicyClient:
         self._sequence += 1
         message = wire.pack({**entries, wire.OP: wire_op, wire.SEQUENCE: self._sequence})
         deadline = time.monotonic() + self.timeout_s
+        self._waiting = True
         try:
             connection.send(message)
             while True:
-                reply = connection.recv(max(0.0, deadline - time.monotonic()))
+                reply = connection.recv(_until(deadline))
                 if isinstance(reply, str):
                     raise ServerError(f"The policy server reported: {_last_line(reply)}")
                 answer = wire.unpack(reply)
-                # answers to requests that timed out earlier are skipped
-                if not isinstance(answer, dict) or answer.get(wire.SEQUENCE, self._sequence) == self._sequence:
+                if not isinstance(answer, dict):
+                    raise ServerError(f"The policy server answered with {type(answer).__name__}, expected a map.")
+                number = answer.get(wire.SEQUENCE, self._sequence)
+                if not isinstance(number, int):
+                    raise ServerError(
+                        f"The policy server's {wire.SEQUENCE!r} is {type(number).__name__}, not a number."
+                    )
+                if number == self._sequence:  # others answer a request that was interrupted
                     break
-        except TimeoutError as error:
-            raise ServerError(f"The policy server gave no answer within {self.timeout_s:g} s.") from error
         except (OSError, WebSocketException) as error:
-            self.close()
+            if self._connection is connection:
+                self._connection = None
+            connection.close_socket()
+            if isinstance(error, TimeoutError) or time.monotonic() >= deadline:
+                raise ServerError(
+                    f"The policy server gave no answer within {self.timeout_s:g} s; the connection was given up."
+                ) from error
             raise ServerError(f"The connection to {self.url} was lost ({_reason(error)}).") from error
-        if not isinstance(answer, dict):
-            raise ServerError(f"The policy server answered with {type(answer).__name__}, expected a map.")
+        finally:
+            self._waiting = False
         if wire.ERROR in answer:
             raise ServerError(f"The policy server reported: {_last_line(str(answer[wire.ERROR]))}")
         return answer
 
 
+def _until(deadline_s: float) -> float:
+    """Seconds that are left. Raises TimeoutError when none are: a flood of messages is no answer."""
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
 def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 def _last_line(text: str) -> str:
     """openpi's servers send whole tracebacks; the last line says what happened."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "an error without a text"
+    lines = [line for line in text[-10_000:].strip().splitlines() if line.strip()]
+    return one_line(lines[-1]) if lines else "an error without a text"

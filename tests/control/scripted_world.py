@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from robolearn.control.chunk import Chunk
 from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions
-from robolearn.control.requester import Chunk, RequestCounts
+from robolearn.control.requester import RequestCounts
 from robolearn.control.safety import SafetyLimits
 from robolearn.core.clock import VirtualClock
 from robolearn.core.device import Sample

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from scripted_world import SPEC
 
 pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
 
@@ -148,7 +149,13 @@ def test_a_policy_for_another_robot_is_refused_before_anything_moves(server_proc
 
 
 @pytest.mark.parametrize(
-    ("metadata", "message"), [({}, "does not say what its policy needs"), ({"spec": {}}, "in an unknown way")]
+    ("metadata", "message"),
+    [
+        ({}, "does not say what its policy needs"),
+        ({"spec": {}}, "in an unknown way: it lacks 'observation_features'"),
+        ({"spec": [1]}, "in an unknown way: found list, expected a map"),
+        ({"spec": {**SPEC.to_dict(), "obs_horizon": 10**9}}, "in an unknown way: obs_horizon is 1000000000"),
+    ],
 )
 def test_a_server_without_a_spec_is_refused(server_process, robots, monkeypatch, metadata, message):
     _, url = server_process()

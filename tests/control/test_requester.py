@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+from scripted_world import SPEC
 
 from robolearn.control.requester import ChunkRequester
 from robolearn.core.errors import ServerError
@@ -39,6 +40,8 @@ class GatedClient:
             raise ServerError("The connection was lost.")
         if what == "error":
             raise ServerError("The policy server reported: no.")
+        if what == "bug":
+            raise IndexError("pop from an empty deque")
         return ANSWER if what == "answer" else {}
 
     def close(self):
@@ -55,7 +58,7 @@ def wait_until(condition, timeout_s=5.0):
 
 def test_an_answer_carries_the_time_of_its_observation():
     client = GatedClient()
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         assert requester.poll() is None
         requester.submit(WINDOW, 1.5)
         client.gate.release()
@@ -69,7 +72,7 @@ def test_an_answer_carries_the_time_of_its_observation():
 
 def test_of_several_waiting_requests_the_newest_is_sent():
     client = GatedClient()
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         requester.submit(WINDOW, 1.0)
         wait_until(lambda: requester.in_flight)
         for t_obs in (2.0, 3.0, 4.0):
@@ -82,7 +85,7 @@ def test_of_several_waiting_requests_the_newest_is_sent():
 
 def test_submitting_never_waits_for_the_server():
     client = GatedClient()
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         start = time.perf_counter()
         for t_obs in range(100):
             requester.submit(WINDOW, t_obs)
@@ -92,7 +95,7 @@ def test_submitting_never_waits_for_the_server():
 
 def test_answers_of_the_episode_before_are_void():
     client = GatedClient()
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         requester.submit(WINDOW, 1.0)
         wait_until(lambda: requester.in_flight)
         requester.begin()
@@ -107,7 +110,7 @@ def test_answers_of_the_episode_before_are_void():
 
 def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
     client = GatedClient(["lose", "refuse"])
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         requester.submit(WINDOW, 1.0)
         wait_until(lambda: requester.in_flight)
         client.gate.release()
@@ -117,14 +120,16 @@ def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
         client.gate.release()
         wait_until(lambda: requester.counts.answered)
         assert client.seen == [1.0, 3.0]
-        assert requester.counts.reconnects == 1
+        assert (requester.counts.lost, requester.counts.reconnects) == (1, 1)
         assert client.connects == 3
 
 
-@pytest.mark.parametrize(("what", "text"), [("error", "reported: no"), ("nonsense", "answer lacks 'actions'")])
+@pytest.mark.parametrize(
+    ("what", "text"), [("error", "reported: no"), ("nonsense", "answer lacks 'actions'"), ("bug", "IndexError: pop")]
+)
 def test_a_refused_request_is_counted_and_the_next_one_goes_on(what, text):
     client = GatedClient([what])
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         requester.submit(WINDOW, 1.0)
         client.gate.release()
         wait_until(lambda: requester.counts.failed)
@@ -138,7 +143,7 @@ def test_a_refused_request_is_counted_and_the_next_one_goes_on(what, text):
 def test_closing_ends_the_thread_while_it_waits_for_an_answer():
     client = GatedClient()
     before = threading.active_count()
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         requester.submit(WINDOW, 1.0)
         wait_until(lambda: requester.in_flight)
     assert threading.active_count() == before
@@ -146,7 +151,7 @@ def test_closing_ends_the_thread_while_it_waits_for_an_answer():
 
 def test_executed_actions_and_the_episodes_goal_go_with_the_request():
     client, prefix, goal = GatedClient(), np.ones((1, 10)), {"observation.state": np.zeros((1, 10))}
-    with ChunkRequester(client) as requester:
+    with ChunkRequester(client, SPEC) as requester:
         for begin in (goal, None):
             requester.begin(begin)
             requester.submit(WINDOW, 1.0, prefix if begin else None)

@@ -196,7 +196,7 @@ def test_a_configuration_of_another_policy_or_version_is_explained(checkpoint, o
         (lambda spec: spec["action_feature"].update(colour="red"), "does not describe a feature"),
         (lambda spec: spec["action_feature"].update(shape=[0]), "every axis must be at least 1"),
         (lambda spec: spec.update(obs_horizon="two"), "cannot be read"),
-        (lambda spec: spec.update(action_feature=5), "cannot be read"),
+        (lambda spec: spec.update(action_feature=5), "does not describe a feature: expected a map"),
         (lambda spec: spec.update(obs_horizon=float("inf")), "cannot be read"),
         (lambda spec: spec.update(obs_horizon=0), "Horizons must be at least 1"),
         (lambda spec: spec.update(control_hz=float("nan")), "control_hz must be positive"),

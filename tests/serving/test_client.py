@@ -9,13 +9,66 @@ import time
 import numpy as np
 import pytest
 from tiny_policy_server import SPEC, TinyPolicy
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve as websocket_serve
 
 from robolearn.core.errors import ServerError
-from robolearn.serving.client import PolicyClient
+from robolearn.serving.client import MAX_ANSWER_BYTES, PolicyClient
 from robolearn.serving.wire import pack
 
 STATE = np.zeros(10, np.float32)
+
+
+class Cable:
+    """Between a client and a server; once `cut`, what is sent on the connections of then arrives nowhere.
+
+    Nobody is told: the sockets stay open, as where a machine lost its power or a router its table. `full` also stops
+    taking bytes off the wire.
+    """
+
+    def __init__(self, url):
+        self._port = int(url.rsplit(":", 1)[1])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._events = []
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def connections(self):
+        return len(self._events)
+
+    def cut(self, full=False):
+        for event in self._events:
+            event["full" if full else "cut"].set()
+
+    def close(self):
+        for end in self._sockets:
+            end.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._sockets += [near, far]
+                self._events.append({"cut": threading.Event(), "full": threading.Event()})
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(source, sink, self._events[-1]), daemon=True).start()
+
+    @staticmethod
+    def _carry(source, sink, event):
+        with contextlib.suppress(OSError):
+            while not event["full"].is_set() and (data := source.recv(65536)):
+                if not event["cut"].is_set():
+                    sink.sendall(data)
+
+
+@pytest.fixture
+def cable(serve):
+    found = Cable(serve(TinyPolicy()))
+    yield found
+    found.close()
 
 
 @contextlib.contextmanager
@@ -94,6 +147,97 @@ def test_the_call_after_a_lost_connection_connects_again(serve):
             client.infer({"observation.state": STATE})
         assert not client.connected
         assert "actions" in client.infer({"observation.state": STATE})
+
+
+def test_a_connection_whose_packets_vanish_is_given_up_after_one_time_out_and_opened_anew(cable):
+    with PolicyClient(cable.url, timeout_s=0.2) as client:
+        assert "actions" in client.infer({"observation.state": STATE})
+        cable.cut()
+        with pytest.raises(ServerError, match=r"no answer within 0.2 s; the connection was given up"):
+            client.infer({"observation.state": STATE})
+        assert not client.connected
+        assert "actions" in client.infer({"observation.state": STATE})
+    assert cable.connections == 2
+
+
+def test_a_connection_that_takes_no_more_bytes_is_given_up_after_one_time_out(cable):
+    """More than the buffers of the kernel hold: it is the sending that would wait."""
+    with PolicyClient(cable.url, timeout_s=0.2) as client:
+        client.connect()
+        cable.cut(full=True)
+        with pytest.raises(ServerError, match="no answer within 0.2 s"):
+            client.infer({"observation.images.front": np.zeros((40, 1024, 1024), np.uint8)})
+        assert not client.connected
+        assert client.ping() > 0
+
+
+def test_a_server_that_accepts_and_never_answers_is_no_server():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ServerError, match=f"No policy server answers at {url} .*timed out"):
+            PolicyClient(url, timeout_s=0.1).connect()
+
+
+def test_a_server_that_greets_with_nothing_is_no_policy_server():
+    with (
+        foreign_server(lambda connection: connection.recv()) as url,
+        pytest.raises(ServerError, match="sent no policy metadata"),
+    ):
+        PolicyClient(url, timeout_s=0.1).connect()
+
+
+def test_a_flood_of_other_messages_is_no_answer():
+    def handler(connection):
+        connection.send(pack({}))
+        connection.recv()
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                connection.send(pack({"__seq__": -1}))
+
+    with (
+        foreign_server(handler) as url,
+        PolicyClient(url, timeout_s=0.1) as client,
+        pytest.raises(ServerError, match="no answer within 0.1 s"),
+    ):
+        client.ping()
+
+
+def test_an_answer_larger_than_any_chunk_is_not_taken():
+    def handler(connection):
+        connection.send(pack({}))
+        connection.recv()
+        connection.send(bytes(MAX_ANSWER_BYTES + 1))
+
+    with (
+        foreign_server(handler) as url,
+        PolicyClient(url) as client,
+        pytest.raises(ServerError, match=r"connection .* was lost \(.*1048577.*exceeds limit"),
+    ):
+        client.ping()
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (pack([1, 2]), "answered with list, expected a map"),
+        (pack({"__seq__": "one"}), "'__seq__' is str, not a number"),
+        (pack({"__seq__": np.ones(3)}), "'__seq__' is ndarray, not a number"),
+        (pack({"__error__": "\x1b[2Jno\nyes" + "!" * 1000}), "reported: yes!!!"),
+        (b"\xc1", "not valid msgpack"),
+    ],
+)
+def test_what_is_no_answer_is_refused_in_one_printable_line(reply, words):
+    def handler(connection):
+        connection.send(pack({}))
+        connection.recv()
+        connection.send(reply)
+
+    with foreign_server(handler) as url, PolicyClient(url) as client:
+        with pytest.raises(ServerError) as caught:
+            client.ping()
+        assert words in str(caught.value)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 400
 
 
 def test_closing_from_another_thread_in_mid_request_is_a_lost_connection(serve, monkeypatch):
