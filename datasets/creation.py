@@ -18,6 +18,9 @@ from robolearn.datasets.commit import rename_all, stage_copies
 from robolearn.datasets.layout import Metadata
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_file_system, write_file
 
+# a long double is another number on every machine, and no other format holds one
+LARGEST_NUMBER_BYTES = 8
+
 
 def make_dataset(
     path: Path,
@@ -103,5 +106,7 @@ def _check_feature(name: str, feature: Feature, recorded: str) -> None:
             raise FeatureError(
                 f"Depth feature {name!r} is {feature.dtype} {feature.shape}; expected uint16 (height, width)."
             )
-    elif np.dtype(feature.dtype).kind not in "biuf":
-        raise FeatureError(f"Feature {name!r} has dtype {feature.dtype}; expected numbers or booleans.")
+    elif np.dtype(feature.dtype).kind not in "biuf" or np.dtype(feature.dtype).itemsize > LARGEST_NUMBER_BYTES:
+        raise FeatureError(
+            f"Feature {name!r} has dtype {feature.dtype}; expected numbers or booleans, of at most 64 bits."
+        )

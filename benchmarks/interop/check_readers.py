@@ -1,11 +1,13 @@
 """Do the readers of other projects open what we export, and read the same values? In their own environments.
 
-    python benchmarks/interop/check_readers.py [--quick] [--cache FOLDER] [--diffusion-policy REPOSITORY]
+    python benchmarks/interop/check_readers.py [--quick] [--readers NAME ...] [--cache FOLDER]
+        [--diffusion-policy REPOSITORY]
 
-LeRobot 0.4.4's LeRobotDataset, robomimic 0.3.0's SequenceDataset and zarr 2 go through every item of every export of
-made-up and real data, low-dimensional and images. With a clone of diffusion_policy its own ReplayBuffer and
-SequenceSampler do, too. The environments are made under the cache folder on first use: minutes, and gigabytes for
-LeRobot. LeRobot's default video decoder (torchcodec) is used where FFmpeg's libraries are installed, PyAV's always.
+LeRobot 0.4.4's LeRobotDataset (format v3.0), that of LeRobot 0.3.3 (v2.1), robomimic 0.3.0's SequenceDataset and zarr 2
+go through every item of every export of made-up and real data, low-dimensional and images. With a clone of
+diffusion_policy its own ReplayBuffer and SequenceSampler do, too. The environments are made under the cache folder on
+first use: minutes, and gigabytes for LeRobot 0.4.4. LeRobot's default video decoder (torchcodec) is used where FFmpeg's
+libraries are installed, PyAV's always.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.figures import Figure, results_file, write_figures
 
 HERE = Path(__file__).resolve().parent
+READERS = ("zarr2", "robomimic", "lerobot", "lerobot_v21")
+# reader -> format that it reads
+LEROBOT = {"lerobot": "lerobot_v3", "lerobot_v21": "lerobot_v2"}
 
 
 @dataclass
@@ -58,29 +63,33 @@ class Tally:
 def read_with(python: Path, reader: str, *arguments: object) -> dict[str, Any]:
     """What the reader's last line says. Raises SystemExit with its output when it found a difference in structure."""
     command = [str(python), str(HERE / "readers" / reader), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # a folder of ours there would stand for Hugging Face's package `datasets`
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report
 
 
-def check_lerobot(source: Source, name: str, folder: Path, python: Path, backends: list[str], tally: Tally) -> None:
+def check_lerobot(
+    source: Source, name: str, folder: Path, reader: str, python: Path, backends: list[str], tally: Tally
+) -> None:
     expected = folder / "expected_lerobot"
     expectations.for_lerobot(source, expected)
     for video in ("none", "av1", "h264"):
-        output = folder / f"lerobot_{video}"
+        output = folder / f"{reader}_{video}"
         options = ExportOptions(workers=usable_cores(), video=video)  # type: ignore[arg-type]
-        export_dataset(source.dataset.path, output, "lerobot_v3", options)
+        export_dataset(source.dataset.path, output, LEROBOT[reader], options)
         for backend in backends if video != "none" else backends[:1]:
             report = read_with(python, "lerobot_reader.py", output, expected, backend)
-            print(f"{name:6s} LeRobotDataset {video:5s} {backend:10s}", line(report), flush=True)
+            print(f"{name:6s} {reader} LeRobotDataset {video:5s} {backend:10s}", line(report), flush=True)
             items = report["items"] + report["windows"]
-            tally.add("lerobot", report["max_error"], items)
-            tally.add("lerobot_image", report["image_max_error"], items)
+            tally.add(reader, report["max_error"], items)
+            tally.add(f"{reader}_image", report["image_max_error"], items)
             if report["video_psnr_db"] is not None and name != "mixed":
-                tally.add(f"{name}_{video}_psnr", report["video_psnr_db"], report["items"], min)
-            tally.versions["lerobot"] = report["versions"]
+                tally.add(f"{reader}_{video}_psnr_db.{name}", report["video_psnr_db"], report["items"], min)
+            tally.versions[reader] = report["versions"]
 
 
 def check_robomimic(source: Source, name: str, folder: Path, python: Path, tally: Tally) -> None:
@@ -110,23 +119,21 @@ def check_zarr(source: Source, name: str, folder: Path, python: Path, code: Path
         tally.versions["zarr2"] = report["versions"]
 
 
-def check_round_trips(source: Source, name: str, folder: Path, tally: Tally) -> None:
+def check_round_trip(source: Source, name: str, folder: Path, there: str, figure: str, tally: Tally) -> None:
     """Ours -> theirs -> ours, without video: everything has to be equal."""
-    before = source.dataset
-    for there in ("lerobot_none", "compressed_True.hdf5", "buffer.zarr", "buffer.zarr.zip"):
-        back = folder / f"back_{there}"
-        convert_dataset(folder / there, back, ConvertOptions(image_codec="png"))
-        after = Dataset(back)
-        assert after.features == before.features and after.fps == before.fps
-        assert np.array_equal(after.episode_ends, before.episode_ends)
-        worst = float(np.abs(after.timestamps - before.timestamps).max())
-        for key, feature in before.features.items():
-            encoded = layout.is_encoded(feature)
-            for step in range(before.num_steps if encoded else 1):
-                found, wanted = ((d.image(key, step) if encoded else d.array(key)) for d in (after, before))
-                worst = max(worst, float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max()))
-        print(f"{name:6s} there and back {there:22s} max error {worst:g}", flush=True)
-        tally.add("round_trip", worst, before.num_steps)
+    before, back = source.dataset, folder / f"back_{there}"
+    convert_dataset(folder / there, back, ConvertOptions(image_codec="png"))
+    after = Dataset(back)
+    assert after.features == before.features and after.fps == before.fps
+    assert np.array_equal(after.episode_ends, before.episode_ends)
+    worst = float(np.abs(after.timestamps - before.timestamps).max())
+    for key, feature in before.features.items():
+        encoded = layout.is_encoded(feature)
+        for step in range(before.num_steps if encoded else 1):
+            found, wanted = ((d.image(key, step) if encoded else d.array(key)) for d in (after, before))
+            worst = max(worst, float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max()))
+    print(f"{name:6s} there and back {there:22s} max error {worst:g}", flush=True)
+    tally.add(figure, worst, before.num_steps)
 
 
 def line(report: dict[str, Any]) -> str:
@@ -145,37 +152,36 @@ def their_code(repository: Path, folder: Path) -> tuple[Path, str]:
 
 
 def figures(tally: Tally, command: str, notes: dict[str, str]) -> list[Figure]:
+    """One figure for each number of the readers that were asked."""
     found = []
-    for name, reader in (
-        ("lerobot", "lerobot"), ("lerobot_image", "lerobot"), ("robomimic", "robomimic"),
-        ("robomimic_image", "robomimic"), ("zarr2", "zarr2"), ("round_trip", "round_trip"),
-    ):  # fmt: skip
-        note, versions = notes[reader], tally.versions.get(reader, {})
-        identifier = f"interop.{name}_max_error"
-        found.append(
-            Figure(
-                identifier, tally.worst[name], "1", tally.items[name], command, config={"reader": versions}, notes=note
-            )
-        )
     for name, value in tally.worst.items():
-        if name.endswith("_psnr"):
-            sample, video, _ = name.rsplit("_", 2)
+        reader = next((reader for reader in (*READERS[::-1], "round_trip") if name.startswith(reader)), "round_trip")
+        if "_psnr_db." in name:
+            video, sample = name.removeprefix(f"{reader}_").split("_psnr_db.")
             note = f"worst camera of {sample}, against the images as we store them; default quality of {video}"
-            found.append(
-                Figure(f"interop.lerobot_{video}_psnr_db.{sample}", value, "dB", tally.items[name], command, notes=note)
-            )
+            found.append(Figure(f"interop.{name}", value, "dB", tally.items[name], command, notes=note))
+            continue
+        note = notes["round_trip"] if name.endswith("round_trip") else notes[reader]
+        config = {"reader": tally.versions.get(reader, {})}
+        found.append(
+            Figure(f"interop.{name}_max_error", value, "1", tally.items[name], command, config=config, notes=note)
+        )
     return found
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=READERS, help="only these; all by default")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "interop")
     parser.add_argument("--diffusion-policy", type=Path, default=None)
     options = parser.parse_args(argv)
-    pythons = {name: environment(name, options.cache) for name in ("zarr2", "robomimic", "lerobot")}
+    pythons = {name: environment(name, options.cache) for name in options.readers}
     os.environ |= {"HF_HOME": str(options.cache / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    backends = ["pyav", *(["torchcodec"] if has(pythons["lerobot"], "torchcodec.decoders") else [])]
+    backends = {
+        name: ["pyav", *(["torchcodec"] if has(pythons[name], "torchcodec.decoders") else [])]
+        for name in LEROBOT if name in pythons
+    }  # fmt: skip
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="interop-") as temporary:
         folder = Path(temporary)
@@ -188,18 +194,31 @@ def main(argv: list[str]) -> int:
         for name, path in made.items():
             source, own = Source.open(path, None), folder / name
             own.mkdir()
-            check_zarr(source, name, own, pythons["zarr2"], code, tally)
-            check_robomimic(source, name, own, pythons["robomimic"], tally)
-            check_lerobot(source, name, own, pythons["lerobot"], backends, tally)
-            check_round_trips(source, name, own, tally)
+            if "zarr2" in pythons:
+                check_zarr(source, name, own, pythons["zarr2"], code, tally)
+                check_round_trip(source, name, own, "buffer.zarr", "round_trip", tally)
+                check_round_trip(source, name, own, "buffer.zarr.zip", "round_trip", tally)
+            if "robomimic" in pythons:
+                check_robomimic(source, name, own, pythons["robomimic"], tally)
+                check_round_trip(source, name, own, "compressed_True.hdf5", "round_trip", tally)
+            for reader in backends:
+                check_lerobot(source, name, own, reader, pythons[reader], backends[reader], tally)
+                figure = "round_trip" if reader == "lerobot" else f"{reader}_round_trip"
+                check_round_trip(source, name, own, f"{reader}_none", figure, tally)
     command = "python benchmarks/interop/check_readers.py" + (" --quick" if options.quick else "")
+    if len(pythons) < len(READERS):
+        command += f" --readers {' '.join(pythons)}"
+    if not {"zarr2", "robomimic", "lerobot"} <= pythons.keys():
+        tally.worst.pop("round_trip", None)  # a figure about all three formats
     data = f"data: {', '.join(made)}"
     notes = {
-        "lerobot": f"LeRobot 0.4.4 LeRobotDataset, {' and '.join(backends)}, every item and windows; {data}",
+        "lerobot": f"LeRobot 0.4.4 LeRobotDataset, {' and '.join(backends.get('lerobot', ()))}, every item and "
+                   f"windows; {data}",
+        "lerobot_v21": f"LeRobot 0.3.3 LeRobotDataset on format v2.1, PyAV, every item and windows; {data}",
         "robomimic": f"robomimic 0.3.0 SequenceDataset, every item, windows, filter keys; {data}",
         "zarr2": f"zarr 2, diffusion_policy ReplayBuffer {commit[:10] or 'not run'}, folder and zip; {data}",
-        "round_trip": f"ours to LeRobot (images embedded), HDF5, zarr and zip, and back: values, times, images; {data}",
-    }
+        "round_trip": f"ours to theirs (LeRobot: images embedded) and back: values, times, images; {data}",
+    }  # fmt: skip
     write_figures(results_file("interop", options.quick), figures(tally, command, notes))
     return 0
 

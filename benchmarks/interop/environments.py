@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-# one pip call a line; robomimic without its dependencies, of which some have to be built and none is for reading
+# one pip call a line; robomimic without its dependencies, of which some have to be built and none is for reading.
+# lerobot 0.3.3, the last release that reads v2.1, declares torch<2.8, of which there is no build without CUDA here: it
+# goes in without its dependencies, beside those that its reader imports
 REQUIREMENTS = {
     "zarr2": [["zarr==2.18.7", "numcodecs==0.15.2", "numpy==1.26.4", "numba"]],
     "robomimic": [
@@ -15,7 +17,15 @@ REQUIREMENTS = {
         ["--no-deps", "robomimic==0.3.0"],
     ],
     "lerobot": [["lerobot==0.4.4"]],
-}
+    "lerobot_v21": [
+        ["torch==2.13.0"],
+        [
+            "torch==2.13.0", "torchvision==0.28.0", "datasets==3.6.0", "huggingface-hub==0.36.2", "numpy==2.3.5",
+            "av==18.1.0", "jsonlines", "draccus==0.10.0", "gymnasium<1", "einops", "termcolor", "deepdiff<9",
+        ],
+        ["--no-deps", "lerobot==0.3.3"],
+    ],
+}  # fmt: skip
 READY = "ready.txt"
 
 

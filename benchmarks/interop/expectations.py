@@ -9,7 +9,7 @@ import numpy as np
 
 from robolearn.datasets import layout
 from robolearn.datasets.convert.export.diffusion_policy_zarr import key_of as zarr_key
-from robolearn.datasets.convert.export.lerobot_v3 import TRUE_TIME
+from robolearn.datasets.convert.export.lerobot import TRUE_TIME
 from robolearn.datasets.convert.export.robomimic_hdf5 import FILTER_KEYS, TIMES
 from robolearn.datasets.convert.export.robomimic_hdf5 import key_of as robomimic_key
 from robolearn.datasets.convert.export.source import TIMESTAMP, Source

@@ -216,7 +216,8 @@ class RobomimicSource(Source):
                 if is_encoded(feature):
                     self._spool_images(demo[key], self.names[key], feature, spool)
                 else:
-                    values[self.names[key]] = np.asarray(demo[key][()]).reshape(steps, *feature.shape)
+                    rows = np.asarray(demo[key][()]).reshape(steps, *feature.shape)
+                    values[self.names[key]] = _as_exported(key, rows, feature) if opened.origin else rows
             states = np.asarray(demo["states"][()], np.float64) if "states" in demo else np.empty((0, 0))
             if states.size and len(states) != steps:
                 raise ValueError(f"states has {len(states)} steps, actions {steps}")
@@ -248,6 +249,14 @@ class RobomimicSource(Source):
         if rewards is not None and np.isin(rewards, (0, 1)).all():
             record["success"] = bool(rewards.any())
         return record
+
+
+def _as_exported(key: str, rows: np.ndarray, feature: Feature) -> np.ndarray:
+    """Values of an export of ours in the type that they had: the format has types of its own for rewards and dones."""
+    found = rows.astype(feature.dtype)
+    if not np.array_equal(found, rows):
+        raise ValueError(f"{key} holds numbers that are not {feature.dtype}, as {feature.name} was")
+    return found
 
 
 def _our_names(masks: Mapping[str, list[int]], origin: Origin) -> dict[str, list[int]]:

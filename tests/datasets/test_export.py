@@ -201,8 +201,8 @@ def test_a_failing_part_stops_the_others_and_leaves_no_half(tmp_path):
 
 
 def test_an_unknown_format_or_mask_names_the_known_ones(rich_dataset, tmp_path):
-    with pytest.raises(ConfigError, match="Did you mean 'lerobot_v3'"):
-        export_dataset(rich_dataset, tmp_path / "out", "lerobot_v2")
+    with pytest.raises(ConfigError, match="Did you mean 'lerobot_v2'"):
+        export_dataset(rich_dataset, tmp_path / "out", "lerobot_v2.1")
     set_mask(rich_dataset, "train", [0])
     with pytest.raises(ConfigError, match="Known: train"):
         export_dataset(rich_dataset, tmp_path / "out", "lerobot_v3", ExportOptions(mask="trian"))

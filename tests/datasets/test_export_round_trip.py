@@ -25,6 +25,7 @@ pytest.importorskip("h5py")
 
 ROUTES = {
     "lerobot": ("lerobot_v3", "there", ExportOptions(video="none")),
+    "lerobot_v2": ("lerobot_v2", "there", ExportOptions(video="none")),
     "robomimic": ("robomimic_hdf5", "there.hdf5", ExportOptions(compress=True)),
     "zarr": ("diffusion_policy_zarr", "there.zarr", ExportOptions()),
     "zip": ("diffusion_policy_zarr", "there.zarr.zip", ExportOptions()),
@@ -141,7 +142,7 @@ def worlds(draw):
     return features(found), episodes
 
 
-@pytest.mark.parametrize("route", ["lerobot", "robomimic", "zarr"])
+@pytest.mark.parametrize("route", ["lerobot", "lerobot_v2", "robomimic", "zarr"])
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds())
 def test_any_low_dimensional_episodes_come_back(tmp_path_factory, route, world):

@@ -165,6 +165,7 @@ def test_calls_out_of_order_are_explained(tmp_path, world):
         (Feature("image", (8, 8, 3), "float32", "image"), "expected uint8"),
         (Feature("depth", (8, 8, 3), "uint16", "depth"), r"expected uint16 \(height, width\)"),
         (Feature("text", (2,), "str"), "expected numbers or booleans"),
+        (Feature("long", (2,), "longdouble"), "expected numbers or booleans, of at most 64 bits"),
     ],
 )
 def test_features_that_cannot_be_stored_are_refused(tmp_path, feature, message):

@@ -1,5 +1,6 @@
 # mypy: ignore-errors
-"""Reads an exported dataset with LeRobot's own LeRobotDataset and compares every item. Runs in LeRobot's environment.
+"""Reads an exported dataset with LeRobot's own LeRobotDataset and compares every item. Runs in LeRobot's environment:
+0.4.4 for format v3.0, 0.3.3 for v2.1.
 
     python lerobot_reader.py EXPORT EXPECTED BACKEND
 
@@ -15,6 +16,10 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+
+if torch.version.cuda is None:
+    import torchvision_cpu  # noqa: F401
+
 from lerobot.datasets.compute_stats import aggregate_stats, compute_episode_stats
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
@@ -30,6 +35,15 @@ def stored(column):
     while hasattr(flat, "flatten") and hasattr(flat.type, "value_type"):
         flat = flat.flatten()
     return flat.to_numpy(zero_copy_only=False)
+
+
+def bounds(dataset, episode):
+    """First row of an episode and the one after its last."""
+    index = getattr(dataset, "episode_data_index", None)
+    if index is not None:  # format v2.1
+        return int(index["from"][episode]), int(index["to"][episode])
+    found = dataset.meta.episodes[episode]
+    return found["dataset_from_index"], found["dataset_to_index"]
 
 
 def psnr(error_sum, count):
@@ -104,8 +118,8 @@ def check_windows(export, backend, expected, cameras):
     worst, count = 0.0, 0
     for i in range(0, len(dataset), 7):
         item = dataset[i]
-        episode = dataset.meta.episodes[int(item["episode_index"])]
-        low_end, high_end = episode["dataset_from_index"], episode["dataset_to_index"] - 1
+        low_end, end = bounds(dataset, int(item["episode_index"]))
+        high_end = end - 1
         for key in low:
             rows = [min(max(i + round(offset * fps), low_end), high_end) for offset in offsets[key]]
             want = np.stack([expected[key][row] for row in rows])
@@ -124,10 +138,9 @@ def check_stats(dataset, expected, cameras):
     Of vectors: for arrays of more axes, LeRobot's own shapes depend on the length of the episode.
     """
     low = [key for key in expected if key not in cameras and expected[key].ndim <= 2]
-    episodes = [dataset.meta.episodes[i] for i in range(dataset.num_episodes)]
     per_episode = []
-    for episode in episodes:
-        rows = slice(episode["dataset_from_index"], episode["dataset_to_index"])
+    for episode in range(dataset.num_episodes):
+        rows = slice(*bounds(dataset, episode))
         values = {key: np.asarray(expected[key][rows]) for key in low}
         per_episode.append(compute_episode_stats(values, {key: dataset.features[key] for key in low}))
     theirs, worst = aggregate_stats(per_episode), 0.0

@@ -61,34 +61,22 @@ def hub_type(feature: Feature, embedded: bool) -> dict[str, Any]:
     return value if feature.shape in ((), (1,)) else {"feature": value, "length": feature.shape[0], "_type": "Sequence"}
 
 
-class TableFiles:
-    """Appends tables to `folder/chunk-000/file-000.parquet` and the next ones; memory holds one row group.
+class TableFile:
+    """One parquet file to which tables are appended; memory holds one row group. A context manager."""
 
-    A file ends where an episode as large as the one before would take it over `FILE_BYTES` (uncompressed).
-    """
-
-    def __init__(self, folder: Path, hub_types: dict[str, Any] | None = None):
-        self._folder = folder
+    def __init__(self, path: Path, hub_types: dict[str, Any] | None = None):
+        self._path = path
         self._metadata = {"huggingface": json.dumps({"info": {"features": hub_types}})} if hub_types else None
         self._writer: parquet.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
-        self._waiting_bytes = self._episode_bytes = self._file_bytes = 0
-        self.file = 0
-
-    def next_episode(self) -> int:
-        """Begin rows that have to be in one file; returns its number."""
-        if self._file_bytes and self._file_bytes + self._episode_bytes > FILE_BYTES:
-            self._finish()
-            self.file += 1
-        self._episode_bytes = 0
-        return self.file
+        self._waiting_bytes = 0
+        self.bytes = 0
 
     def append(self, table: pa.Table) -> None:
-        """Add rows to the file of the episode that was begun."""
+        """Add rows."""
         self._waiting.append(table)
         self._waiting_bytes += table.nbytes
-        self._episode_bytes += table.nbytes
-        self._file_bytes += table.nbytes
+        self.bytes += table.nbytes
         if self._waiting_bytes >= GROUP_BYTES or len(self._waiting) >= GROUP_TABLES:
             self._flush()
 
@@ -98,17 +86,54 @@ class TableFiles:
         table = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting, self._waiting_bytes = [], 0
         if self._writer is None:
-            path = self._folder / file_name(self.file, ".parquet")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             schema = table.schema.with_metadata(self._metadata)
-            self._writer = parquet.ParquetWriter(path, schema, compression="snappy")
+            self._writer = parquet.ParquetWriter(self._path, schema, compression="snappy")
         self._writer.write_table(table.cast(self._writer.schema))
 
-    def _finish(self) -> None:
+    def close(self) -> None:
         self._flush()
         if self._writer is not None:
             self._writer.close()
-        self._writer, self._file_bytes = None, 0
+            self._writer = None
+
+    def __enter__(self) -> TableFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class TableFiles:
+    """Appends tables to `folder/chunk-000/file-000.parquet` and the next ones. A context manager.
+
+    A file ends where an episode as large as the one before would take it over `FILE_BYTES` (uncompressed).
+    """
+
+    def __init__(self, folder: Path, hub_types: dict[str, Any] | None = None):
+        self._folder, self._hub_types = folder, hub_types
+        self._episode_bytes = 0
+        self.file = 0
+        self._current = self._open()
+
+    def _open(self) -> TableFile:
+        return TableFile(self._folder / file_name(self.file, ".parquet"), self._hub_types)
+
+    def next_episode(self) -> int:
+        """Begin rows that have to be in one file; returns its number."""
+        if self._current.bytes and self._current.bytes + self._episode_bytes > FILE_BYTES:
+            self._current.close()
+            self.file += 1
+            self._current = self._open()
+        self._episode_bytes = 0
+        return self.file
+
+    def append(self, table: pa.Table) -> None:
+        """Add rows to the file of the episode that was begun."""
+        self._current.append(table)
+        self._episode_bytes += table.nbytes
 
     def __enter__(self) -> TableFiles:
         return self
@@ -116,7 +141,7 @@ class TableFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._finish()
+        self._current.close()
 
 
 def write_tasks(path: Path, tasks: Sequence[str]) -> None:

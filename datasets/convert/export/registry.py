@@ -19,6 +19,7 @@ EXPORTERS = Registry(
     "export format",
     {
         "lerobot_v3": "robolearn.datasets.convert.export.lerobot_v3:export",
+        "lerobot_v2": "robolearn.datasets.convert.export.lerobot_v2:export",
         "robomimic_hdf5": "robolearn.datasets.convert.export.robomimic_hdf5:export",
         "diffusion_policy_zarr": "robolearn.datasets.convert.export.diffusion_policy_zarr:export",
     },

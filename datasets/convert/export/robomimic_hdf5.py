@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from robolearn.datasets.convert.export.work import Part, Work, require_space
 from robolearn.datasets.layout import Json, to_json
 
 TIMES = "timestamps"
-FLAT = ("rewards", "dones")
+FLAT = {"rewards": np.dtype(np.float64), "dones": np.dtype(np.int64)}
 RESERVED = ("actions", *FLAT, "states", "obs", "next_obs", TIMES)
 FILTER_KEYS = {"training": "train", "val": "valid", "validation": "valid"}
 ROBOSUITE_TYPE, GYM_TYPE = 1, 2
@@ -54,6 +54,7 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
     for name, key in zip(("next.reward", "next.done"), FLAT, strict=True):
         if name in keys and source.features[name].shape in ((), (1,)):
             keys[name] = key
+            source.require(name, _exact_in(FLAT[key]), f"robomimic's {key!r} are {FLAT[key]}")
     parts = [
         Part(work.parts / f"demo_{k}.hdf5", partial(_write_demo, source, k, keys, options))
         for k in range(source.num_episodes)
@@ -79,6 +80,19 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
     if source.dataset.sim_env is None and not _has_env_args(source):
         notes.append("env_args name no simulator: the data trains, robomimic's roll-outs need an environment of yours")
     return notes
+
+
+def _exact_in(dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    """Says of numbers which of them `dtype`, float64 or int64, holds as they are."""
+
+    def exact(rows: np.ndarray) -> np.ndarray:
+        if rows.dtype.kind == "f":
+            whole = (rows == np.trunc(rows)) & (np.abs(rows) < 2.0**63)
+            return rows.astype(np.float64) == rows if dtype.kind == "f" else whole
+        limit = 2**53 if dtype.kind == "f" else np.iinfo(np.int64).max
+        return (rows.dtype.kind == "b") | ((rows <= limit) & (rows >= -limit - (dtype.kind == "i")))
+
+    return exact
 
 
 def _action(source: Source) -> str:

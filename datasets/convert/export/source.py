@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError, DatasetError, unknown_name
+from robolearn.core.errors import ConfigError, DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets import layout
 from robolearn.datasets.convert.export.origin import Origin
@@ -88,6 +88,21 @@ class Source:
         """`(T, *shape)` of a low-dimensional feature, or `(T,)` float64 true times for `timestamp`."""
         steps = self.slice(episode)
         return self.dataset.rows(name, steps.start, steps.stop)
+
+    def require(self, name: str, fits: Callable[[np.ndarray], np.ndarray], limit: str) -> None:
+        """Check every value of a low-dimensional feature: `fits` says of `(T, *shape)` which ones a format can hold.
+
+        Raises FeatureError naming feature, value, episode and step, and `limit`, for the first that it cannot.
+        """
+        for episode in range(self.num_episodes):
+            rows = self.rows(name, episode)
+            misfits = np.argwhere(~fits(rows))
+            if len(misfits):
+                step = int(misfits[0][0])
+                raise FeatureError(
+                    f"{limit}; {name!r} holds {rows[tuple(misfits[0])]} at step {step} of episode "
+                    f"{self.episodes[episode]}. Leave the feature out first: robolearn dataset drop"
+                )
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         """`(stop - start, *shape)` of exported steps, across episodes; images decoded."""

@@ -25,6 +25,7 @@ IMPORT_ONLY = (
 )  # fmt: skip
 EXPORT_ONLY = {
     "lerobot_v3": ("mask", "video", "crf"),
+    "lerobot_v2": ("mask", "video", "crf"),
     "robomimic_hdf5": ("mask", "compress", "next_obs"),
     "diffusion_policy_zarr": ("mask",),
 }
@@ -42,7 +43,7 @@ class ConvertCommand:
     """Format of the input: lerobot_v3, lerobot_v2, diffusion_policy_zarr, rlds, robomimic_hdf5, robosuite_hdf5; found
     out by default."""
     to: str = OURS
-    """Format of the output: robolearn, or lerobot_v3, robomimic_hdf5, diffusion_policy_zarr."""
+    """Format of the output: robolearn, or lerobot_v3, lerobot_v2 (v2.1), robomimic_hdf5, diffusion_policy_zarr."""
     resume: bool = False
     """Go on with OUTPUT.unfinished, which an interrupted conversion left."""
     workers: int | None = None
