@@ -15,6 +15,7 @@ from robolearn.core.errors import FeatureError
 from robolearn.hardware.arms.protocol import Command
 
 STATE = "observation.state"
+_LONGEST_STEP_TICKS = 4  # after a late tick the setpoint moves on by at most this many periods at full speed
 
 
 class CommandedRobot(Protocol):
@@ -34,6 +35,7 @@ class Commander:
         robot: connected.
         limits: for the safety limiter.
         dt_s: time between actions.
+        rate_hz: ticks per second, as far as none is late.
         stale_s, stop_after_s: see `Watchdog`.
 
     Attributes:
@@ -42,23 +44,32 @@ class Commander:
     """
 
     def __init__(
-        self, robot: CommandedRobot, limits: SafetyLimits, dt_s: float, stale_s: float = 0.1, stop_after_s: float = 2.0
+        self,
+        robot: CommandedRobot,
+        limits: SafetyLimits,
+        dt_s: float,
+        rate_hz: float,
+        stale_s: float = 0.1,
+        stop_after_s: float = 2.0,
     ):
         self._robot = robot
         self._limits = limits
         self._dt_s = dt_s
+        self._longest_step_s = _LONGEST_STEP_TICKS / rate_hz
         self.watchdog = Watchdog(stale_s, stop_after_s)
 
     def start(self, values: Mapping[str, np.ndarray], now_s: float) -> None:
         """The arm is at rest where the observation `values` says."""
-        self.limiter = SafetyLimiter(self._limits)
+        self.limiter = SafetyLimiter(self._limits, self._longest_step_s)
         self.limiter.reset(pose_of(values))
         self.watchdog.start(now_s)
+        self._last_s = now_s
         self._last_target: Command | None = None
         self._was_stopped = False
 
-    def tick(self, scheduled: Scheduled | None, values: Mapping[str, np.ndarray], now_s: float, step_s: float) -> State:
-        """Command the arm, `step_s` after the last time; `values` is the newest observation."""
+    def tick(self, scheduled: Scheduled | None, values: Mapping[str, np.ndarray], now_s: float) -> State:
+        """Command the arm; `values` is the newest observation."""
+        step_s = self._passed_s(now_s)
         state = self.watchdog.update(scheduled is not None, now_s)
         if state is State.STOPPED:
             if not self._was_stopped:
@@ -83,9 +94,14 @@ class Commander:
         """Whether the commanded motion has ended."""
         return self.limiter.at_rest
 
-    def brake(self, step_s: float) -> None:
+    def brake(self, now_s: float) -> None:
         """Slow down by one tick."""
-        self._robot.command(self.limiter.brake(step_s))
+        self._robot.command(self.limiter.brake(self._passed_s(now_s)))
+
+    def _passed_s(self, now_s: float) -> float:
+        """Time since the last tick, as it was: a late tick must not pass for a short one, else the arm jerks."""
+        passed_s, self._last_s = now_s - self._last_s, now_s
+        return passed_s
 
 
 def pose_of(values: Mapping[str, np.ndarray]) -> Command:

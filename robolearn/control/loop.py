@@ -23,7 +23,6 @@ from robolearn.hardware.robot import Outcome, Robot
 from robolearn.policies.spec import PolicySpec
 
 _OUTCOME_EVERY_S = 0.02
-_LONGEST_STEP_TICKS = 4  # after a late tick the setpoint moves on by at most this many periods at once
 
 
 class Requester(Protocol):
@@ -154,7 +153,7 @@ class EpisodeLoop:
         self._history = ObservationHistory(spec.observation_features, spec.obs_horizon)
         self._executed = ExecutedActions(spec.obs_horizon - 1)
         self._scheduler = ActionScheduler(self._dt_s)
-        self._commander = Commander(robot, limits, self._dt_s, options.stale_s, options.stop_after_s)
+        self._commander = Commander(robot, limits, self._dt_s, options.rate_hz, options.stale_s, options.stop_after_s)
         self._ticker = Ticker(clock, options.rate_hz)
 
     def run(self, time_limit_s: float, goal: dict[str, np.ndarray] | None = None) -> EpisodeRecord:
@@ -168,7 +167,7 @@ class EpisodeLoop:
             self._run(time_limit_s)
             while not self._commander.at_rest:
                 self._ticker.wait()
-                self._commander.brake(self._ticker.period_s)
+                self._commander.brake(self.clock.now())
         finally:
             self.record.safety_stops = self._commander.watchdog.safety_stops
             self.record.requests = self.requester.counts
@@ -189,9 +188,8 @@ class EpisodeLoop:
         self._ticker.reset()
 
     def _run(self, time_limit_s: float) -> None:
-        next_policy_s = next_outcome_s = last_s = self._start_s
+        next_policy_s = next_outcome_s = self._start_s
         solved_since_s: float | None = None
-        longest_s = _LONGEST_STEP_TICKS * self._ticker.period_s
         while True:
             self._ticker.wait()
             now_s = self.clock.now()
@@ -200,8 +198,7 @@ class EpisodeLoop:
                 next_policy_s += self._dt_s * (1 + int((now_s - next_policy_s) / self._dt_s))
                 self._observe(sample)
             self._take_answer(now_s)
-            self._command(sample, now_s, min(now_s - last_s, longest_s) or self._ticker.period_s)
-            last_s = now_s
+            self._command(sample)
             if now_s >= next_outcome_s:
                 next_outcome_s = now_s + _OUTCOME_EVERY_S
                 outcome = self.robot.outcome()
@@ -238,9 +235,10 @@ class EpisodeLoop:
         else:
             self.record.late_chunks += 1
 
-    def _command(self, sample: Sample, now_s: float, step_s: float) -> None:
+    def _command(self, sample: Sample) -> None:
+        now_s = self.clock.now()  # not the tick's: a driver may have taken its time to read
         scheduled = self._scheduler.around(now_s)
-        state = self._commander.tick(scheduled, sample.values, now_s, step_s)
+        state = self._commander.tick(scheduled, sample.values, now_s)
         self.record.states[state] += 1
         if state is State.RUNNING and scheduled is not None:
             self.record.observation_age_ms.append((now_s - self._t_obs_s) * 1e3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -68,36 +69,59 @@ class LimiterCounts:
     largest_rad: float = 0.0
 
 
-@dataclass
-class _Axis:
-    """Velocity (3,) of position or rotation and its limits."""
+@dataclass(frozen=True)
+class _Room:
+    """How far it is to the workspace's borders along each axis, (3,) each; 0 where the border is passed already."""
 
-    max_speed: float
-    max_acceleration: float
-    braking: float
+    low_m: np.ndarray
+    high_m: np.ndarray
 
-    def __post_init__(self) -> None:
+
+class _Motion:
+    """Velocity (3,) of position or rotation and its limits.
+
+    Where there is a border, the speed towards it is at all times one that can be braked away before it. The
+    deceleration planned with is what the acceleration limit, a norm, leaves to one axis when all three have to brake.
+    """
+
+    def __init__(self, max_speed: float, max_acceleration: float, braking: float):
+        self.max_speed = max_speed
+        self.max_acceleration = max_acceleration
+        self.braking = braking
         self.velocity = np.zeros(3)
 
-    def follow(self, error: np.ndarray, target_velocity: np.ndarray, dt_s: float) -> tuple[np.ndarray, bool]:
+    def follow(
+        self, error: np.ndarray, target_velocity: np.ndarray, dt_s: float, longest_step_s: float, room: _Room | None
+    ) -> tuple[np.ndarray, bool]:
         """Advance by one tick towards a target `error` (3,) away. Returns the step (3,) and "speed was limited".
 
         The velocity wanted is the target's own plus what closes the rest of the error; of the latter no more
-        than can still be braked away, so the target is reached without overshoot.
+        than can still be braked away, so a target that rests is reached without overshoot.
         """
         behind = error - target_velocity * dt_s
         distance = float(np.linalg.norm(behind))
         wanted = target_velocity
         if distance > 1e-12:
-            closing = min(distance / dt_s, np.sqrt(1.6 * self.max_acceleration * distance))
+            closing = _stoppable(distance, 0.9 * self.max_acceleration, dt_s)
             wanted = wanted + behind * (closing / distance)
-        allowed = _clip_norm(wanted, self.max_speed)
-        self.velocity = self.velocity + _clip_norm(allowed - self.velocity, self.max_acceleration * dt_s)
-        return self.velocity * dt_s, allowed is not wanted
+        allowed = _clip_norm(wanted, self.max_speed * min(1.0, longest_step_s / dt_s))
+        return self._advance(allowed, self.max_acceleration, dt_s, room), allowed is not wanted
 
-    def brake(self, dt_s: float) -> np.ndarray:
+    def brake(self, dt_s: float, room: _Room | None) -> np.ndarray:
         """Advance by one tick while slowing down. Returns the step (3,)."""
-        self.velocity = self.velocity - _clip_norm(self.velocity, self.braking * dt_s)
+        slower = self.velocity - _clip_norm(self.velocity, self.braking * dt_s)
+        return self._advance(slower, max(self.max_acceleration, self.braking), dt_s, room)
+
+    def _advance(self, wanted: np.ndarray, acceleration: float, dt_s: float, room: _Room | None) -> np.ndarray:
+        """Change the velocity to the one wanted as far as acceleration and borders allow. Returns the step (3,)."""
+        needed = self.velocity
+        if room is not None:
+            deceleration = self.max_acceleration / np.sqrt(3)
+            lowest, highest = -_stoppable(room.low_m, deceleration, dt_s), _stoppable(room.high_m, deceleration, dt_s)
+            needed, wanted = np.clip(needed, lowest, highest), np.clip(wanted, lowest, highest)
+        # the braking that is needed comes first; what is left of the acceleration goes to what is wanted
+        change, rest = needed - self.velocity, wanted - needed
+        self.velocity = needed + rest * _share(change, rest, acceleration * dt_s)
         return self.velocity * dt_s
 
 
@@ -105,12 +129,19 @@ class SafetyLimiter:
     """Turns targets, wherever they jump, into commands within the limits.
 
     Call `reset` with the pose the arm is in, then once per tick either `limit` (follow a target) or `brake`
-    (come to rest). The commanded motion is continuous in position and velocity.
+    (come to rest), with the time that has really passed since the last tick. With v the step of a tick over that
+    time, the position stays in the box, |v| within the speed and |v - v before| / dt within the acceleration limit,
+    all at once and for ticks of any length.
+
+    Args:
+        longest_step_s: after a late tick the command moves on by no more than full speed for this long, as far as the
+            acceleration limit lets it: an arm may follow a command at once, however long it waited for it.
     """
 
-    def __init__(self, limits: SafetyLimits):
+    def __init__(self, limits: SafetyLimits, longest_step_s: float = 0.02):
         self.limits = limits
         self.counts = LimiterCounts()
+        self._longest_step_s = longest_step_s
         self._low, self._high = np.array(limits.workspace_low_m), np.array(limits.workspace_high_m)
         self._last: Command | None = None
 
@@ -118,8 +149,8 @@ class SafetyLimiter:
         """The arm is at rest at `pose`, which may lie outside the workspace: then the way back in is open."""
         limits = self.limits
         self._last = pose
-        self._position = _Axis(limits.max_speed_m_s, limits.max_acceleration_m_s2, limits.braking_m_s2)
-        self._rotation = _Axis(
+        self._position = _Motion(limits.max_speed_m_s, limits.max_acceleration_m_s2, limits.braking_m_s2)
+        self._rotation = _Motion(
             limits.max_rotation_rad_s, limits.max_rotation_acceleration_rad_s2, limits.braking_rad_s2
         )
         self._target: tuple[np.ndarray, np.ndarray] | None = None
@@ -143,12 +174,14 @@ class SafetyLimiter:
         if not all(np.isfinite(n).all() for n in numbers) or abs(np.linalg.det(target.rotation) - 1) > 1e-3:
             self.counts.refused += 1
             return None
+        if not dt_s > 0:
+            return self.commanded
         inside = np.clip(target.position_m, self._low, self._high)
-        last = self.commanded
+        last, longest_s = self.commanded, self._longest_step_s
         target_velocity, target_spin = self._target_motion(inside, target.rotation, dt_s)
-        step, fast = self._position.follow(inside - last.position_m, target_velocity, dt_s)
+        step, fast = self._position.follow(inside - last.position_m, target_velocity, dt_s, longest_s, self._room)
         turn_error = matrix_to_axis_angle(target.rotation @ last.rotation.T)
-        turn, spinning_fast = self._rotation.follow(turn_error, target_spin, dt_s)
+        turn, spinning_fast = self._rotation.follow(turn_error, target_spin, dt_s, longest_s, None)
         self._target = (inside, target.rotation)
         command = self._move(step, turn, float(np.clip(target.gripper, 0.0, 1.0)))
         self._count(target, inside, command, fast or spinning_fast, turn_error - turn)
@@ -158,7 +191,14 @@ class SafetyLimiter:
         """The command for this tick of a smooth stop: slow down, then hold. The gripper stays as it is."""
         gripper = self.commanded.gripper
         self._target = None
-        return self._move(self._position.brake(dt_s), self._rotation.brake(dt_s), gripper)
+        if not dt_s > 0:
+            return self.commanded
+        return self._move(self._position.brake(dt_s, self._room), self._rotation.brake(dt_s, None), gripper)
+
+    @property
+    def _room(self) -> _Room:
+        position = self.commanded.position_m
+        return _Room(np.maximum(position - self._low, 0.0), np.maximum(self._high - position, 0.0))
 
     def _target_motion(self, position: np.ndarray, rotation: np.ndarray, dt_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Velocities of the target itself. A jump is no motion: what exceeds the speed limit is left out."""
@@ -174,11 +214,9 @@ class SafetyLimiter:
 
     def _move(self, step: np.ndarray, turn: np.ndarray, gripper: float) -> Command:
         last = self.commanded
-        # from outside the box only the way back in is open
+        # the velocity keeps it within; this keeps rounding within too. From outside only the way back in is open
         low, high = np.minimum(self._low, last.position_m), np.maximum(self._high, last.position_m)
-        wanted = last.position_m + step
-        position = np.clip(wanted, low, high)
-        self._position.velocity = np.where(position == wanted, self._position.velocity, 0.0)
+        position = np.clip(last.position_m + step, low, high)
         rotation = axis_angle_to_matrix(turn) @ last.rotation if turn.any() else last.rotation
         self._last = Command(position, rotation, gripper)
         return self._last
@@ -200,3 +238,24 @@ def _clip_norm(vector: np.ndarray, longest: float) -> np.ndarray:
     """`vector` itself, or shortened to the length `longest`."""
     length = float(np.linalg.norm(vector))
     return vector if length <= longest else vector * (longest / length)
+
+
+def _stoppable(distance: Any, deceleration: float, dt_s: float) -> Any:
+    """The speed v for the next tick after which constant deceleration ends within `distance`, a number or an array.
+
+    v dt + v^2 / (2 deceleration) = distance, solved for v. As each tick's step is taken with the velocity at its end,
+    braking in ticks of any length needs less than the v^2 / (2 deceleration) that is kept free.
+    """
+    slower = deceleration * dt_s
+    return 2 * deceleration * distance / (np.sqrt(slower**2 + 2 * deceleration * distance) + slower)
+
+
+def _share(change: np.ndarray, rest: np.ndarray, longest: float) -> float:
+    """The largest share in [0, 1] of `rest` that can be added to `change` without making it longer than `longest`."""
+    squared = float(rest @ rest)
+    if squared == 0.0:
+        return 1.0
+    along, free = float(change @ rest), longest**2 - float(change @ change)
+    if free <= 0.0:
+        return 0.0
+    return min(1.0, (np.sqrt(along**2 + squared * free) - along) / squared)

@@ -69,7 +69,7 @@ class RobotTarget:
         self.end_episode()
         self.robot.prepare(init_state)
         rate_hz = min(COMMAND_RATE_HZ, self.robot.capabilities.command_rate_hz)
-        commander = Commander(self.robot, self._limits, 1.0 / self._rate_hz)
+        commander = Commander(self.robot, self._limits, 1.0 / self._rate_hz, rate_hz)
         self._follower = _Follower(self.robot, commander, self._clock, self._rate_hz, rate_hz)
 
     def observe(self) -> dict[str, np.ndarray]:
@@ -136,18 +136,16 @@ class _Follower:
             self._error = self._error or error
 
     def _follow(self) -> None:
-        last_s = self._clock.now()
         while not self._ending.is_set():
             self._ticker.wait()
+            values = self._robot.read().values
             now_s = self._clock.now()
             with self._lock:
                 scheduled = self._scheduler.around(now_s)
-            step_s = min(now_s - last_s, 4 * self._ticker.period_s) or self._ticker.period_s
-            self._commander.tick(scheduled, self._robot.read().values, now_s, step_s)
-            last_s = now_s
+            self._commander.tick(scheduled, values, now_s)
         while not self._commander.at_rest:
             self._ticker.wait()
-            self._commander.brake(self._ticker.period_s)
+            self._commander.brake(self._clock.now())
 
     def close(self) -> None:
         """Brake, stop, end. Raises DeviceError when the thread does not end, and what it failed with."""

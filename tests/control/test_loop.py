@@ -149,10 +149,28 @@ def test_a_late_tick_does_not_make_the_arm_jump(clock):
     robot = ScriptedRobot(clock)
     robot.on_read = lambda now_s: clock.advance(0.3) if 0.999 < now_s < 1.001 else None
     record = run(robot, ScriptedServer(clock, straight_line(0.2)), 2.0)
-    _times, positions = robot.track()
-    longest_step = np.abs(np.diff(positions[:, 0])).max()
+    times, positions = robot.track()
+    steps, passed_s = np.diff(positions[:, 0]), np.diff(times)
     assert record.ticks.skipped == 59
-    assert longest_step <= CAPABILITIES.max_speed_m_s * 4 * PERIOD_S
+    assert passed_s.max() == pytest.approx(0.305)
+    assert np.abs(steps).max() <= CAPABILITIES.max_speed_m_s * 4 * PERIOD_S + 1e-12
+    at_once = passed_s < 1e-9
+    np.testing.assert_array_equal(steps[at_once], 0.0)
+    speed, passed_s = steps[~at_once] / passed_s[~at_once], passed_s[~at_once]
+    assert np.abs(np.diff(speed) / passed_s[1:]).max() <= 10.0 + 1e-6  # by the time that really passed
+
+
+def test_a_late_tick_while_braking_at_the_end_keeps_the_deceleration(clock):
+    robot = ScriptedRobot(clock)
+    robot.command = lambda command: (  # type: ignore[method-assign]
+        ScriptedRobot.command(robot, command), clock.advance(0.013) if 1.02 < clock.now() < 1.03 else None
+    )  # fmt: skip
+    run(robot, ScriptedServer(clock, straight_line(0.3)), 1.0)
+    times, positions = robot.track()
+    speed, passed_s = np.diff(positions[:, 0]) / np.diff(times), np.diff(times)
+    assert passed_s.max() > 0.012
+    braking = times[2:] > 1.006
+    assert np.abs(np.diff(speed) / passed_s[1:])[braking].max() <= 3.0 + 1e-6
 
 
 POSE = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)), "gripper")

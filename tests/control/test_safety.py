@@ -1,19 +1,22 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from robolearn.control.safety import SafetyLimiter, SafetyLimits
 from robolearn.core.errors import ConfigError
-from robolearn.core.rotation import angle_between, axis_angle_to_matrix
+from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from robolearn.hardware.arms.protocol import ArmCapabilities, Command
 
 DT = 0.005
 LIMITS = SafetyLimits((0.2, -0.4, 0.0), (0.8, 0.4, 0.5), max_speed_m_s=0.5, max_rotation_rad_s=2.0)
 HOME = np.array([0.5, 0.0, 0.25])
 
-coordinate = st.floats(-1.5, 1.5)
-targets = st.lists(st.tuples(coordinate, coordinate, coordinate, st.floats(-3, 3)), min_size=1, max_size=6)
+coordinate = st.one_of(st.floats(-1.5, 1.5), st.sampled_from([0.0, 0.2, 0.4, 0.5, 0.8, -0.4]))  # also on the borders
+position = st.tuples(coordinate, coordinate, coordinate)
+# a tick: of 5 ms, early or late; a leg: a target, its velocity, "stop instead", and its ticks
+ticks = st.lists(st.one_of(st.just(DT), st.floats(1e-4, 0.4)), min_size=5, max_size=60)
+legs = st.lists(st.tuples(position, position, st.floats(-3, 3), st.booleans(), ticks), min_size=1, max_size=5)
 
 
 def pose(position=HOME, turn_rad: float = 0.0, gripper: float = 1.0) -> Command:
@@ -26,23 +29,87 @@ def limiter(limits: SafetyLimits = LIMITS) -> SafetyLimiter:
     return made
 
 
-@settings(max_examples=20)
-@given(targets)
-def test_every_limit_holds_for_any_targets(jumps):
+@settings(max_examples=60)
+@given(legs)
+@example([((1.5, 0.0, 0.25), (0, 0, 0), 0.0, False, [DT] * 300)])  # into a face of the box
+@example([((1.5, 1.5, 1.5), (0, 0, 0), 3.0, False, [DT] * 200), ((-1.5, -1.5, -1.5), (0, 0, 0), -3.0, True, [DT] * 50)])
+@example([((1.5, 0.0, 0.25), (0, 0, 0), 2.0, False, [DT] * 70 + [0.05, 0.3] + [DT] * 20)])  # late at the border
+def test_box_speed_and_acceleration_hold_at_once_for_any_targets_and_ticks(legs):
+    check_limits(follow(limiter(), legs))
+
+
+@settings(max_examples=25)
+@given(position, legs)
+def test_from_anywhere_outside_the_arm_comes_in_within_the_limits_and_never_goes_further_out(start, legs):
+    safe = SafetyLimiter(LIMITS)
+    safe.reset(pose(start))
+    track = follow(safe, legs)
+    check_limits(track, start)
+    # and home in the end
+    for _ in range(300):
+        safe.limit(pose(HOME), 4 * DT)
+    np.testing.assert_allclose(safe.commanded.position_m, HOME, atol=1e-6)
+
+
+def follow(safe: SafetyLimiter, legs) -> list[tuple[float, Command, bool]]:
+    """Run the legs and return for each tick its length, the command and whether it belongs to a stop."""
+    track = [(DT, safe.commanded, False), (DT, safe.commanded, False)]
+    for start, velocity, turn, stop, dts in legs:
+        target = np.array(start)
+        for dt in dts:
+            target = target + np.array(velocity) * dt
+            track.append((dt, safe.brake(dt) if stop else safe.limit(pose(target, turn, 2 * turn), dt), stop))
+    return track
+
+
+def check_limits(track: list[tuple[float, Command, bool]], start=HOME) -> None:
+    """By nothing but the commands and when they were given."""
+    dt = np.array([dt for dt, _, _ in track])[1:, None]
+    positions = np.array([command.position_m for _, command, _ in track])
+    rotations = np.array([command.rotation for _, command, _ in track])
+    low, high = np.array(LIMITS.workspace_low_m), np.array(LIMITS.workspace_high_m)
+    assert np.all(positions >= np.minimum(low, start)) and np.all(positions <= np.maximum(high, start))
+    further_out = np.diff(np.maximum(np.maximum(low - positions, positions - high), 0.0), axis=0)
+    assert further_out.max() <= 0.0
+    speed = np.diff(positions, axis=0) / dt
+    spin = matrix_to_axis_angle(rotations[1:] @ rotations[:-1].transpose(0, 2, 1)) / dt
+    assert np.linalg.norm(speed, axis=1).max() <= LIMITS.max_speed_m_s + 1e-9
+    assert np.linalg.norm(spin, axis=1).max() <= LIMITS.max_rotation_rad_s + 1e-6
+    acceleration = np.linalg.norm(np.diff(speed, axis=0), axis=1) / dt[1:, 0]
+    turning = np.linalg.norm(np.diff(spin, axis=0), axis=1) / dt[1:, 0]
+    assert acceleration.max() <= LIMITS.max_acceleration_m_s2 * 1.0001
+    assert turning.max() <= LIMITS.max_rotation_acceleration_rad_s2 * 1.0001
+    assert all(0.0 <= command.gripper <= 1.0 for _, command, _ in track)
+
+
+@pytest.mark.parametrize("late_s", [0.02, 0.1, 0.3])
+def test_after_a_late_tick_the_command_moves_on_by_no_more_than_full_speed_for_20_ms_or_braking_allows(late_s):
     safe = limiter()
-    positions, rotations = [HOME, HOME], [np.eye(3), np.eye(3)]
-    for x, y, z, turn in jumps:
-        for _ in range(30):
-            command = safe.limit(pose((x, y, z), turn), DT)
-            positions.append(command.position_m)
-            rotations.append(command.rotation)
-    track = np.array(positions)
-    velocity = np.diff(track, axis=0) / DT
-    assert np.all(track >= np.array(LIMITS.workspace_low_m) - 1e-12)
-    assert np.all(track <= np.array(LIMITS.workspace_high_m) + 1e-12)
-    assert np.linalg.norm(velocity, axis=1).max() <= LIMITS.max_speed_m_s + 1e-9
-    spins = [angle_between(a, b) / DT for a, b in zip(rotations, rotations[1:], strict=False)]
-    assert max(spins) <= LIMITS.max_rotation_rad_s + 1e-6
+    for _ in range(30):
+        before = safe.limit(pose(HOME + [0.29, 0, 0]), DT).position_m
+    step = safe.limit(pose(HOME + [0.29, 0, 0]), late_s).position_m[0] - before[0]
+    slowest = LIMITS.max_speed_m_s - LIMITS.max_acceleration_m_s2 * late_s
+    assert 0 < step <= max(LIMITS.max_speed_m_s * 0.02, slowest * late_s) + 1e-12
+
+
+def test_a_tick_in_which_no_time_has_passed_moves_nothing():
+    safe = limiter()
+    assert safe.limit(pose(HOME + 0.1), 0.0) is safe.commanded
+    assert safe.brake(0.0) is safe.commanded
+    np.testing.assert_array_equal(safe.commanded.position_m, HOME)
+
+
+def test_braking_is_harder_than_a_smooth_stop_only_where_the_border_asks_for_it():
+    """Towards the border at 0.5 m/s, from where 3 m/s2 would end 3 cm outside."""
+    safe = limiter()
+    wall = LIMITS.workspace_high_m[0]
+    while safe.commanded.position_m[0] < wall - 0.025:
+        safe.limit(pose((2.0, 0.0, 0.25)), DT)
+    track = [safe.commanded.position_m[0]]
+    while not safe.at_rest:
+        track.append(safe.brake(DT).position_m[0])
+    assert wall - 0.02 < track[-1] <= wall
+    assert np.diff(track, n=2).min() >= -LIMITS.max_acceleration_m_s2 * DT**2 * 1.0001
 
 
 @settings(max_examples=15)
