@@ -124,7 +124,7 @@ ROBOTS = Registry("robot", {"sim": "robolearn.hardware.robots.simulated:make_rob
 def make_robot(name: str) -> Robot:
     """The robot called `NAME` or `NAME:VARIANT`. Raises ConfigError for an unknown name."""
     base, _, variant = name.partition(":")
-    robot = ROBOTS.resolve(base)(variant)
+    robot = ROBOTS.make(base, variant)
     if not isinstance(robot, Robot):
         raise ConfigError(f"Robot {base!r} is registered wrongly: its builder gave {type(robot).__name__}.")
     return robot

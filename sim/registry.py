@@ -24,11 +24,11 @@ ENVIRONMENTS = Registry(
 
 
 def make_env(name: str, **options: Any) -> SimEnv:
-    """Make the environment called `name`. Raises ConfigError for an unknown name.
+    """Make the environment called `name`. Raises ConfigError for an unknown name, and
+    SignatureError for options that this environment does not have.
 
     Options common to all: `cameras: tuple[str, ...]` to put images into observations (none by default, and
     then no GL is needed) and `image_size: int` in pixels.
     """
     base, _, variant = name.partition("/")
-    environment = ENVIRONMENTS.resolve(base)
-    return environment(variant, **options) if variant else environment(**options)
+    return ENVIRONMENTS.make(base, *([variant] if variant else []), **options)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.failure import explained
 from robolearn.core.process import die_with_parent
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, Source
@@ -141,7 +142,7 @@ def _work(job: ReadJob, connection: Connection) -> None:
         opened = job.open()
     except Exception as error:
         with contextlib.suppress(EOFError, OSError):
-            connection.send((connection.recv(), error))
+            connection.send((connection.recv(), _sendable(error)))
         return
     with contextlib.closing(opened):
         while True:
@@ -152,5 +153,10 @@ def _work(job: ReadJob, connection: Connection) -> None:
             try:
                 outcome: Outcome | Exception = job.read(opened, index)
             except Exception as error:
-                outcome = error
+                outcome = _sendable(error)
             connection.send((index, outcome))
+
+
+def _sendable(error: Exception) -> Exception:
+    """What the parent shall raise: a traceback is not sent along, so it is described here."""
+    return error if isinstance(error, OSError) else explained(error)

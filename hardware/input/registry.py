@@ -11,4 +11,4 @@ INPUT_DEVICES = Registry("input device", {"keyboard": "robolearn.hardware.input.
 
 def make_input_device(name: str, clock: Clock) -> InputDevice:
     """Make the device called `name`, reading its times from `clock`. Raises ConfigError for an unknown name."""
-    return INPUT_DEVICES.resolve(name)(clock=clock)
+    return INPUT_DEVICES.make(name, clock=clock)

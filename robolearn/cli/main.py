@@ -1,14 +1,16 @@
 """`robolearn VERB ...`: finds the verb, runs it and turns errors into one line and an exit status.
 
 Nothing heavy is imported here, and a verb's module only when that verb is asked for. Exit status: what the
-verb returns (0 = fine, 1 = it ran and found something bad), 2 for a user's mistake, 130 after Ctrl-C.
+verb returns (0 = fine, 1 = it ran and found something bad), 2 for a user's mistake or an error in a user's own code,
+70 for a bug of ours, 130 after Ctrl-C. `--debug`, anywhere on the line, shows whole tracebacks.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 # numpy's matrices here are small: a second BLAS thread makes a 6 x 6 solve 5 times slower, 500 times on a busy machine
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -17,7 +19,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 from robolearn import __version__
-from robolearn.core.errors import RobolearnError, closest
+from robolearn.core.errors import ConfigError, closest
+from robolearn.core.failure import BUG_STATUS, DEBUG, UnexpectedError, debugging, explained, traceback_of
 from robolearn.core.registry import Registry
 
 # group -> verb -> what it does
@@ -46,9 +49,6 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 
-# of rendering, and of opencv-python, which is linked against GL and glib whatever it is used for
-LIBRARIES = "apt-get update && apt-get install -y --no-install-recommends libgl1 libegl1 libosmesa6 libglib2.0-0"
-
 VERBS = Registry(
     "verb", {verb: f"robolearn.cli.{verb}:main" for verbs in GROUPS.values() for verb in verbs}, extra="all"
 )
@@ -62,46 +62,76 @@ def usage() -> str:
         lines += ["", f"{group}:"]
         lines += [f"  {verb:<{width}}  {what}" for verb, what in verbs.items()]
     return "\n".join(
-        [*lines, "", "robolearn VERB --help shows the options of a verb; robolearn --version the version."]
+        [
+            *lines,
+            "",
+            "robolearn VERB --help shows the options of a verb; robolearn --version the version;",
+            "--debug, with any verb, the whole traceback of an error.",
+        ]
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
+    _mend_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--debug" in arguments:
+        os.environ[DEBUG] = "1"
+        arguments = [word for word in arguments if word != "--debug"]
+    threading.excepthook = _tell_of_thread
+    return run_told(lambda: _dispatch(arguments))
+
+
+def run_told(run: Callable[[], int]) -> int:
+    """Call `run`, which returns an exit status; an exception becomes one line and the status that stands for it."""
     try:
-        status = _dispatch(arguments)
+        status = run()
         sys.stdout.flush()
-    except RobolearnError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "robolearn":
-            raise
-        print(
-            f"error: the package {error.name!r} is not installed; pip install '.[all]' -c constraints.txt",
-            file=sys.stderr,
-        )
-        return 2
-    except ImportError as error:
-        library, _, reason = str(error).partition(": cannot open shared object file")
-        if not reason:
-            raise
-        print(f"error: the system library {library} is missing; on Debian, as root: {LIBRARIES}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # the reader (`| head`) has left; keep the interpreter from complaining about it again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return 0
-    except OSError as error:
-        if error.filename is None or error.strerror is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror.lower()}.", file=sys.stderr)
-        return 2
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:
+            _forget_stdout()  # perhaps that is what is full
+        told = explained(error)
+        if debugging():
+            print(told.details if isinstance(told, UnexpectedError) else traceback_of(error), file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
+        return BUG_STATUS if isinstance(told, UnexpectedError) and told.ours else 2
     return status
+
+
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """A thread's exception in one line: it ends the thread, and nobody else hears of it."""
+    if failed.exc_value is None or isinstance(failed.exc_value, SystemExit):
+        return
+    if debugging():
+        print(traceback_of(failed.exc_value), file=sys.stderr)
+    name = "" if failed.thread is None else f"thread {failed.thread.name!r}"
+    print(f"error: {UnexpectedError.of(failed.exc_value, name)}", file=sys.stderr)
+
+
+def _mend_streams() -> None:
+    """Standard streams that were closed, or cannot write every character: no file of ours may get their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", errors="replace"))
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold any bytes
+
+
+def _forget_stdout() -> None:
+    """Nothing that is still to be written there is, and nobody complains of it at exit."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
+    os.close(sink)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -115,8 +145,7 @@ def _dispatch(arguments: list[str]) -> int:
     if verb not in VERBS:
         guess = closest(verb, VERBS)
         hint = f" Did you mean {guess!r}?" if guess else ""
-        print(f"error: unknown verb {verb!r}.{hint} See: robolearn --help", file=sys.stderr)
-        return 2
+        raise ConfigError(f"unknown verb {verb!r}.{hint} See: robolearn --help")
     from robolearn.core.process import adopt_parent_from_environment
 
     adopt_parent_from_environment()

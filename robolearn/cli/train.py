@@ -29,6 +29,10 @@ def main(argv: list[str]) -> int:
         print("Options of one: robolearn train POLICY --help")
         return 0
     name, options = argv[0], argv[1:]
+    if name.startswith("-"):
+        raise ConfigError(
+            f"robolearn train takes the policy before its options, found {name}: robolearn train beso ..."
+        )
     if name not in POLICIES:
         raise ConfigError(unknown_name("policy", name, POLICIES))
     as_json = "--json" in options
@@ -39,7 +43,8 @@ def main(argv: list[str]) -> int:
         "Train a policy by imitation. --preset TASK lays a recorded configuration under these options "
         f"({', '.join(PRESETS)}), --config FILE.yaml one of your own."
     )
-    parsed: Any = configuration.parse(command, options, f"robolearn train {name}", description, under)
+    taken = ("--preset", "--json")
+    parsed: Any = configuration.parse(command, options, f"robolearn train {name}", description, under, taken)
 
     from robolearn.training.config import TrainConfig
     from robolearn.training.trainer import Trainer

@@ -9,14 +9,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
+import re
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from robolearn.core.arguments import check_names, number_rules, whole_number
 from robolearn.core.errors import ConfigError, unknown_name
+from robolearn.core.failure import is_users
 
 T = TypeVar("T")
 
@@ -30,6 +34,8 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "configurat
     try:
         return cls(**values)
     except TypeError as error:
+        if is_users(error):
+            raise
         raise ConfigError(f"{where}: {error}") from error
 
 
@@ -105,6 +111,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         except ValueError:
             raise ConfigError(f"{where}: found {value!r}, expected float.") from None
+    if hint is int and isinstance(value, float | str):
+        # yaml takes 1e4 for a word, too, and 1.0e+4 for a float
+        try:
+            return whole_number(str(value))
+        except ValueError:
+            raise ConfigError(f"{where}: found {value!r}, expected a whole number.") from None
     if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
         raise ConfigError(f"{where}: found {value!r}, expected {hint.__name__}.")
     return value
@@ -201,11 +213,13 @@ def parse(
     prog: str,
     description: str = "",
     under: tuple[Mapping[str, Any], str] | None = None,
+    others: Sequence[str] = (),
 ) -> T:
     """Parse a command line into dataclass `cls`, with `--config FILE.yaml` laid under it.
 
     Args:
         under: instead of that file, a mapping of options and what to call it in messages.
+        others: options that the caller has taken out, to be suggested for what resembles them.
 
     Raises ConfigError (one line) for bad options; `--help` prints and exits as usual.
     """
@@ -214,23 +228,37 @@ def parse(
     arguments = list(args)
     if under is None and (path := take_option(arguments, "--config", "a yaml file")) is not None:
         under = load_yaml(Path(path)), path
-    default = None if under is None else _underlay(cls, *under)
+    wants_help = any(a in ("-h", "--help") for a in arguments)
+    if not wants_help:
+        check_names(cls, arguments, prog, ("--config", *others))
+    default = {} if under is None else {"default": _underlay(cls, *under)}
     # tyro explains mistakes in a multi-line box; keep its substance, in one line
     captured_out, captured_err = io.StringIO(), io.StringIO()
-    wants_help = any(a in ("-h", "--help") for a in arguments)
-    streams = (
-        contextlib.nullcontext() if wants_help else contextlib.redirect_stderr(captured_err),
-        contextlib.nullcontext() if wants_help else contextlib.redirect_stdout(captured_out),
-    )
+    with contextlib.ExitStack() as stack:
+        if not wants_help:
+            stack.enter_context(contextlib.redirect_stderr(captured_err))
+            stack.enter_context(contextlib.redirect_stdout(captured_out))
+            stack.enter_context(_wide_terminal())
+        try:
+            return tyro.cli(cls, args=arguments, prog=prog, description=description, registry=number_rules(), **default)
+        except SystemExit as stop:
+            if wants_help or not stop.code:
+                raise
+            raise ConfigError(_one_line(captured_err.getvalue() or captured_out.getvalue(), prog)) from stop
+
+
+@contextlib.contextmanager
+def _wide_terminal() -> Iterator[None]:
+    """Where tyro would break words, it finds room for all of them."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100000"
     try:
-        with streams[0], streams[1]:
-            if default is None:
-                return tyro.cli(cls, args=arguments, prog=prog, description=description)
-            return tyro.cli(cls, args=arguments, prog=prog, description=description, default=default)
-    except SystemExit as stop:
-        if wants_help or not stop.code:
-            raise
-        raise ConfigError(_one_line(captured_err.getvalue() or captured_out.getvalue(), prog)) from stop
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def _one_line(box: str, prog: str) -> str:
@@ -247,7 +275,22 @@ def _one_line(box: str, prog: str) -> str:
     told = [s.rstrip(" .") for s in sentences if not s.startswith(("For full helptext", "Argument helptext"))]
     if any("valid parse" in s and "," in s for s in told):
         told.append("Several values are separated by spaces")
+    told = [_clearer(sentence) for sentence in told]
     return ". ".join([*(told or ["The command line could not be understood"]), f"See: {prog} --help"])
+
+
+def _clearer(sentence: str) -> str:
+    """A wrong choice with the one that was probably meant; of an option's several types, what its last one says."""
+    choice = re.fullmatch(r"invalid choice (.*) for argument (.*)\. Expected one of \((.*)\)", sentence)
+    if choice is not None:
+        known = re.findall(r"'([^']*)'", choice[3])
+        return (
+            unknown_name("value", choice[1].strip("'"), known)
+            .replace(".", f" of {choice[2].strip(chr(39))}.", 1)
+            .rstrip(".")
+        )
+    several = re.fullmatch(r"(Error parsing \S+): no type matching .* Got errors: .*<class '[^']*'>: (.*)", sentence)
+    return sentence if several is None else f"{several[1]}: {several[2]}"
 
 
 def main_stderr(message: str) -> None:

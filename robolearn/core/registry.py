@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from robolearn.core.errors import ConfigError, MissingDependencyError, unknown_name
+from robolearn.core.failure import culprit
+
+
+class SignatureError(ConfigError):
+    """What a name stands for cannot be called with what it is given."""
 
 
 class Registry(Mapping[str, str]):
@@ -55,12 +61,30 @@ class Registry(Mapping[str, str]):
                 raise
             ours = self.extra and name in self._entries
             hint = f" Install it with: pip install '.[{self.extra}]' -c constraints.txt." if ours else ""
+            place = culprit(error)
+            where = f" ({place.text})" if place is not None and not place.ours else ""
             raise MissingDependencyError(
-                f"The {self.kind} {name!r} needs the package {error.name!r}, which is not installed.{hint}"
+                f"The {self.kind} {name!r} needs the package {error.name!r}, which is not installed{where}.{hint}"
             ) from error
         if not hasattr(code, attribute):
             raise ConfigError(f"The {self.kind} {name!r} is {target}, but that module has no {attribute!r}.")
         return getattr(code, attribute)
+
+    def make(self, name: str, *args: Any, **options: Any) -> Any:
+        """Call what `name` stands for.
+
+        Raises like `resolve`, SignatureError when it does not take these arguments, and what the call raises.
+        """
+        maker = self.resolve(name)
+        try:
+            return maker(*args, **options)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # not of the call, but of a line within
+            file = getattr(sys.modules.get(self[name].partition(":")[0]), "__file__", None)
+            raise SignatureError(
+                f"The {self.kind} {name!r} ({self[name]} in {file}) cannot be made: {error}."
+            ) from error
 
     def __getitem__(self, name: str) -> str:
         # installed packages are looked through only for what is not here: that takes milliseconds

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.registry import SignatureError
 from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.video import EpisodeVideo, VideoConfig
 from robolearn.sim.env import SimEnv
@@ -131,7 +132,7 @@ def _environment(dataset: Dataset) -> SimEnv:
         env.close()
         try:
             env = make_env(name, control_hz=rate)
-        except TypeError as error:
+        except SignatureError as error:
             raise DatasetError(
                 f"{dataset.name} was recorded at {rate} Hz; {name} runs at {env.control_hz} Hz."
             ) from error

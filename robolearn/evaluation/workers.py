@@ -10,7 +10,6 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import signal
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robolearn.core.errors import MissingDependencyError, RobolearnError
+from robolearn.core.failure import UnexpectedError, explained
 from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.goals import Goals, GoalSource, make_goals
 from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
@@ -63,13 +63,6 @@ class WorkerReport:
     max_steps: int
     modes: int | None
     goals: dict[str, Any] | None
-
-
-class WorkerError(Exception):
-    """The traceback of an unexpected exception in a worker, as the cause of the error the user sees."""
-
-    def __str__(self) -> str:
-        return "\n" + str(self.args[0])
 
 
 def image_options(spec: PolicySpec) -> dict[str, Any]:
@@ -174,9 +167,7 @@ def _receive(
         ) from None
     if not isinstance(answer, _Failure):
         return answer
-    if answer.error is not None:
-        raise answer.error
-    raise RobolearnError(f"Evaluation failed at {doing}: {answer.summary}") from WorkerError(answer.traceback)
+    raise answer.error
 
 
 def _hint(status: int | None, loading: bool) -> str:
@@ -191,9 +182,9 @@ def _hint(status: int | None, loading: bool) -> str:
 
 @dataclass(frozen=True)
 class _Failure:
-    error: RobolearnError | None
-    summary: str
-    traceback: str
+    """What a worker ended with, in a form that can be sent."""
+
+    error: RobolearnError
 
 
 def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) -> None:
@@ -211,23 +202,37 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
         env, goals = open_world(policy.spec, job.env, job.env_options, job.goals, name)
         execute = actions_per_chunk(policy.spec, job.rollout.execute)
         chosen = goals.to_dict() if goals else None
-        connection.send(
-            WorkerReport(policy.spec, execute, env.scene_version, env.control_hz, env.max_steps, env.modes, chosen)
-        )
-        while (init_state := connection.recv()) is not None:
+        with _talking():
+            connection.send(
+                WorkerReport(policy.spec, execute, env.scene_version, env.control_hz, env.max_steps, env.modes, chosen)
+            )
+            init_state = connection.recv()
+        while init_state is not None:
             if init_state in job.videos and job.video_folder is not None:
                 result = _film(policy, env, init_state, job, name, job.video_folder, goals)
             else:
                 result = run_episode(policy, env, init_state, job.rollout, name, goals=goals)
-            connection.send(result)
+            with _talking():
+                connection.send(result)
+                init_state = connection.recv()
         env.close()
-    except (EOFError, BrokenPipeError):
-        return  # the parent is gone or has stopped listening
+    except _ParentLeftError:
+        return
     except Exception as error:
-        known = _named(error, init_state) if isinstance(error, RobolearnError) else None
-        summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
         with contextlib.suppress(BrokenPipeError):
-            connection.send(_Failure(known, summary, traceback.format_exc()))
+            connection.send(_Failure(_named(explained(error), init_state)))
+
+
+class _ParentLeftError(Exception):
+    """The parent is gone or has stopped listening."""
+
+
+@contextlib.contextmanager
+def _talking() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise _ParentLeftError from error
 
 
 def _film(
@@ -247,8 +252,11 @@ def _film(
 def _named(error: RobolearnError, init_state: int | None) -> RobolearnError:
     """The same error with its start state in the message."""
     if init_state is None or f"start state {init_state}" in str(error):
-        return type(error)(str(error))
-    return type(error)(f"start state {init_state}: {error}")
+        return error
+    message = f"start state {init_state}: {error}"
+    if isinstance(error, UnexpectedError):
+        return UnexpectedError(message, error.details, error.ours)
+    return type(error)(message)
 
 
 @contextlib.contextmanager

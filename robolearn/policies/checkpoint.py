@@ -24,6 +24,7 @@ from torch import Tensor
 
 from robolearn.core import config as configuration
 from robolearn.core.errors import CheckpointError, ConfigError, RobolearnError, unknown_name
+from robolearn.core.failure import is_users
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Policy
 from robolearn.policies.registry import POLICIES
@@ -39,7 +40,7 @@ _MISREAD = (
 
 def make_policy(name: str, config: Any, spec: PolicySpec, normalizer: Normalizer) -> Policy:
     """Build an untrained policy by its registered name."""
-    return POLICIES.resolve(name)(config, spec, normalizer)
+    return POLICIES.make(name, config, spec, normalizer)
 
 
 def save_policy(
@@ -119,11 +120,13 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
         config = configuration.from_dict(kind.Config, declared["config"], where=f"{directory}/config.yaml")
         config = _with_sampling(kind, config, sampling or {})
         spec = PolicySpec.from_dict(json.loads((directory / "features.json").read_text()))
-        policy = kind(config, spec, Normalizer.load(directory / "normalizer.safetensors"))
+        policy = POLICIES.make(declared["name"], config, spec, Normalizer.load(directory / "normalizer.safetensors"))
         policy.load_state_dict(load_file(directory / "model.safetensors"))
     except RobolearnError:
         raise
     except _MISREAD as error:
+        if is_users(error):
+            raise  # of a policy of another package: not what was read
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"Checkpoint {directory} cannot be read ({type(error).__name__}: {reason}).") from error
     try:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from robolearn.core.clock import Clock, MonotonicClock, VirtualClock
 from robolearn.core.errors import ConfigError
 from robolearn.core.interrupt import StopRequest
+from robolearn.core.registry import SignatureError
 from robolearn.hardware.input.protocol import InputDevice
 from robolearn.hardware.robot import make_robot
 from robolearn.sim import make_env
@@ -138,7 +139,7 @@ def open_env(config: StationConfig) -> SimEnv:
     env.close()
     try:
         return make_env(config.env, **options, control_hz=config.fps)
-    except TypeError as error:
+    except SignatureError as error:
         raise ConfigError(
             f"Environment {config.env!r} runs at {env.control_hz:g} Hz only, found --fps {config.fps:g}; "
             "leave --fps out."

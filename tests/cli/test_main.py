@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -94,11 +95,20 @@ def test_an_error_of_ours_is_one_line_and_status_2(verb, capsys, error):
     assert capsys.readouterr() == ("", "error: The cable is out.\n")
 
 
-def test_a_package_that_is_not_installed_is_named_with_what_to_type(verb, capsys):
-    def need_a_package(argv):
-        import no_such_package_anywhere  # noqa: F401
+@pytest.fixture
+def of_ours(verb):
+    """Registers a verb with this body, as a module of robolearn."""
 
-    verb(need_a_package)
+    def register(body):
+        scope = {"__name__": "robolearn.cli.under_test"}
+        exec(compile(f"def main(argv):\n    {body}\n", "/x/robolearn/cli/under_test.py", "exec"), scope)
+        verb(scope["main"])
+
+    return register
+
+
+def test_a_package_that_is_not_installed_is_named_with_what_to_type(of_ours, capsys):
+    of_ours("import no_such_package_anywhere")
     assert cli.main(["try-me"]) == 2
     expected = (
         "error: the package 'no_such_package_anywhere' is not installed; pip install '.[all]' -c constraints.txt\n"
@@ -119,10 +129,75 @@ def test_a_missing_system_library_is_named_with_what_to_type(tmp_path):
     )
 
 
-def test_any_other_error_is_a_bug_and_keeps_its_traceback(verb):
+def test_a_bug_of_ours_is_one_line_with_its_place_and_status_70(of_ours, capsys):
+    of_ours("1 / 0")
+    assert cli.main(["try-me"]) == 70
+    assert capsys.readouterr().err == (
+        "error: a bug in robolearn, ZeroDivisionError: division by zero at /x/robolearn/cli/under_test.py, line 2, in "
+        "main. Please report it with what --debug shows.\n"
+    )
+
+
+def test_an_error_in_a_users_own_code_is_one_line_with_its_place_and_status_2(verb, capsys):
     verb(lambda argv: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["try-me"])
+    assert cli.main(["try-me"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: ZeroDivisionError: division by zero at {__file__}, line ")
+    assert line.endswith(", in <lambda>. --debug shows the whole traceback.")
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "try-me", "-x"], ["try-me", "-x", "--debug"]])
+def test_debug_shows_the_whole_traceback_before_the_line(verb, capsys, monkeypatch, arguments):
+    monkeypatch.setenv("ROBOLEARN_DEBUG", "")
+    seen = []
+    verb(lambda argv: seen.append(argv) or 1 / 0)
+    assert cli.main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert seen == [["-x"]]  # the verb does not see it
+    assert errors.startswith("Traceback (most recent call last):") and "seen.append(argv) or 1 / 0" in errors
+    assert errors.splitlines()[-1].startswith("error: ZeroDivisionError")
+
+
+def test_a_threads_exception_is_one_line(verb, capsys):
+    def in_a_thread(argv):
+        thread = threading.Thread(target=lambda: 1 / 0, name="cameras")
+        thread.start()
+        thread.join()
+
+    verb(in_a_thread)
+    assert cli.main(["try-me"]) == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: thread 'cameras': ZeroDivisionError: division by zero at {__file__}")
+
+
+@pytest.mark.parametrize(
+    ("closed", "status"), [(">&-", 0), ("<&-", 0), ("2>&-", 0), (">&- 2>&- <&-", 0), ("> /dev/full", 2)]
+)
+def test_standard_streams_that_are_closed_or_full_are_no_traceback(closed, status):
+    result = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m robolearn --version {closed}"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == status
+    expected = "error: no space left on device; free some, or write elsewhere.\n" if status else ""
+    assert result.stderr == expected
+
+
+def test_a_file_opened_while_standard_output_is_closed_gets_no_output_in_it(tmp_path):
+    program = (
+        f"from robolearn.cli import main; main.main(['--version']); f = open({str(tmp_path / 'f')!r}, 'w'); "
+        "import os; os.system('echo hello'); print('hello'); f.close()"
+    )
+    subprocess.run(["sh", "-c", f'exec {sys.executable} -c "$0" >&-', program], check=True, timeout=60)
+    assert (tmp_path / "f").read_text() == ""
+
+
+def test_a_path_that_is_no_text_can_be_named(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "robolearn", "dataset", "info", os.fsencode(tmp_path) + b"/\xff\xfe.zarr"],
+        capture_output=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"error: ") and b"\\udcff" in result.stderr
 
 
 def test_ctrl_c_is_status_130_without_a_traceback(verb, capsys):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from robolearn.core.errors import FeatureError, MissingDependencyError, RobolearnError
+from robolearn.core.failure import UnexpectedError
 from robolearn.core.feature import Feature, features
 from robolearn.evaluation.source import PolicySource
 from robolearn.evaluation.workers import RolloutJob, image_options, run_episodes
@@ -47,12 +48,18 @@ def test_a_users_error_keeps_its_kind_and_names_the_start_state():
         run_episodes(job(fault="nan", fault_at=4), [0, 4], workers=1)
 
 
-def test_an_unexpected_exception_becomes_one_line_with_its_traceback_as_the_cause():
-    with pytest.raises(
-        RobolearnError, match=r"^Evaluation failed at start state 2: KeyError: 'no such layer'$"
-    ) as caught:
+def test_an_exception_in_a_users_policy_becomes_one_line_with_its_place_and_keeps_its_traceback():
+    told = r"^start state 2: KeyError: 'no such layer' at .*/tiny_world.py, line \d+, in predict_chunk\. --debug shows"
+    with pytest.raises(UnexpectedError, match=told) as caught:
         run_episodes(job(fault="bug", fault_at=2), [0, 2], workers=1)
-    assert "in predict_chunk" in str(caught.value.__cause__)
+    assert not caught.value.ours
+    assert "in run_episode" in caught.value.details and "in predict_chunk" in caught.value.details
+
+
+@pytest.mark.parametrize("fault", ["eof", "pipe"])
+def test_an_exception_that_looks_like_a_lost_parent_is_told_too(fault):
+    with pytest.raises(UnexpectedError, match=r"^start state 2: (EOFError|BrokenPipeError).* at .*/tiny_world.py"):
+        run_episodes(job(fault=fault, fault_at=2), [0, 2], workers=1)
 
 
 def test_a_worker_that_dies_names_the_start_state_it_was_at():

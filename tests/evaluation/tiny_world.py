@@ -100,6 +100,10 @@ class LinePolicy:
         if self.fault and window[-1, 0] <= -self.fault_at / 10:
             if self.fault == "nan":
                 chunk[1, 0] = np.nan
+            if self.fault == "eof":
+                raise EOFError("the log ended")
+            if self.fault == "pipe":
+                raise BrokenPipeError("the camera's pipe")
             if self.fault == "bug":
                 raise KeyError("no such layer")
             if self.fault == "die":

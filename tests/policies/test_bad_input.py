@@ -175,7 +175,7 @@ def test_weights_of_another_shape_are_refused(checkpoint):
         ("policy: bc", "policie: bc", "does not name a policy and its configuration"),
         ("policy: bc", "policy: [bc]", "does not name a policy and its configuration"),
         ("hidden_dim", "hidden_dimm", "Unknown option 'hidden_dimm'. Did you mean 'hidden_dim'?"),
-        ("hidden_dim: 16", "hidden_dim: wide", "hidden_dim: found 'wide', expected int"),
+        ("hidden_dim: 16", "hidden_dim: wide", "hidden_dim: found 'wide', expected a whole number"),
         ("hidden_dim: 16", "hidden_dim: -1", "-1"),
         ("policy: bc", "policy: !!python/object/apply:os.getcwd []", "not valid yaml"),
     ],

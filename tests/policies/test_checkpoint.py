@@ -114,7 +114,7 @@ def test_settings_of_the_sampler_can_be_changed(saved, monkeypatch):
     [
         ({"embed_dim": 8}, "BesoPolicy: Unknown sampling setting 'embed_dim'"),
         ({"sampling_step": 8}, "Unknown sampling setting 'sampling_step'. Did you mean 'sampling_steps'"),
-        ({"sampling_steps": "many"}, "sampling.sampling_steps: found 'many', expected int"),
+        ({"sampling_steps": "many"}, "sampling.sampling_steps: found 'many', expected a whole number"),
         ({"sampling_steps": 0}, "found 0"),
     ],
 )
