@@ -231,7 +231,7 @@ def parse(
     wants_help = any(a in ("-h", "--help") for a in arguments)
     if not wants_help:
         check_names(cls, arguments, prog, ("--config", *others))
-    default = {} if under is None else {"default": _underlay(cls, *under)}
+    default: dict[str, Any] = {} if under is None else {"default": _underlay(cls, *under)}
     # tyro explains mistakes in a multi-line box; keep its substance, in one line
     captured_out, captured_err = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:

@@ -102,8 +102,6 @@ class LinePolicy:
                 chunk[1, 0] = np.nan
             if self.fault == "eof":
                 raise EOFError("the log ended")
-            if self.fault == "pipe":
-                raise BrokenPipeError("the camera's pipe")
             if self.fault == "bug":
                 raise KeyError("no such layer")
             if self.fault == "die":
