@@ -69,25 +69,23 @@ def explained(error: BaseException, doing: str = "") -> RobolearnError:
     if isinstance(error, RobolearnError):
         return error
     start = f"{doing}: " if doing else ""
+    library, _, reason = str(error).partition(": cannot open shared object file")
+    if isinstance(error, ImportError) and reason:
+        return MissingDependencyError(
+            f"{start}the system library {library} is missing; on Debian, as root: {LIBRARIES}"
+        )
     if is_users(error):
         return UnexpectedError.of(error, doing)
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        if error.name.partition(".")[0] != "robolearn":
-            return MissingDependencyError(
-                f"{start}the package {error.name!r} is not installed; pip install '.[all]' -c constraints.txt"
-            )
-    elif isinstance(error, ImportError):
-        library, _, reason = str(error).partition(": cannot open shared object file")
-        if reason:
-            return MissingDependencyError(
-                f"{start}the system library {library} is missing; on Debian, as root: {LIBRARIES}"
-            )
-    elif isinstance(error, OSError) and error.strerror is not None:
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "robolearn":
+        return MissingDependencyError(
+            f"{start}the package {error.name!r} is not installed; pip install '.[all]' -c constraints.txt"
+        )
+    if isinstance(error, OSError) and error.strerror is not None:
         if error.filename is not None:
             return RobolearnError(f"{start}{os.fsdecode(error.filename)}: {error.strerror.lower()}.")
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return RobolearnError(f"{start}{error.strerror.lower()}; free some, or write elsewhere.")
-    elif isinstance(error, MemoryError):
+    if isinstance(error, MemoryError):
         words = f" ({error})" if str(error) else ""
         return RobolearnError(f"{start}not enough memory{words}; close other programs, or ask for less.")
     return UnexpectedError.of(error, doing)
