@@ -8,6 +8,7 @@ report. Memory holds the low-dimensional values of the few episodes in flight; t
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -175,7 +176,7 @@ class _Conversion:
             "source": str(self.source.resolve()),
             "fingerprint": fingerprint(self.source),
             "boot": boot_id(),
-            "options": {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()},
+            "options": json.loads(layout.to_json(values)),
         }
 
     def _check_resume(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -7,9 +7,10 @@ records; `timestamp` (float32 seconds, nominal in most datasets) becomes the tim
 
 from __future__ import annotations
 
+import contextlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,19 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyError
-from robolearn.core.feature import Feature, Features, features
+from robolearn.core.feature import Feature, Features
+from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, damaged
-from robolearn.datasets.convert.source import changes, check_rename
+from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
 
 COUNTERS = ("episode_index", "frame_index", "index", "task_index", "timestamp")
+LOOKED_AT = 64  # episodes of which pictures in lists of numbers are looked at
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,13 @@ class Info:
     @property
     def fps(self) -> float:
         return self.origin.fps if self.origin else float(self.raw["fps"])
+
+    def source_array(self, key: str, feature: Feature) -> SourceArray:
+        """A key as it is declared to `decide`: a name that is LeRobot's own is kept, whatever it says."""
+        own = self.origin is not None or key == "action" or key.partition(".")[0] in ("observation", "action", "next")
+        encoded = key not in self.columns
+        dtype = feature.dtype if encoded else str(self.raw["features"][key]["dtype"])
+        return SourceArray(key, feature.shape, dtype, feature, fixed=own, encoded=encoded)
 
     def file(self, template: str, **fields: Any) -> Path:
         """Path of a file, from the template `data_path` or `video_path` of `info.json`.
@@ -160,14 +171,11 @@ class LeRobotSource(Source):
         self.info, self.options, self.tasks = info, options, tasks
         self.path = info.path
         found = {key: f for key, f in info.all.items() if key not in info.videos or key in videos}
-        check_rename(options.rename, found)
-        self.names = {key: options.rename.get(key, feature.name) for key, feature in found.items()}
-        self.features = features(
-            Feature(**{**feature.to_dict(), "name": self.names[key]}) for key, feature in found.items()
-        )
+        decision = decide([info.source_array(key, feature) for key, feature in found.items()], options, self._look)
+        self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
         self.fps = info.fps
         self.format_version = str(info.raw.get("codebase_version"))
-        self.notes = list(notes)
+        self.notes = [*notes, *decision.notes]
         self.subsampled = bool(videos) and all(is_half_colour(info.raw["features"][key]) for key in videos)
         self._videos: dict[str, Video] = {}
         self.metadata = {"robot": info.raw.get("robot_type"), "lerobot_stats": _stats(self.path)}
@@ -178,6 +186,13 @@ class LeRobotSource(Source):
             self.masks = {
                 name: [place[n] for n in members if n in place] for name, members in info.origin.masks.items()
             }
+
+    def _look(self, array: SourceArray) -> Iterator[np.ndarray]:
+        """First, middle and last row of episodes all over the dataset; those that cannot be read are left out."""
+        for index in np.unique(np.linspace(0, self.num_episodes - 1, LOOKED_AT).astype(int)).tolist():
+            with contextlib.suppress(DatasetError):
+                rows = to_numpy("", array.key, self.rows(index, [array.key])[array.key], array.shape)
+                yield rows[sorted({0, len(rows) // 2, len(rows) - 1})] if len(rows) else rows
 
     @abstractmethod
     def rows(self, index: int, columns: Sequence[str]) -> Any:
@@ -199,7 +214,13 @@ class LeRobotSource(Source):
         table = self.rows(index, list(dict.fromkeys(wanted)))
         nominal = to_numpy(where, "timestamp", table["timestamp"], ()).astype(np.float64)
         times = to_numpy(where, clock, table[clock], ()).astype(np.float64)
-        values = {self.names[key]: to_numpy(where, key, table[key], info.columns[key].shape) for key in low}
+        values = {}
+        for key in low:
+            rows = to_numpy(where, key, table[key], info.columns[key].shape)
+            if pixels := self.pixels.get(self.names[key]):
+                self._read_pictures(where, pixels, self.names[key], rows, spool)
+            else:
+                values[self.names[key]] = rows
         for key in embedded:
             for data in table[key].to_pylist():
                 spool.add_encoded(self.names[key], self._image_bytes(where, key, data))
@@ -238,6 +259,16 @@ class LeRobotSource(Source):
         elif isinstance(data, bytes):
             return data
         raise DatasetError(f"{where}: column {key!r} holds neither an image nor the name of a file in the dataset.")
+
+    def _read_pictures(self, where: str, pixels: Pixels, name: str, rows: np.ndarray, spool: FrameSpool) -> None:
+        """Pictures that are stored as lists of numbers."""
+        reader = pixels.reader()
+        try:
+            for image in reader(rows):
+                spool.add(name, image)
+            reader.finish()
+        except DatasetError as error:
+            raise DatasetError(f"{where}: {error}") from error
 
     def _read_video(self, where: str, key: str, index: int, times_s: np.ndarray, spool: FrameSpool) -> None:
         file, start_s = self.video(index, key)

@@ -44,6 +44,10 @@ class ConvertOptions:
             where images are read, else one. More than one needs an importable main module (`multiprocessing`).
         progress: called after every episode with (episodes done, episodes in all).
         missing_as_zeros: a chunk of a zarr array that is not stored holds zeros, as zarr has it, and is no damage.
+        kinds: feature or source key -> kind, in place of what it would be.
+        names: feature or source key -> names of its elements.
+        drop: features or source keys to leave out.
+        ranges: feature or source key of pictures that are not uint8 -> the values that are black and white.
     """
 
     fps: float | None = None
@@ -59,6 +63,10 @@ class ConvertOptions:
     workers: int | None = 1
     progress: Progress = no_progress
     missing_as_zeros: bool = False
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 A folder with `features.json`, `dataset_info.json` and `NAME-SPLIT.tfrecord-00000-of-00008`. An episode is one record;
 a leaf of its steps holds the values of all steps one after the other. Leaves become features: `steps/action` ->
 `action`, `steps/observation/image_0` -> `observation.images.image_0`, `steps/observation/state` ->
-`observation.state`, others keep their names with dots. Texts and `episode_metadata` go to the episode's record, the
-instruction is its task, splits become masks. Images stay as they are encoded where our codec allows.
+`observation.state`; what is known by another name is decided by `decide.py`, others keep their names with dots. Texts
+and `episode_metadata` go to the episode's record, the instruction is its task, splits become masks. Images stay as they
+are encoded where our codec allows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import Counter
@@ -20,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.core.feature import Feature, features
+from robolearn.core.feature import Feature
 from robolearn.datasets.codecs import CODECS
+from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
-from robolearn.datasets.convert.source import changes, check_rename
+from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.tfrecord import Values, index_records, parse_example, read_record
 from robolearn.datasets.episode import EpisodeData
@@ -33,6 +36,7 @@ FORMAT = "rlds"
 # rates that the data sets' papers state; the files do not
 RATES_HZ = {"bridge_dataset": 5.0, "bridge": 5.0, "bridge_orig": 5.0, "fractal20220817_data": 3.0, "droid": 15.0}
 IMPLIED = ("is_first", "is_last")
+OWN = ("action", "reward", "discount", "is_terminal")  # leaves that RLDS itself defines
 LOOKED_AT, COUNTED = 64, 1000
 _SHARD = re.compile(r"-(?P<split>[A-Za-z0-9_]+)\.tfrecord-(?P<shard>\d+)-of-(?P<shards>\d+)$")
 
@@ -55,15 +59,18 @@ class Leaf:
     encoding: str = "none"
 
     @property
-    def feature(self) -> Feature:
-        """What becomes of it. Raises FeatureError for a shape that is not known."""
+    def source_array(self) -> SourceArray:
+        """As it is declared to `decide`. Raises FeatureError for a shape that is not known."""
+        shape: tuple[int, ...] = self.shape  # type: ignore[assignment]
         parts = self.key.split("/")
+        name = ".".join(parts)
         if self.kind == "image":
             depth = self.dtype == "uint16"
             name = f"observation.{'depth' if depth else 'images'}.{'.'.join(parts[parts[0] == 'observation' :])}"
-            return Feature(name, self.shape, self.dtype, "depth" if depth else "image")  # type: ignore[arg-type]
-        kind = "action" if parts[0] == "action" else "state"
-        return Feature(".".join(parts), self.shape or (1,), self.dtype, kind)  # type: ignore[arg-type]
+            feature = Feature(name, shape, self.dtype, "depth" if depth else "image")
+            return SourceArray(self.key, shape, self.dtype, feature, fixed=True, encoded=True)
+        feature = Feature(name, shape or (1,), self.dtype, "action" if parts[0] == "action" else "state")
+        return SourceArray(self.key, shape, self.dtype, feature, fixed=self.key in OWN)
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,20 @@ class Opened:
         except (ValueError, UnicodeDecodeError) as error:
             raise DatasetError(f"{record.file}: the record at byte {record.start} is no Example ({error}).") from error
 
+    @property
+    def carried(self) -> list[Leaf]:
+        """The leaves that become features."""
+        return [leaf for leaf in self.steps if leaf.kind != "text" and leaf.key not in IMPLIED]
+
+    def look(self, array: SourceArray) -> Iterator[np.ndarray]:
+        """First, middle and last step of episodes all over the dataset; those that cannot be read are left out."""
+        leaf = next(leaf for leaf in self.steps if leaf.key == array.key)
+        for index in np.unique(np.linspace(0, len(self.records) - 1, LOOKED_AT).astype(int)).tolist():
+            with contextlib.suppress(DatasetError, ValueError, KeyError):
+                lists = self.read(index)
+                rows = _array(leaf, lists[f"steps/{leaf.key}"], self.number_of_steps(index, lists))
+                yield rows[sorted({0, len(rows) // 2, len(rows) - 1})]
+
     def where(self, index: int) -> str:
         """How messages call an episode."""
         return f"{self.path}: episode {self.records[index].label}"
@@ -174,6 +195,8 @@ class Opened:
             size = 1 if leaf.kind != "tensor" or leaf.encoding != "none" else int(np.prod(leaf.shape, dtype=np.int64))  # type: ignore[arg-type]
             counts[leaf.key] = len(values) / size
         found = set(counts.values())
+        if found == {0.0}:
+            raise DatasetError(f"{self.where(index)}: it has no steps.")
         if len(found) != 1 or not float(next(iter(found))).is_integer() or not next(iter(found)):
             said = ", ".join(f"{key} {count:g}" for key, count in counts.items())
             raise DatasetError(f"{self.where(index)}: its leaves have different numbers of steps ({said}).")
@@ -273,8 +296,11 @@ def describe(source: Path) -> SourceDescription:
     if len(places) < len(opened.records):
         opened.notes.append(f"steps are estimated and tasks are collected from {len(places)} of the episodes")
     steps = round(sum(counts) * total / max(1, len(counts)))
-    found = features(leaf.feature for leaf in opened.steps if leaf.kind != "text" and leaf.key not in IMPLIED)
-    return SourceDescription(FORMAT, total, steps, RATES_HZ.get(opened.name), found, tuple(tasks), tuple(opened.notes))
+    decision = decide([leaf.source_array for leaf in opened.carried], ConvertOptions(), opened.look)
+    return SourceDescription(
+        FORMAT, total, steps, RATES_HZ.get(opened.name), decision.features, tuple(tasks),
+        (*opened.notes, *decision.notes),
+    )  # fmt: skip
 
 
 def open_source(source: Path, options: ConvertOptions) -> Source:
@@ -291,12 +317,9 @@ class RldsSource(Source):
         if fps is None:
             raise ConfigError(f"{opened.path} does not store the rate of its steps; give it with --fps.")
         self.opened, self.options, self.fps = opened, options, fps
-        self.leaves = [leaf for leaf in opened.steps if leaf.kind != "text" and leaf.key not in IMPLIED]
-        check_rename(options.rename, [leaf.key for leaf in self.leaves])
-        self.names = {leaf.key: options.rename.get(leaf.key, leaf.feature.name) for leaf in self.leaves}
-        self.features = features(
-            Feature(**{**leaf.feature.to_dict(), "name": self.names[leaf.key]}) for leaf in self.leaves
-        )
+        decision = decide([leaf.source_array for leaf in opened.carried], options, opened.look)
+        self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
+        self.leaves = [leaf for leaf in opened.carried if leaf.key in self.names]
         self.num_episodes = len(opened.records)
         self.format_version = opened.version
         self.metadata = {"robot": None, "dataset": opened.name}
@@ -306,6 +329,7 @@ class RldsSource(Source):
         self.masks = splits
         self.notes = [
             *opened.notes,
+            *decision.notes,
             "steps/is_first and steps/is_last are not carried over: the bounds of episodes say the same",
             f"the source stores no times: step k of an episode gets k / {fps:g} s",
         ]
@@ -322,6 +346,11 @@ class RldsSource(Source):
                 if leaf.kind == "image":
                     for data in found:
                         spool.add_encoded(self.names[leaf.key], data)
+                elif pixels := self.pixels.get(self.names[leaf.key]):
+                    reader = pixels.reader()
+                    for image in reader(_array(leaf, found, steps)):
+                        spool.add(self.names[leaf.key], image)
+                    reader.finish()
                 else:
                     values[self.names[leaf.key]] = _array(leaf, found, steps)
         except (DatasetError, ValueError) as error:

@@ -2,14 +2,17 @@
 
 `obs/agentview_image` becomes `observation.images.agentview`, other observations `observation.<key>`, `rewards` and
 `dones` become `next.reward` and `next.done`, simulator states and models are kept, filter keys become masks. The
-simulator itself is not needed. A depth image in floats stays an array of floats.
+simulator itself is not needed. A depth image in floats stays an array of floats. What the file holds is what most of
+its demonstrations hold: one that differs is left out by name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.core.feature import Feature, features
+from robolearn.core.feature import Feature
+from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.hdf5 import (
     demo_names,
@@ -27,14 +31,16 @@ from robolearn.datasets.convert.hdf5 import (
     open_hdf5,
     read_masks,
 )
+from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
-from robolearn.datasets.convert.source import check_rename
+from robolearn.datasets.convert.source import spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json, is_encoded
 
 FORMAT = "robomimic_hdf5"
 BLOCK_BYTES = 64 << 20
+LOOKED_AT = 100  # demonstrations, to find out what is in the file
 TOP = {"actions": "action", "rewards": "next.reward", "dones": "next.done"}
 # stored, but not as features of the steps
 STRUCTURE = ("obs", "next_obs", "states")
@@ -45,7 +51,7 @@ class Opened:
     """The file and what its attributes say.
 
     Attributes:
-        found: key (`actions`, `obs/agentview_image`, ...) -> feature.
+        found: key (`actions`, `obs/agentview_image`, ...) -> what most demonstrations declare.
         origin: what an export of ours says of the dataset it came from.
     """
 
@@ -53,7 +59,7 @@ class Opened:
     file: Any
     env: Json
     demos: tuple[str, ...]
-    found: Mapping[str, Feature]
+    found: Mapping[str, SourceArray]
     origin: Origin | None
     notes: tuple[str, ...]
 
@@ -64,7 +70,7 @@ class Opened:
         file = open_hdf5(path)
         try:
             data = file["data"]
-            env = json.loads(data.attrs["env_args"])
+            env = json.loads(data.attrs.get("env_args", "{}"))
             demos = demo_names(data)
             if not demos or not isinstance(env, dict):
                 raise KeyError("demo_*")
@@ -72,7 +78,7 @@ class Opened:
             origin = None
             if document is not None:
                 origin = Origin.from_json(json.loads(document), f"{path}: the attribute {KEY}")
-            found, notes = _describe_demo(data[demos[0]], origin)
+            found, notes = _describe(data, demos, origin)
         except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
             file.close()
             raise damaged(path, repr(error)) from error
@@ -80,6 +86,14 @@ class Opened:
             file.close()
             raise
         return cls(path, file, env, demos, found, origin, tuple(notes))
+
+    def look(self, array: SourceArray) -> Iterator[np.ndarray]:
+        """First, middle and last row of demonstrations all over the file; those that cannot be read are left out."""
+        for place in np.unique(np.linspace(0, len(self.demos) - 1, LOOKED_AT).astype(int)).tolist():
+            with contextlib.suppress(KeyError, OSError, ValueError, TypeError):
+                rows = self.file["data"][self.demos[place]][array.key]
+                if len(rows) and rows.shape[1:] == array.shape:
+                    yield np.stack([rows[row] for row in dict.fromkeys((0, len(rows) // 2, len(rows) - 1))])
 
     @property
     def fps(self) -> float | None:
@@ -90,24 +104,44 @@ class Opened:
         return float(rate) if rate else None
 
 
-def _describe_demo(demo: Any, origin: Origin | None) -> tuple[dict[str, Feature], list[str]]:
-    """(Key -> feature, notes on what is not carried over)."""
-    found: dict[str, Feature] = {}
+def _num_steps(demo: Any, keys: Iterable[str]) -> int:
+    """Steps of a demonstration: those of its actions, or of the first of `keys` that it has."""
+    key = next((key for key in ("actions", "action", *keys) if key in demo), None)
+    return len(demo[key]) if key else 0
+
+
+def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[dict[str, SourceArray], list[str]]:
+    """(Key -> what most of the demonstrations declare, notes on what is not carried over)."""
+    places = np.unique(np.linspace(0, len(demos) - 1, LOOKED_AT).astype(int)).tolist()
+    looked = [dict(_arrays(data[demos[place]])) for place in places]
+    votes: dict[str, Counter[tuple[tuple[int, ...], str]]] = {}
+    for arrays in looked:
+        for key, array in arrays.items():
+            votes.setdefault(key, Counter())[tuple(array.shape[1:]), array.dtype.str] += 1
+    found: dict[str, SourceArray] = {}
     notes: list[str] = []
-    if "next_obs" in demo:
+    if any("next_obs" in data[demos[place]] for place in places):
         notes.append("next_obs is not carried over: it is obs one step later")
-    for key, array in _arrays(demo):
-        bare = key.removeprefix("obs/")
+    for key, counted in votes.items():
+        (shape, code), _ = counted.most_common(1)[0]
+        dtype, there, bare = np.dtype(code), sum(counted.values()), key.removeprefix("obs/")
         if origin:
             if bare in origin.keys:
-                found[key] = origin.features[origin.keys[bare]]
-        elif array.dtype.kind not in "biuf":
-            notes.append(f"{key} ({array.dtype}) is not carried over: it does not hold numbers")
+                feature = origin.features[origin.keys[bare]]
+                found[key] = SourceArray(
+                    key, shape if is_encoded(feature) else feature.shape, dtype.name, feature, True
+                )
+        elif dtype.kind not in "biuf":
+            notes.append(f"{key} ({dtype}) is not carried over: it does not hold numbers")
+        elif there <= len(looked) / 2:
+            notes.append(f"{key} is not carried over: it is in {there} of the {len(looked)} demonstrations looked at")
         else:
-            found[key] = _feature(key, array)
+            found[key] = _source_array(key, shape, dtype)
     if origin:  # HDF5 lists by name
-        places = {name: place for place, name in enumerate(origin.features)}
-        found = dict(sorted(found.items(), key=lambda item: places[item[1].name]))
+        order = {name: place for place, name in enumerate(origin.features)}
+        found = dict(sorted(found.items(), key=lambda item: order[item[1].feature.name]))
+    if not found:
+        raise KeyError("obs")
     return found, notes
 
 
@@ -121,12 +155,11 @@ def _arrays(demo: Any) -> Iterator[tuple[str, Any]]:
             yield f"obs/{key}", item
 
 
-def _feature(key: str, array: Any) -> Feature:
-    bare, shape = key.removeprefix("obs/"), tuple(array.shape[1:]) or (1,)
-    if array.dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3):
-        return Feature(f"observation.images.{bare.removesuffix('_image')}", shape, "uint8", "image")
+def _source_array(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> SourceArray:
+    bare = key.removeprefix("obs/")
     name = TOP.get(key, f"observation.{bare}" if key.startswith("obs/") else bare)
-    return Feature(name, shape, array.dtype.name, "action" if name.startswith("action") else "state")
+    feature = Feature(name, shape or (1,), dtype.name, "action" if name.startswith("action") else "state")
+    return SourceArray(key, shape, dtype.name, feature, fixed=key in TOP, camera=bare.removesuffix("_image"))
 
 
 def detect(source: Path) -> bool:
@@ -139,7 +172,7 @@ def detect(source: Path) -> bool:
             return False
         with h5py.File(path, "r") as file:
             data = file["data"]
-            return "env_args" in data.attrs and "obs" in data[demo_names(data)[0]]
+            return any("obs" in data[demo] for demo in demo_names(data)[:LOOKED_AT])
     except (OSError, ImportError, KeyError, IndexError, TypeError, AttributeError, ValueError):
         return False
 
@@ -149,11 +182,11 @@ def describe(source: Path) -> SourceDescription:
     opened = Opened.open(source)
     with opened.file:
         data = opened.file["data"]
-        steps = sum(len(data[demo]["actions"]) for demo in opened.demos)
+        steps = sum(_num_steps(data[demo], opened.found) for demo in opened.demos)
         env = opened.env.get("env_name") or "no simulator"
-        notes = (f"environment: {env}", *opened.notes)
-        found = features(opened.found.values())
-        return SourceDescription(FORMAT, len(opened.demos), steps, opened.fps, found, (), notes)
+        decision = decide(list(opened.found.values()), ConvertOptions(), opened.look)
+        notes = (f"environment: {env}", *opened.notes, *decision.notes)
+        return SourceDescription(FORMAT, len(opened.demos), steps, opened.fps, decision.features, (), notes)
 
 
 def open_source(source: Path, options: ConvertOptions) -> Source:
@@ -176,15 +209,12 @@ class RobomimicSource(Source):
         if fps is None:
             raise ConfigError(f"{opened.path} does not store the rate of its steps; give it with --fps.")
         self.fps = fps
-        check_rename(options.rename, opened.found)
-        self.names = {key: options.rename.get(key, f.name) for key, f in opened.found.items()}
-        self.features = features(
-            Feature(**{**feature.to_dict(), "name": self.names[key]}) for key, feature in opened.found.items()
-        )
+        decision = decide(list(opened.found.values()), options, opened.look)
+        self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
         self.num_episodes = len(opened.demos)
         masks, notes = read_masks(opened.path, opened.file, opened.demos)
         self.masks = _our_names(masks, opened.origin) if opened.origin else masks
-        self.notes = [*opened.notes, *notes]
+        self.notes = [*opened.notes, *decision.notes, *notes]
         name = opened.env.get("env_name")
         if opened.origin:
             self.metadata = {k: v for k, v in opened.origin.metadata.items() if k != "provenance"}
@@ -206,18 +236,22 @@ class RobomimicSource(Source):
         label = opened.demos[index]
         try:
             demo = opened.file["data"][label]
-            steps = len(demo["actions"])
+            steps = _num_steps(demo, self.names)
+            if not steps:
+                raise ValueError("it has no steps")
             values = {}
-            for key, feature in opened.found.items():
+            for key, name in self.names.items():
+                shape = opened.found[key].shape
                 if len(demo[key]) != steps:
                     raise ValueError(f"{key} has {len(demo[key])} steps, actions {steps}")
-                if demo[key].size != steps * math.prod(feature.shape):  # said before memory for it is asked for
-                    raise ValueError(f"{key} has shape {demo[key].shape}, expected {(steps, *feature.shape)}")
-                if is_encoded(feature):
-                    self._spool_images(demo[key], self.names[key], feature, spool)
+                if demo[key].size != steps * math.prod(shape):  # said before memory for it is asked for
+                    raise ValueError(f"{key} has shape {demo[key].shape}, expected {(steps, *shape)}")
+                if name in self.pixels:
+                    self._spool_images(demo[key], name, self.pixels[name], spool)
                 else:
+                    feature = self.features[name]
                     rows = np.asarray(demo[key][()]).reshape(steps, *feature.shape)
-                    values[self.names[key]] = _as_exported(key, rows, feature) if opened.origin else rows
+                    values[name] = _as_exported(key, rows, feature) if opened.origin else rows
             states = np.asarray(demo["states"][()], np.float64) if "states" in demo else np.empty((0, 0))
             if states.size and len(states) != steps:
                 raise ValueError(f"states has {len(states)} steps, actions {steps}")
@@ -227,16 +261,20 @@ class RobomimicSource(Source):
             record = self._record(label, demo, values)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise DatasetError(f"{opened.path}: {label} is damaged ({reason}); copy the file again.") from error
+            raise DatasetError(f"{opened.path}: {label} is damaged ({reason}).") from error
+        except DatasetError as error:
+            raise DatasetError(f"{opened.path}: {label}: {str(error).rstrip('.')}.") from error
         return EpisodeData(
             times, values, spool.frames(), record, states if states.size else None, model_text(demo) or None
         )
 
-    def _spool_images(self, array: Any, name: str, feature: Feature, spool: FrameSpool) -> None:
-        block = max(1, BLOCK_BYTES // max(1, int(np.prod(array.shape[1:])) * array.dtype.itemsize))
+    def _spool_images(self, array: Any, name: str, pixels: Pixels, spool: FrameSpool) -> None:
+        block = max(1, BLOCK_BYTES // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
+        reader = pixels.reader()
         for start in range(0, len(array), block):
-            for image in array[start : start + block]:
-                spool.add(name, image.reshape(feature.shape))
+            for image in reader(_rows(array, start, min(len(array), start + block))):
+                spool.add(name, image)
+        reader.finish()
 
     def _record(self, label: str, demo: Any, values: Mapping[str, np.ndarray]) -> Json:
         stored = demo.attrs.get(KEY)
@@ -257,6 +295,22 @@ def _as_exported(key: str, rows: np.ndarray, feature: Feature) -> np.ndarray:
     if not np.array_equal(found, rows):
         raise ValueError(f"{key} holds numbers that are not {feature.dtype}, as {feature.name} was")
     return found
+
+
+def _rows(array: Any, start: int, stop: int) -> np.ndarray:
+    """Rows of an array. Raises ValueError naming the steps that cannot be read."""
+    try:
+        return np.asarray(array[start:stop])
+    except OSError as error:
+        rows = array.chunks[0] if array.chunks else stop - start
+        for first in range(start // rows * rows, stop, rows):
+            last = min(first + rows, stop)
+            try:
+                array[max(first, start) : last]
+            except OSError:
+                steps = spelt("step", max(first, start), last - 1)
+                raise ValueError(f"{array.name}, {steps}, cannot be read: {error}") from error
+        raise
 
 
 def _our_names(masks: Mapping[str, list[int]], origin: Origin) -> dict[str, list[int]]:

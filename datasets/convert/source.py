@@ -1,13 +1,12 @@
-"""What sources share: provenance, renaming of keys, texts that change within an episode, ranges in words."""
+"""What sources share: provenance, texts that change within an episode, ranges in words."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.provenance import wall_time
 
 T = TypeVar("T")
@@ -36,16 +35,6 @@ def sha256_of(source: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def check_rename(rename: Mapping[str, str], keys: Iterable[str]) -> None:
-    """Raises ConfigError when a renamed key is not in the source, or two keys get one name."""
-    known = list(keys)
-    for key in rename:
-        if key not in known:
-            raise ConfigError("--rename: " + unknown_name("key", key, known))
-    if len(set(rename.values())) < len(rename):
-        raise ConfigError(f"--rename gives two keys one name: {', '.join(f'{k}={v}' for k, v in rename.items())}.")
-
-
 def changes(values: Sequence[T]) -> list[tuple[int, T]]:
     """(step, value) for the first step and for every step whose value differs from the one before."""
     return [(k, value) for k, value in enumerate(values) if k == 0 or value != values[k - 1]]
@@ -60,3 +49,8 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             parts.append([number])
     return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def spelt(noun: str, first: int, last: int) -> str:
+    """`step 3`, or `steps 3 to 7`."""
+    return f"{noun} {first}" if first == last else f"{noun}s {first} to {last}"

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.feature import Feature
+from robolearn.core.feature import Feature, Kind
 
-SMALLEST_IMAGE = 16
 POSE = ("agent_x", "agent_y", "block_x", "block_y", "block_angle")
 
 
@@ -23,13 +22,12 @@ class Column:
     feature: Feature
     first: int = 0
     stop: int | None = None
+    fixed: bool = True  # the name is known, and not a default
 
     def read(self, arrays: Mapping[str, Any], start: int, stop: int) -> np.ndarray:
-        """`(stop - start, *shape)`. Float images hold 0 to 255, as diffusion_policy's do."""
+        """`(stop - start, *shape)` of a feature of numbers."""
         parts = [np.asarray(arrays[key][start:stop]).reshape(stop - start, -1) for key in self.keys]
         rows = (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))[:, self.first : self.stop]
-        if self.feature.kind == "image" and rows.dtype.kind == "f":
-            rows = np.clip(np.rint(rows), 0, 255)
         return rows.reshape(stop - start, *self.feature.shape).astype(self.feature.dtype, copy=False)
 
     def size(self, arrays: Mapping[str, Any]) -> int:
@@ -108,10 +106,8 @@ def _umi(arrays: Mapping[str, Any]) -> Layout | None:
     return found if found.fits(arrays) else None
 
 
-def default_column(key: str, array: Any, name: str | None) -> Column:
-    """What becomes of a key that no layout knows; `name` is the feature's name if it was given."""
-    shape = tuple(array.shape[1:]) or (1,)
-    if len(shape) == 3 and shape[2] == 3 and min(shape[:2]) >= SMALLEST_IMAGE and array.dtype.kind in "uf":
-        return Column((key,), Feature(name or f"observation.images.{key}", shape, "uint8", "image"))
-    target = name or (key if key in ("action", "coverage") else f"observation.{key}")
-    return Column((key,), Feature(target, shape, array.dtype.name, "action" if target == "action" else "state"))
+def default_column(key: str, array: Any) -> Column:
+    """What becomes of a key that no layout knows, where its name, shape and type do not tell more."""
+    name = key if key in ("action", "coverage") else f"observation.{key}"
+    kind: Kind = "action" if key == "action" else "state"
+    return Column((key,), Feature(name, tuple(array.shape[1:]) or (1,), array.dtype.name, kind), fixed=False)

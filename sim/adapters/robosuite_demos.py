@@ -30,6 +30,7 @@ import numpy as np
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
+from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.hdf5 import demo_names, file_of, is_hdf5, model_text, open_hdf5, read_array, read_masks
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
 from robolearn.datasets.convert.spool import FrameSpool
@@ -173,7 +174,7 @@ def describe(source: Path) -> SourceDescription:
 
 
 def open_source(source: Path, options: ConvertOptions) -> Source:
-    """See `Converter.open_source`. Uses `cameras`, `image_size` and `task` of `options`.
+    """See `Converter.open_source`. Uses `cameras`, `image_size`, `task` and what `decide` uses of `options`.
 
     Raises DatasetError for robots other than the Panda.
     """
@@ -203,19 +204,20 @@ class DemoSource(Source):
             stack.callback(env.close)
             env.reset()
             self.env, self._stack = env, stack.pop_all()
-        self.features = features(
-            [
-                *env.observation_features.values(),
-                env.action_feature,
-                Feature("action_original", (raw_size,), kind="action", rate_hz=env.control_hz),
-                *opened.extras,
-            ]
-        )
+        made = [
+            *env.observation_features.values(),
+            env.action_feature,
+            Feature("action_original", (raw_size,), kind="action", rate_hz=env.control_hz),
+            *opened.extras,
+        ]
+        arrays = [SourceArray(f.name, f.shape, f.dtype, f, fixed=True, encoded=is_encoded(f)) for f in made]
+        decision = decide(arrays, options, lambda array: ())
+        self.features, self.names = decision.features, decision.names
         self.fps = env.control_hz
         self.num_episodes = len(opened.demos)
         self.format_version = opened.version
         self.metadata = {"robot": "panda", "operator": "human", "env": env.name, "env_args": opened.env_args}
-        self.notes = [*mask_notes, *_notes(opened, self.file)]
+        self.notes = [*mask_notes, *decision.notes, *_notes(opened, self.file)]
         self.sim_env = {
             "name": env.name, "scene_version": env.scene_version, "control_hz": env.control_hz,
             "cameras": list(options.cameras), "image_size": options.image_size,
@@ -241,7 +243,9 @@ class DemoSource(Source):
         for state in states:
             observation = dict(env.set_sim_state(state))
             for name in images:
-                spool.add(name, observation.pop(name))
+                picture = observation.pop(name)
+                if name in self.names:
+                    spool.add(self.names[name], picture)
             observations.append(observation)
             successes.append(env.task_info()["success"])
         values = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
@@ -262,6 +266,7 @@ class DemoSource(Source):
             "action_label": "commanded target" if opened.control else f"pose {LEAD_STEPS} steps later",
             "reset_options": reset_options,
         }
+        values = {self.names[name]: rows for name, rows in values.items() if name in self.names}
         times = states[:, 0] - states[0, 0]
         return EpisodeData(times, values, spool.frames(), record, states, xml or env.model_xml())
 

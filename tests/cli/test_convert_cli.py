@@ -37,7 +37,7 @@ def test_what_was_lost_is_told_in_one_line_each(convert, capsys):
     notes, left_out = printed.err.splitlines()
     assert notes == "note: the source stores no times: step k of an episode gets k / 5 s"
     assert left_out.startswith("left out: ")
-    assert "data/action, steps 4 to 7, cannot be read" in left_out
+    assert "data/action, steps 0 to 3 (rows 4 to 7), cannot be read" in left_out
 
 
 @pytest.mark.parametrize("option", ["--from", "--format"])

@@ -204,7 +204,7 @@ def test_a_damaged_episode_is_left_out_and_named(source, tmp_path):
     report = convert_dataset(source, tmp_path / "out.zarr", options())
     assert report.num_episodes == EPISODES - 1
     assert len(report.skipped) == 1
-    assert "data/action, steps 20 to 24, cannot be read" in report.skipped[0]
+    assert "data/action, steps 0 to 4 (rows 20 to 24), cannot be read" in report.skipped[0]
     assert [e["source_episode"] for e in Dataset(tmp_path / "out.zarr").episodes] == [0, 1, 2, 3, 5, 6, 7]
 
 

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from robolearn.core.errors import ConfigError, DatasetError, MissingDependencyError
-from robolearn.datasets.convert import diffusion_policy_zarr, zarr_layouts
+from robolearn.datasets.convert import diffusion_policy_zarr, replay_buffer, zarr_layouts
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
@@ -96,7 +96,7 @@ def test_a_zip_file_is_read_without_unpacking(tmp_path, compression):
 
 
 def test_an_entry_of_a_zip_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(diffusion_policy_zarr, "LARGEST_ENTRY", 1000)
+    monkeypatch.setattr(replay_buffer, "LARGEST_ENTRY", 1000)
     path = tmp_path / "bomb.zarr.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in diffusion_policy_zarr.NEEDED:
@@ -233,29 +233,94 @@ def test_other_keys_get_sensible_names_that_can_be_changed(tmp_path):
     assert not (tmp_path / "other.zarr").exists()
 
 
-def test_inconsistent_sources_are_explained(tmp_path):
-    arrays = {"action": np.zeros((9, 2), np.float32)}
-    for number, (ends, data, message) in enumerate(
-        [
-            ([4, 8], arrays, "data/action has 9 steps, but meta/episode_ends ends at 8"),
-            ([4, 4, 9], arrays, "does not rise"),
-            ([9], {**arrays, "gain": np.zeros(())}, "data/gain has no steps"),
-            ([9], {}, "is not in a format|cannot be read"),
-        ]
-    ):
-        source = make_source(tmp_path / f"{number}.zarr", ends, **data)
-        with pytest.raises(DatasetError, match=message):
-            convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+@pytest.mark.parametrize(
+    ("ends", "arrays", "message"),
+    [
+        (
+            [6, 4, 9],
+            {"action": np.ones((9, 2))},
+            "meta/episode_ends falls from 6 to 4 at episode 1; expected cumulative",
+        ),
+        (
+            [9],
+            {"gain": np.ones(())},
+            "holds no data: data/gain is not carried over: it has no steps, the first episode 9",
+        ),
+        ([9], {}, "is not in a format|cannot be read"),
+    ],
+)
+def test_a_source_that_means_nothing_is_one_line(tmp_path, ends, arrays, message):
+    source = make_source(tmp_path / "a.zarr", ends, **arrays)
+    with pytest.raises(DatasetError, match=message):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_damaged_chunk_is_named(tmp_path):
-    source = make_source(tmp_path / "a.zarr", action=np.ones((9, 2), np.float32))
-    chunk = source / "data/action/1.0"
-    data = chunk.read_bytes()
-    chunk.write_bytes(data[:3])
-    with pytest.raises(DatasetError, match="data/action, steps 0 to 3, cannot be read"):
-        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+def test_an_empty_episode_is_left_out_and_named(tmp_path):
+    action = np.arange(1, 19, dtype=np.float32).reshape(9, 2)
+    source = make_source(tmp_path / "a.zarr", [4, 4, 9], action=action)
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.skipped == (f"{source}: episode 1: it has no steps.",)
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert [record["source_episode"] for record in dataset.episodes] == [0, 2]
+    assert (dataset.array("action") == action).all()
+
+
+def test_rows_after_the_last_episode_are_left_out_and_named(tmp_path):
+    action = np.arange(1, 25, dtype=np.float32).reshape(12, 2)
+    source = make_source(tmp_path / "a.zarr", [4, 9], action=action, state=action[:10])
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.notes[:2] == (
+        "rows 9 to 11 of data/action come after the last episode and are left out: an interrupted recording?",
+        "rows 9 to 9 of data/state come after the last episode and are left out: an interrupted recording?",
+    )
+    assert (Dataset(tmp_path / "out.zarr").array("action") == action[:9]).all()
+
+
+def test_an_episode_that_one_array_does_not_reach_is_left_out_and_named(tmp_path):
+    source = make_source(tmp_path / "a.zarr", [4, 9], action=np.ones((9, 2)), state=np.ones((7, 2)), fixed=np.eye(3))
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.skipped == (
+        f"{source}: episode 1: it ends at row 9, and data/state has 7, fewer: an interrupted recording.",
+    )
+    assert report.notes[0] == "data/fixed is not carried over: it has 3 steps, the first episode 4"
+    assert Dataset(tmp_path / "out.zarr").episode_ends.tolist() == [4]
+
+
+def test_a_damaged_chunk_costs_its_episode_and_is_named_with_its_steps(tmp_path):
+    source = make_source(tmp_path / "a.zarr", [3, 9], action=np.ones((9, 2)), img=np.ones((9, 16, 16, 3), np.uint8))
+    chunk = source / "data/img/2.0.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:3])
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.num_episodes == 1
+    (line,) = report.skipped
+    assert line.startswith(f"{source}: episode 1: data/img, steps 3 to 5 (rows 6 to 8), cannot be read (error")
+
+
+@pytest.mark.parametrize("shards", [None, (6, 2)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_zarr_3_folder_is_a_replay_buffer_too(tmp_path, shards, packed):
+    action = np.arange(1, 19, dtype=np.float32).reshape(9, 2)
+    source = tmp_path / "a.zarr"
+    group = zarr.create_group(source, zarr_format=3)
+    group.create_array("data/action", data=action, chunks=(3, 2), shards=shards)
+    group.create_array("meta/episode_ends", data=np.array(ENDS, np.int64))
+    source = zipped(source, tmp_path / "a.zip") if packed else source
+    assert detect_format(source) == "diffusion_policy_zarr"
+    convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert (dataset.array("action") == action).all()
+    assert dataset.attributes["metadata"]["provenance"]["format_version"] == "zarr 3"
+
+
+def test_a_lost_shard_is_not_read_as_zeros(tmp_path):
+    source = tmp_path / "a.zarr"
+    group = zarr.create_group(source, zarr_format=3)
+    group.create_array("data/action", data=np.ones((9, 2), np.float32), chunks=(1, 2), shards=(3, 2))
+    group.create_array("meta/episode_ends", data=np.array([3, 9], np.int64))
+    (source / "data/action/c/2/0").unlink()
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert report.skipped == (f"{source}: episode 1: chunk data/action/c/2/0 is missing: possibly an incomplete copy.",)
 
 
 @pytest.fixture(params=["folder", "zip"])

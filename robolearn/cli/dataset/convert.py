@@ -9,19 +9,19 @@ from typing import Annotated
 
 import tyro
 
-from robolearn.cli.dataset.making import progress_bar, wrote
+from robolearn.cli.dataset.making import element_names, pairs, progress_bar, wrote
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
 from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, ImageCodec, Subsampling
-from robolearn.datasets.progress import Progress
+from robolearn.datasets.progress import Progress, no_progress
 
 OURS = "robolearn"
 SUMMARY = "Make a dataset from one of another format, or the other way round."
 SHOWN = 20
 IMPORT_ONLY = (
     "source_format", "fps", "task", "image_codec", "jpeg_quality", "jpeg_subsampling", "camera", "image_size",
-    "num_episodes", "missing_as_zeros",
+    "num_episodes", "missing_as_zeros", "kind", "names", "drop", "range",
 )  # fmt: skip
 EXPORT_ONLY = {
     "lerobot_v3": ("mask", "video", "crf"),
@@ -51,6 +51,15 @@ class ConvertCommand:
     involved."""
     rename: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """KEY=NAME: name of a feature in the output; give it once for each key."""
+    kind: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FEATURE=KIND: state, action, image, depth or event, in place of what a feature would be; once for each."""
+    names: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FEATURE=A,B,C: names of the elements of a vector; once for each vector."""
+    drop: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A feature to leave out; once for each."""
+    range: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FEATURE=LOW,HIGH: the values of black and white, for pictures that are not stored in 8 bits; by default judged
+    from the values."""
     fps: float | None = None
     """Rate of the steps in Hz, where the input does not store it."""
     task: str | None = None
@@ -83,8 +92,7 @@ class ConvertCommand:
     """Print a machine-readable report."""
 
     def __post_init__(self) -> None:
-        if not all(key and equals and name for key, equals, name in self._pairs):
-            raise ConfigError(f"--rename takes KEY=FEATURE, found {' '.join(self.rename)}.")
+        self.import_options(no_progress)  # what cannot be understood is said before anything is opened
         if self.fps is not None and not self.fps > 0:
             raise ConfigError(f"--fps must be positive, found {self.fps}.")
         for option, value in (("num-episodes", self.num_episodes), ("workers", self.workers)):
@@ -102,26 +110,40 @@ class ConvertCommand:
                 )
 
     @property
-    def _pairs(self) -> list[tuple[str, str, str]]:
-        return [entry.partition("=") for entry in self.rename]
+    def renamed(self) -> dict[str, str]:
+        """What `--rename` says."""
+        return pairs(self.rename, "rename", "KEY=FEATURE")
 
     @property
-    def names(self) -> dict[str, str]:
-        """What `--rename` says."""
-        return {key: name for key, _, name in self._pairs}
+    def kinds(self) -> dict[str, str]:
+        """What `--kind` says."""
+        return pairs(self.kind, "kind", "FEATURE=KIND")
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """What `--range` says."""
+        found = {}
+        for key, text in pairs(self.range, "range", "FEATURE=LOW,HIGH").items():
+            try:
+                low, high = (float(number) for number in text.split(","))
+            except ValueError as error:
+                raise ConfigError(f"--range takes FEATURE=LOW,HIGH, such as img=0,1; found {key}={text}.") from error
+            found[key] = low, high
+        return found
 
     def import_options(self, progress: Progress) -> ConvertOptions:
         return ConvertOptions(
-            self.fps, self.names, self.image_codec, self.jpeg_quality, self.jpeg_subsampling, self.task, self.camera,
+            self.fps, self.renamed, self.image_codec, self.jpeg_quality, self.jpeg_subsampling, self.task, self.camera,
             self.image_size, self.num_episodes, self.resume, self.workers, progress,
-            self.missing_as_zeros,
+            self.missing_as_zeros, self.kinds, element_names(self.names), self.drop,
+            self.ranges,
         )  # fmt: skip
 
     def export_options(self, progress: Progress) -> ExportOptions:
         from robolearn.core.process import usable_cores
 
         return ExportOptions(
-            self.workers or usable_cores(), self.mask, self.names, self.video, self.crf, self.compress, self.next_obs,
+            self.workers or usable_cores(), self.mask, self.renamed, self.video, self.crf, self.compress, self.next_obs,
             progress, self.resume,
         )  # fmt: skip
 

@@ -9,9 +9,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robolearn.core.config import main_stderr, to_dict
+from robolearn.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from robolearn.datasets.tools.make import Made
+
+
+def pairs(entries: Sequence[str], option: str, form: str) -> dict[str, str]:
+    """`("a=b", ...)` as a mapping. Raises ConfigError for what is not KEY=VALUE, and for a key given twice."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not (key and equals and value):
+            raise ConfigError(f"--{option} takes {form}, found {' '.join(entries)}.")
+        if key in found:
+            raise ConfigError(f"--{option} gives {key!r} twice: {found[key]} and {value}.")
+        found[key] = value
+    return found
+
+
+def element_names(entries: Sequence[str]) -> dict[str, list[str]]:
+    """`("action=x,y,z", ...)` as a mapping. Raises ConfigError for an empty or repeated name."""
+    found = {}
+    for key, text in pairs(entries, "names", "FEATURE=A,B,C").items():
+        names = [name.strip() for name in text.split(",")]
+        if not all(names) or len(set(names)) < len(names):
+            raise ConfigError(f"--names {key}: every element needs a name of its own, found {text}.")
+        found[key] = names
+    return found
 
 
 @contextmanager
