@@ -10,33 +10,51 @@ import numpy as np
 from robolearn.core.errors import CheckpointError, DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
 
-CONSTANT_RANGE = 1e-4
+RESOLVED = 8
+"""An element that moves by no more than so many steps of its dtype, at its magnitude, is constant."""
+NOISE = 1e-14
+"""What moves less is constant, too: left over from computing in float64 with numbers that cancel."""
+REACH = 256.0
+"""An element that is farther from 0 than so many times its half range is shifted there."""
+FLICKER = 1e-4
+LARGEST = 1e37
 ROTATION_PREFIX = "rot6d_"
 
 
 class Normalizer:
-    """`y = x * scale + offset` for each feature.
+    """`y = (x - shift) * scale + offset` for each feature.
 
-    Elements get their own scale, so that the data fitted on spans [-1, 1]. An element whose range is below 1e-4 maps to
-    0 with scale 1: a sensor that never moved must not turn noise into signal. Elements named `rot6d_*` are left as they
-    are. Images map from [0, 255] to [-1, 1] whatever was seen.
+    Elements get their own scale, so that the data fitted on spans [-1, 1], whatever their unit. An element that does
+    not move, as far as its dtype tells, maps to 0: a sensor that stood still must not turn noise into signal. Elements
+    named `rot6d_*` are left as they are. Images map from [0, 255] to [-1, 1] whatever was seen.
+
+    Far from 0, float32 holds little of what moves: 4.5e6 + 0.3 becomes 4.5e6 + 0.5. Such elements have a shift, which
+    is subtracted in double precision before anything becomes float32.
 
     Attributes:
         scale, offset: feature name -> float32 array of the feature's shape (`(1,)` for images).
+        shift: feature name -> float64 array of the feature's shape; only features that need one.
     """
 
-    def __init__(self, scale: Mapping[str, np.ndarray], offset: Mapping[str, np.ndarray]):
+    def __init__(
+        self,
+        scale: Mapping[str, np.ndarray],
+        offset: Mapping[str, np.ndarray],
+        shift: Mapping[str, np.ndarray] | None = None,
+    ):
         self.scale = {name: np.asarray(value, np.float32) for name, value in scale.items()}
         self.offset = {name: np.asarray(value, np.float32) for name, value in offset.items()}
+        shifts = {name: np.asarray(value, np.float64) for name, value in (shift or {}).items()}
+        self.shift = {name: value for name, value in shifts.items() if value.any()}
 
     @classmethod
     def fit(cls, arrays: Mapping[str, np.ndarray], features: Features) -> Normalizer:
-        """Fit to `arrays`, name -> `(N, *shape)`; image features need no array.
+        """Fit to `arrays`, name -> `(N, *shape)` in the dtype they are stored in; image features need no array.
 
-        Raises FeatureError for an array without feature, DatasetError for an array without rows or with
-        non-finite values.
+        Raises FeatureError for an array without feature, DatasetError for an array without rows, with
+        non-finite values or with values above 1e37.
         """
-        scale, offset = {}, {}
+        scale, offset, shift = {}, {}, {}
         for name, feature in features.items():
             if feature.kind == "image":
                 scale[name], offset[name] = np.array([1 / 127.5]), np.array([-1.0])
@@ -44,30 +62,52 @@ class Normalizer:
             if name not in features:
                 raise FeatureError(unknown_name("feature", name, features))
             if name not in scale:
-                scale[name], offset[name] = _fit_feature(features[name], np.asarray(array))
-        return cls(scale, offset)
+                scale[name], offset[name], shift[name] = _fit_feature(features[name], np.asarray(array))
+        return cls(scale, offset, shift)
+
+    def shifted(self, name: str, x: np.ndarray) -> np.ndarray:
+        """`(..., *shape)` in the feature's units -> the same without its shift, float32; infinite beyond that."""
+        return shifted(x, self.shift.get(name))
+
+    def unshifted(self, feature: Feature, x: np.ndarray) -> np.ndarray:
+        """The inverse of `shifted`, in the dtype of the feature; integers are rounded, float16 becomes float32."""
+        dtype = np.dtype(feature.dtype)
+        if dtype.kind == "f" and feature.name not in self.shift:
+            return np.asarray(x, np.result_type(dtype, np.float32))
+        exact = np.asarray(x, np.longdouble if dtype.itemsize == 8 else np.float64) + self.shift.get(feature.name, 0.0)
+        if dtype.kind == "f":
+            return exact.astype(np.result_type(dtype, np.float32))
+        if dtype.kind == "b":
+            return exact > 0.5
+        info = np.iinfo(dtype)
+        low, high = exact.dtype.type(info.min), exact.dtype.type(info.max)
+        # where the largest integer is no floating point number it must not be rounded up
+        whole = np.clip(np.rint(exact), low, high if int(high) <= info.max else np.nextafter(high, low))
+        return whole.astype(dtype)
 
     def normalize(self, name: str, x: np.ndarray) -> np.ndarray:
         """`(..., *shape)` in the feature's units -> float32, [-1, 1] over the data fitted on."""
         self._require(name)
-        return np.asarray(x, np.float32) * self.scale[name] + self.offset[name]
+        return self.shifted(name, x) * self.scale[name] + self.offset[name]
 
     def denormalize(self, name: str, y: np.ndarray) -> np.ndarray:
-        """The inverse of `normalize`, float32."""
+        """The inverse of `normalize`: float32, or float64 where there is a shift."""
         self._require(name)
-        return (np.asarray(y, np.float32) - self.offset[name]) / self.scale[name]
+        x = (np.asarray(y, np.float32) - self.offset[name]) / self.scale[name]
+        return x.astype(np.float64) + self.shift[name] if name in self.shift else x
 
     def _require(self, name: str) -> None:
         if name not in self.scale:
             raise FeatureError("The normalizer: " + unknown_name("feature", name, self.scale))
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file with `<feature>.scale` and `<feature>.offset`."""
+        """Write a safetensors file with `<feature>.scale`, `<feature>.offset` and, where there is one, `.shift`."""
         from safetensors.numpy import save_file
 
-        tensors = {f"{name}.scale": value for name, value in self.scale.items()}
+        tensors: dict[str, np.ndarray] = {f"{name}.scale": value for name, value in self.scale.items()}
         tensors |= {f"{name}.offset": value for name, value in self.offset.items()}
-        save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, str(path))
+        tensors |= {f"{name}.shift": value for name, value in self.shift.items()}
+        save_file({key: np.array(value, order="C") for key, value in tensors.items()}, str(path))
 
     @classmethod
     def load(cls, path: Path) -> Normalizer:
@@ -85,22 +125,65 @@ class Normalizer:
         for key in (f"{name}.{part}" for name in sorted(names) for part in ("scale", "offset")):
             if key not in tensors:
                 raise CheckpointError(f"{path} lacks {key!r}, expected a scale and an offset for each feature.")
-        return cls({n: tensors[f"{n}.scale"] for n in names}, {n: tensors[f"{n}.offset"] for n in names})
+        scale, offset, shift = (
+            {name: tensors[f"{name}.{part}"] for name in names if f"{name}.{part}" in tensors}
+            for part in ("scale", "offset", "shift")
+        )
+        return cls(scale, offset, shift)
 
 
-def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shifted(x: np.ndarray, shift: np.ndarray | None) -> np.ndarray:
+    """`x - shift`, subtracted before it becomes float32; without a shift, `x` as float32."""
+    array = np.asarray(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if shift is None:
+            return array.astype(np.float32, copy=False)
+        return (_exact(array) - shift).astype(np.float32)
+
+
+def _exact(array: np.ndarray) -> np.ndarray:
+    """In a floating point type that holds every number of the array's; of 64-bit integers where the machine has one."""
+    return array.astype(np.longdouble if array.dtype.kind in "iu" and array.dtype.itemsize == 8 else np.float64)
+
+
+def span_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """`high - low` of numbers of any dtype."""
+    return _exact(np.asarray(high)) - _exact(np.asarray(low))
+
+
+def constant_elements(low: np.ndarray, high: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Which elements do not move, given their least and largest values in `dtype`: judged by what that resolves."""
+    span = span_of(low, high)
+    if dtype.kind != "f":
+        return span == 0
+    step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(dtype)).astype(np.float64)
+    return span <= np.maximum(RESOLVED * step, NOISE)
+
+
+def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if array.shape[1:] != feature.shape or not len(array):
         raise DatasetError(
             f"Feature {feature.name!r}: found an array of shape {array.shape}, "
             f"expected rows of shape {feature.shape}, at least one."
         )
-    low, high = array.min(axis=0).astype(np.float64), array.max(axis=0).astype(np.float64)
+    least, largest = np.asarray(array.min(axis=0)), np.asarray(array.max(axis=0))
+    low, high = _exact(least), _exact(largest)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise DatasetError(f"Feature {feature.name!r} holds non-finite values; expected finite numbers.")
-    constant = high - low < CONSTANT_RANGE
-    scale = np.where(constant, 1.0, 2.0 / np.where(constant, 1.0, high - low))
-    offset = np.where(constant, -low, -1.0 - low * scale)
-    if feature.names:
-        rotation = np.array([name.startswith(ROTATION_PREFIX) for name in feature.names])
-        scale, offset = np.where(rotation, 1.0, scale), np.where(rotation, 0.0, offset)
-    return scale, offset
+    reach = np.maximum(np.abs(low), np.abs(high))
+    if (reach > LARGEST).any():
+        raise DatasetError(
+            f"Feature {feature.name!r} holds {float(reach.max()):g}; training computes in float32, expected numbers "
+            f"of at most {LARGEST:g}."
+        )
+    constant = constant_elements(least, largest, array.dtype)
+    rotation = np.array([name.startswith(ROTATION_PREFIX) for name in feature.names or ()] or False)
+    span = high - low
+    # a constant element may still flicker in its last bits; that must stay next to nothing
+    scale = np.where(
+        constant, np.minimum(1.0, FLICKER / np.maximum(span, FLICKER)), 2.0 / np.where(constant, 1.0, span)
+    )
+    far = (reach * scale > REACH) & ~rotation
+    shift = np.where(far, np.where(constant, low, low + span / 2), 0.0).astype(np.float64)
+    offset = np.where(constant, -(low - shift) * scale, -1.0 - (low - shift) * scale)
+    return np.where(rotation, 1.0, scale), np.where(rotation, 0.0, offset), shift

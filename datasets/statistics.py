@@ -49,7 +49,10 @@ def episode_statistics(rows: np.ndarray) -> np.ndarray:
     share = (place - low)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):  # finite numbers near the largest float64
         quantiles = ordered[low] * (1 - share) + ordered[high] * share
-        return np.concatenate([ordered[[0, -1]], [flat.mean(0), flat.std(0)], quantiles])
+        # around the median, so that numbers far from 0 do not lose to rounding what they differ by
+        middle = ordered[len(flat) // 2]
+        moved = flat - middle
+        return np.concatenate([ordered[[0, -1]], [middle + moved.mean(0), moved.std(0)], quantiles])
 
 
 def array_statistics(rows: np.ndarray) -> Statistics:
@@ -68,7 +71,8 @@ def merge_statistics(rows: np.ndarray, lengths: np.ndarray) -> Statistics:
     """
     weights = np.asarray(lengths, np.float64)[:, None]
     count = int(np.sum(lengths))
-    mean = (rows[:, 2] * weights).sum(0) / count
+    # around one of the means, so that numbers far from 0 do not lose to rounding what they differ by
+    mean = rows[0, 2] + ((rows[:, 2] - rows[0, 2]) * weights).sum(0) / count
     squares = (weights * (rows[:, 3] ** 2 + (rows[:, 2] - mean) ** 2)).sum(0)
     return Statistics(
         count,

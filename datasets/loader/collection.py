@@ -12,7 +12,10 @@ from robolearn.core.feature import Features
 from robolearn.datasets import layout
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.loader.selection import select_episodes, steps_of
+from robolearn.datasets.normalizer import shifted
 from robolearn.datasets.reader import Dataset
+
+SLAB = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,32 @@ class Collection:
         """`(N,)` bool: steps of the chosen episodes."""
         return steps_of(self.episode_ends, self.episodes)
 
-    def array(self, name: str) -> np.ndarray:
-        """`(N, *shape)` float32: a low-dimensional feature of all steps.
+    def array(self, name: str, shift: np.ndarray | None = None) -> np.ndarray:
+        """`(N, *shape)` float32: a low-dimensional feature of all steps, `shift` subtracted in double precision.
 
-        Raises DatasetError that names the first step of a chosen episode with NaN or infinity.
+        Raises DatasetError that names the first step of a chosen episode with NaN, infinity or too large a number.
         """
         parts = [
-            finite_array(dataset, name, chosen)
+            finite_array(dataset, name, chosen, shift)
             for dataset, chosen in zip(self.datasets, self._chosen, strict=True)
         ]  # fmt: skip
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def array_bytes(self, name: str) -> int:
+    def stored_array(self, name: str) -> np.ndarray:
+        """`(n, *shape)`: the same of the chosen episodes' steps, in the dtype it is stored in.
+
+        Raises DatasetError like `array`.
+        """
+        parts = []
+        for dataset, chosen in zip(self.datasets, self._chosen, strict=True):
+            _require_finite(dataset, name, chosen, dataset.array(name))
+            parts.append(dataset.array(name)[steps_of(dataset.episode_ends, chosen)])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def array_bytes(self, name: str, has_shift: bool = False) -> int:
         """Memory that `array` takes, with what the datasets themselves keep."""
         stored = np.dtype(self.features[name].dtype)
-        shared = stored == np.float32 and len(self.datasets) == 1
+        shared = stored == np.float32 and len(self.datasets) == 1 and not has_shift
         return self.num_steps * int(np.prod(self.features[name].shape)) * (stored.itemsize + (0 if shared else 4))
 
     def encoded(self, name: str, steps: np.ndarray) -> list[bytes]:
@@ -131,27 +145,42 @@ class Collection:
         return f"{self.datasets[source[0]].name}/{layout.data_key(name)}/{chunk}"
 
 
-def finite_array(dataset: Dataset, name: str, episodes: np.ndarray | None = None) -> np.ndarray:
-    """`(N, *shape)` float32: a low-dimensional feature of all steps.
+def finite_array(
+    dataset: Dataset, name: str, episodes: np.ndarray | None = None, shift: np.ndarray | None = None
+) -> np.ndarray:
+    """`(N, *shape)` float32: a low-dimensional feature of all steps, `shift` subtracted in double precision.
 
-    Raises DatasetError that names the first step with NaN or infinity, of `episodes` where given.
+    Raises DatasetError that names the first step with NaN, infinity or too large a number, of `episodes` where given.
     """
-    array = dataset.array(name).astype(np.float32, copy=False)
-    finite = np.isfinite(array)
-    if finite.all():
-        return array
+    stored = dataset.array(name)
+    if shift is None:
+        array = shifted(stored, None)
+    else:
+        array = np.empty(stored.shape, np.float32)
+        for start in range(0, len(stored), SLAB):  # double precision of a part at a time
+            array[start : start + SLAB] = shifted(stored[start : start + SLAB], shift)
+    _require_finite(dataset, name, episodes, array)
+    return array
+
+
+def _require_finite(dataset: Dataset, name: str, episodes: np.ndarray | None, array: np.ndarray) -> None:
+    if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
+        return
     bad = ~finite.reshape(len(array), -1).all(axis=1)
     if episodes is not None:
         bad &= steps_of(dataset.episode_ends, episodes)
-    if bad.any():
-        step = int(bad.argmax())
-        episode = int(np.searchsorted(dataset.episode_ends, step, side="right"))
-        within = step - (int(dataset.episode_ends[episode - 1]) if episode else 0)
-        raise DatasetError(
-            f"{dataset.name}: feature {name!r} holds a non-finite number in episode {episode} at its step {within} "
-            f"(step {step} of all); training needs finite data. Leave it out with: robolearn dataset drop"
-        )
-    return array
+    if not bad.any():
+        return
+    step = int(bad.argmax())
+    episode = int(np.searchsorted(dataset.episode_ends, step, side="right"))
+    within = step - (int(dataset.episode_ends[episode - 1]) if episode else 0)
+    what, expected = "a non-finite number", "finite data"
+    if np.isfinite(dataset.array(name)[step]).all():
+        what, expected = "a number too large for float32", "numbers below 1e37"
+    raise DatasetError(
+        f"{dataset.name}: feature {name!r} holds {what} in episode {episode} at its step {within} "
+        f"(step {step} of all); training needs {expected}. Leave it out with: robolearn dataset drop"
+    )
 
 
 def _episodes_of(source: Source) -> np.ndarray:

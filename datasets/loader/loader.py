@@ -60,6 +60,8 @@ class Loader:
         workers: threads that read and decode the next batches while one is in use; 0 = none. Batches do not depend
             on it.
         resize: image feature -> `(height, width)`.
+        shifts: feature -> `(*shape)` float64 that is subtracted from it, before it becomes float32: of numbers far from
+            0, float32 holds little. See `Normalizer.shift`.
         rank, world_size: of this process among those that train together; it gets every world_size-th window of
             each batch, so that together they see what one alone would.
 
@@ -78,6 +80,7 @@ class Loader:
         cache: CacheMode = "auto",
         workers: int = 0,
         resize: Mapping[str, tuple[int, int]] | None = None,
+        shifts: Mapping[str, np.ndarray] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ):
@@ -107,12 +110,16 @@ class Loader:
             if name not in images:
                 raise ConfigError("resize: " + unknown_name("image feature", name, images))
         self._images = {name: Images(self._collection, name, resize.get(name)) for name in images}
+        shifts = dict(shifts or {})
+        for name in shifts:
+            if name not in features or name in images:
+                raise ConfigError("shifts: " + unknown_name("feature", name, [n for n in features if n not in images]))
         self._workers = workers
         self._ahead = workers + 1 if workers else 0
-        self.memory = self._plan_memory(cache)
+        self.memory = self._plan_memory(cache, shifts)
         for image in self._images.values():
             image.keep(self.memory.mode)
-        self._arrays = {name: self._collection.array(name) for name in features if name not in images}
+        self._arrays = {n: self._collection.array(n, shifts.get(n)) for n in features if n not in images}
         # the batch in use, the one before it and those under way
         self._buffers = Buffers(limit=self._ahead + 2)
         self._prefetcher = Prefetcher(self._make, workers, self._ahead)
@@ -175,11 +182,11 @@ class Loader:
                 )
         return by_source
 
-    def _plan_memory(self, cache: CacheMode) -> MemoryEstimate:
+    def _plan_memory(self, cache: CacheMode, shifts: Mapping[str, np.ndarray]) -> MemoryEstimate:
         collection, images = self._collection, self._images.values()
         row = {name: 4 * int(np.prod(feature.shape)) for name, feature in collection.features.items()}
         row |= {image.name: int(np.prod(image.shape)) * image.dtype.itemsize for image in images}
-        arrays = sum(collection.array_bytes(name) for name in row if name not in self._images)
+        arrays = sum(collection.array_bytes(name, name in shifts) for name in row if name not in self._images)
         window = sum(row[name] * len(offsets) for name, offsets in self._windows.offsets.items())
         window += sum(row[name] for name in self._goal_features) * (self._goals.horizon if self._goals else 0)
         batches = window * (self._ahead + 2) * len(range(self.batch_size)[self._shard])

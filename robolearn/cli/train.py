@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
 
 def _notes(run: TrainConfig, trainer: Trainer) -> list[str]:
     """What is allowed and seldom meant."""
-    found = []
+    found = [note] if (note := trainer.elements.note()) else []
     if run.warmup_steps > run.steps:
         reached = run.learning_rate * run.steps / run.warmup_steps
         found.append(

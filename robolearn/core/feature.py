@@ -95,6 +95,11 @@ class Feature:
             )
         return array
 
+    def numbers(self, values: Any) -> np.ndarray:
+        """`values` as an array of this dtype where they have it, else of the floating point type that holds it."""
+        array = np.asarray(values)
+        return array if array.dtype == self.dtype else array.astype(np.result_type(self.dtype, np.float32))
+
     def to_dict(self) -> dict[str, Any]:
         """A json-ready mapping without empty fields."""
         found = {key: value for key, value in asdict(self).items() if value is not None}

@@ -131,9 +131,11 @@ def run_episode(
             before = time.perf_counter()
             chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
             inference_s.append(time.perf_counter() - before)
-            scheduler.place(check_chunk(chunk, policy.spec, policy_name, init_state, step), now_s, now_s)
-        action = scheduler.action_at(now_s)
-        assert action is not None  # execute <= action_horizon, so the chunk covers this step
+            actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
+            scheduler.place(actions.reshape(len(actions), -1), now_s, now_s)
+        scheduled = scheduler.action_at(now_s)
+        assert scheduled is not None  # execute <= action_horizon, so the chunk covers this step
+        action = scheduled.reshape(policy.spec.action_feature.shape)
         observation, _, terminated, truncated, info = env.step(action)
         executed.push(action)
         step += 1
@@ -159,9 +161,9 @@ def run_episode(
 
 
 def check_chunk(chunk: Any, spec: PolicySpec, policy_name: str, init_state: int, step: int) -> np.ndarray:
-    """A predicted chunk as (action_horizon, A) float32. Raises FeatureError naming the policy and the step."""
+    """A predicted chunk as (action_horizon, *shape) numbers. Raises FeatureError naming the policy and the step."""
     where = f"{policy_name}, start state {init_state}, step {step}"
-    actions = np.asarray(chunk, dtype=np.float32)
+    actions = spec.action_feature.numbers(chunk)
     expected = (spec.action_horizon, *spec.action_feature.shape)
     if actions.shape != expected:
         raise FeatureError(f"{where}: predicted actions of shape {actions.shape}, expected {expected}.")

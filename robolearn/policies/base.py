@@ -15,7 +15,7 @@ from robolearn.core.errors import ConfigError, FeatureError, closest
 from robolearn.core.feature import Feature
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.noise import Noise
-from robolearn.policies.observation import ObservationEncoder, affine
+from robolearn.policies.observation import ObservationEncoder, affine, flat_steps
 from robolearn.policies.spec import PolicySpec
 
 IS_PAD = ".is_pad"
@@ -43,8 +43,9 @@ class Policy(nn.Module, abc.ABC):
 
     A training window of `obs_horizon` W and `action_horizon` H has W observations at steps t-W+1..t and W-1+H
     actions at steps t-W+1..t+H-1. A raw batch holds `<feature>` (B, W, *shape), as uint8 for images, `action`
-    (B, W-1+H, A), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which repeat its ends), and for
-    goal-conditioned policies `goal.<feature>` (B, G, *shape).
+    (B, W-1+H, *shape), `action.is_pad` (B, W-1+H) bool (steps outside the episode, which repeat its ends), and for
+    goal-conditioned policies `goal.<feature>` (B, G, *shape). Numbers far from 0 come without their
+    `normalizer.shift`, which `predict_chunk` takes off observations and puts on actions.
 
     Args:
         config: the policy's own dataclass.
@@ -107,7 +108,8 @@ class Policy(nn.Module, abc.ABC):
 
     def actions(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Normalised actions of a batch, (B, W-1+H, A)."""
-        return batch[self.spec.action_feature.name].flatten(2) * self._action_scale + self._action_offset
+        actions = flat_steps(batch[self.spec.action_feature.name])
+        return actions * self._action_scale + self._action_offset
 
     def future(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Normalised actions from the newest observation on, (B, H, A)."""
@@ -127,7 +129,7 @@ class Policy(nn.Module, abc.ABC):
 
     @torch.inference_mode()
     def predict(self, batch: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
-        """(B, H, A) actions of a raw batch, in the units of the action feature."""
+        """(B, H, A) actions of a raw batch, in the units of the action feature, without its shift as the batch is."""
         actions = self.sample(self.context(batch), generator)
         return (actions.to(torch.float32) - self._action_offset) / self._action_scale
 
@@ -143,69 +145,76 @@ class Policy(nn.Module, abc.ABC):
         Args:
             observations: feature name -> (obs_horizon, *shape), newest last.
             goal: feature name -> (goal_horizon, *shape), for goal-conditioned policies; None = no goal.
-            prefix: (P, action_dim) actions executed before the newest observation, the latest last; the last
+            prefix: (P, *shape) actions executed before the newest observation, the latest last; the last
                 obs_horizon - 1 are used, fewer are taken as the beginning of an episode.
             generator: source of all randomness; None = torch's global one.
 
         Returns:
-            (action_horizon, action_dim) float32, in the units of the action feature.
+            (action_horizon, *shape), in the units of the action feature and its dtype, at least float32.
 
         Raises FeatureError for missing features, wrong shapes or non-finite numbers.
         """
         spec, device = self.spec, self._action_scale.device
-        batch = _tensors(observations, spec.observation_features, spec.obs_horizon, "observation", device)
+        batch = self._tensors(observations, spec.observation_features, spec.obs_horizon, "observation", device)
         if goal is not None and not spec.goal_horizon:
             raise FeatureError("This policy takes no goal, but one was given; train one with --policy.goals FEATURE.")
         if goal is not None:
-            goals = _tensors(goal, spec.goal_features, spec.goal_horizon, "goal", device)
+            goals = self._tensors(goal, spec.goal_features, spec.goal_horizon, "goal", device)
             batch |= {f"goal.{name}": value for name, value in goals.items()}
         if prefix is not None and spec.obs_horizon > 1:
             batch |= self._executed(prefix, device)
-        return self.predict(batch, generator)[0].cpu().numpy()
+        chunk = self.predict(batch, generator)[0].cpu().numpy().reshape(spec.action_horizon, *spec.action_feature.shape)
+        return self.normalizer.unshifted(spec.action_feature, chunk)
 
     def _executed(self, prefix: np.ndarray, device: torch.device) -> dict[str, Tensor]:
         """Executed actions as the batch entries `context` reads."""
-        name, past = self.spec.action_feature.name, self.spec.obs_horizon - 1
+        feature, past = self.spec.action_feature, self.spec.obs_horizon - 1
         array = _array(prefix, "executed actions")
-        recent = _float32(array[-past:]) if array.ndim == 2 and array.dtype.kind in "fiub" else None
-        if recent is None or recent.shape[1] != self.action_dim or not np.isfinite(recent).all():
+        fits = array.shape[1:] == feature.shape and array.ndim and array.dtype.kind in "fiub"
+        recent = self.normalizer.shifted(feature.name, array[-past:]) if fits else None
+        if recent is None or not np.isfinite(recent).all():
+            shape = ", ".join(map(str, ("steps", *feature.shape)))
             raise FeatureError(
-                f"The policy expects executed actions of shape (steps, {self.action_dim}) and finite numbers, "
+                f"The policy expects executed actions of shape ({shape}) and finite numbers, "
                 f"found shape {array.shape} and dtype {array.dtype}."
             )
         missing = past - len(recent)
-        executed = torch.from_numpy(np.concatenate([np.zeros((missing, self.action_dim), np.float32), recent]))
+        executed = np.concatenate([np.zeros((missing, *feature.shape), np.float32), recent])
         return {
-            name: executed[None].to(device),
-            name + IS_PAD: (torch.arange(past, device=device) < missing)[None],
+            feature.name: torch.from_numpy(executed)[None].to(device),
+            feature.name + IS_PAD: (torch.arange(past, device=device) < missing)[None],
         }
 
-
-def _tensors(
-    values: Mapping[str, np.ndarray], features: Mapping[str, Feature], horizon: int, what: str, device: torch.device
-) -> dict[str, Tensor]:
-    """Checked observations or goals of one episode as a batch of one row."""
-    tensors = {}
-    for name, feature in features.items():
-        if name not in values:
-            guess, given = closest(name, values), ", ".join(values) or "nothing"
-            hint = f" The closest is {guess!r}." if guess else ""
-            raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {given}.{hint}")
-        array = _array(values[name], f"{what} {name!r}")
-        if array.dtype.kind not in "fiub" or (feature.kind == "image" and array.dtype != np.uint8):
-            wanted = "uint8 pixels" if feature.kind == "image" else "numbers"
-            raise FeatureError(f"The policy expects {what} {name!r} as {wanted}, found dtype {array.dtype}.")
-        if array.shape != (horizon, *feature.shape):
-            raise FeatureError(
-                f"The policy expects {what} {name!r} of shape {(horizon, *feature.shape)} "
-                f"(time first), found {array.shape}."
-            )
-        if feature.kind != "image":
-            array = _float32(array)
-        if not np.isfinite(array).all():
-            raise FeatureError(f"The {what} {name!r} holds non-finite numbers.")
-        tensors[name] = torch.from_numpy(np.ascontiguousarray(array))[None].to(device)
-    return tensors
+    def _tensors(
+        self,
+        values: Mapping[str, np.ndarray],
+        features: Mapping[str, Feature],
+        horizon: int,
+        what: str,
+        device: torch.device,
+    ) -> dict[str, Tensor]:
+        """Checked observations or goals of one episode as a batch of one row."""
+        tensors = {}
+        for name, feature in features.items():
+            if name not in values:
+                guess, given = closest(name, values), ", ".join(values) or "nothing"
+                hint = f" The closest is {guess!r}." if guess else ""
+                raise FeatureError(f"The policy needs feature {name!r} in its {what}; it got: {given}.{hint}")
+            array = _array(values[name], f"{what} {name!r}")
+            if array.dtype.kind not in "fiub" or (feature.kind == "image" and array.dtype != np.uint8):
+                wanted = "uint8 pixels" if feature.kind == "image" else "numbers"
+                raise FeatureError(f"The policy expects {what} {name!r} as {wanted}, found dtype {array.dtype}.")
+            if array.shape != (horizon, *feature.shape):
+                raise FeatureError(
+                    f"The policy expects {what} {name!r} of shape {(horizon, *feature.shape)} "
+                    f"(time first), found {array.shape}."
+                )
+            if feature.kind != "image":
+                array = self.normalizer.shifted(name, array)
+            if not np.isfinite(array).all():
+                raise FeatureError(f"The {what} {name!r} holds non-finite numbers.")
+            tensors[name] = torch.from_numpy(np.ascontiguousarray(array))[None].to(device)
+        return tensors
 
 
 def _array(value: Any, what: str) -> np.ndarray:
@@ -213,9 +222,3 @@ def _array(value: Any, what: str) -> np.ndarray:
         return np.asarray(value)
     except ValueError as error:
         raise FeatureError(f"The policy expects {what} as numbers, found rows of unequal length.") from error
-
-
-def _float32(array: np.ndarray) -> np.ndarray:
-    """As float32; numbers that are too large for it become infinite."""
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)

@@ -30,7 +30,8 @@ from robolearn.policies.base import Policy
 from robolearn.policies.registry import POLICIES
 from robolearn.policies.spec import PolicySpec
 
-FILES = ("model.safetensors", "normalizer.safetensors", "features.json", "config.yaml", "provenance.json")
+NORMALIZER = "normalizer.safetensors"
+FILES = ("model.safetensors", NORMALIZER, "features.json", "config.yaml", "provenance.json")
 
 # what reading files raises that were edited with their checksums
 _MISREAD = (
@@ -58,7 +59,7 @@ def save_policy(
     """
     directory.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, directory / "model.safetensors")
-    policy.normalizer.save(directory / "normalizer.safetensors")
+    policy.normalizer.save(directory / NORMALIZER)
     (directory / "features.json").write_text(json.dumps(policy.spec.to_dict(), indent=2))
     configuration.save_yaml({"policy": name, "config": configuration.to_dict(policy.config)}, directory / "config.yaml")
     checksums = {name: _sha256(directory / name) for name in (*FILES[:-1], *sealed)}
@@ -120,7 +121,7 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
         config = configuration.from_dict(kind.Config, declared["config"], where=f"{directory}/config.yaml")
         config = _with_sampling(kind, config, sampling or {})
         spec = PolicySpec.from_dict(json.loads((directory / "features.json").read_text()))
-        policy = POLICIES.make(declared["name"], config, spec, Normalizer.load(directory / "normalizer.safetensors"))
+        policy = POLICIES.make(declared["name"], config, spec, Normalizer.load(directory / NORMALIZER))
         policy.load_state_dict(load_file(directory / "model.safetensors"))
     except RobolearnError:
         raise

@@ -70,7 +70,7 @@ class ObservationEncoder(nn.Module):
                 images.append(self.cameras[key](value))
             else:
                 scale, offset = getattr(self, f"{key}_scale"), getattr(self, f"{key}_offset")
-                vectors.append(value.flatten(2) * scale + offset)
+                vectors.append(flat_steps(value) * scale + offset)
         parts = vectors + [image.to(vectors[0].dtype) if vectors else image for image in images]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
@@ -90,6 +90,11 @@ def affine(normalizer: Normalizer, feature: Feature) -> dict[str, Tensor]:
                 "it belongs to another policy: copy the whole checkpoint directory."
             )
     return {part: torch.from_numpy(np.ravel(array).astype(np.float32)) for part, array in found.items()}
+
+
+def flat_steps(value: Tensor) -> Tensor:
+    """(B, T, *shape) -> (B, T, prod(shape)); one number a step is a vector of one."""
+    return value.flatten(2) if value.ndim > 2 else value[..., None]
 
 
 def _key(name: str) -> str:

@@ -72,7 +72,7 @@ class Session:
             self._generator = self._make_generator(seed) if self._make_generator else None
 
     def infer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to an inference request: `actions` (H, A) float32 and `policy_timing`.
+        """The answer to an inference request: `actions` (H, *shape) and `policy_timing`.
 
         Raises FeatureError for observations, a goal or a prefix that the policy was not trained on, and ServerError
         when the policy itself produced something unusable.
@@ -83,10 +83,8 @@ class Session:
             prefix = self._prefix(prefix)
         goal = self._goal(request.get(wire.GOAL))
         start = time.perf_counter()
-        actions = np.asarray(
-            self.policy.predict_chunk(observations, goal=goal, prefix=prefix, generator=self._generator),
-            dtype=np.float32,
-        )
+        chunk = self.policy.predict_chunk(observations, goal=goal, prefix=prefix, generator=self._generator)
+        actions = self.spec.action_feature.numbers(chunk)
         infer_ms = (time.perf_counter() - start) * 1e3
         expected = (self.spec.action_horizon, *self.spec.action_feature.shape)
         if actions.shape != expected:
@@ -134,12 +132,13 @@ class Session:
     def _prefix(self, prefix: Any) -> np.ndarray:
         array = np.asarray(prefix)
         width = self.spec.action_feature.shape
-        if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1:] != width or not np.isfinite(array).all():
+        numbers = array.ndim and array.dtype.kind in "fiu" and array.shape[1:] == width
+        if not numbers or not np.isfinite(array).all():
             raise FeatureError(
                 f"request: the action prefix has shape {array.shape} and dtype {array.dtype}, expected finite numbers "
-                f"of shape (steps, {width[0]})."
+                f"of shape ({', '.join(map(str, ('steps', *width)))})."
             )
-        return array.astype(np.float32)
+        return self.spec.action_feature.numbers(array)
 
 
 def warm_up(policy: ServablePolicy, make_generator: Callable[[int], Any] | None, repeats: int = 5) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
-from robolearn.core.feature import Feature, features
+from robolearn.core.feature import Feature, Features, features
 from robolearn.datasets.loader import Source, select_episodes
 from robolearn.datasets.loader.collection import Collection
 from robolearn.datasets.normalizer import Normalizer
@@ -93,11 +93,15 @@ class Corpus:
         )
 
     def normalizer(self, spec: PolicySpec) -> Normalizer:
-        """Fitted to the vectors that a policy reads and writes, over training and validation episodes.
+        """Fitted to `vectors`. Raises like that and like `Normalizer.fit`."""
+        return Normalizer.fit(self.vectors(spec), vector_features(spec))
+
+    def vectors(self, spec: PolicySpec) -> dict[str, np.ndarray]:
+        """Feature -> `(N, *shape)`: what a policy reads and writes, as stored, of training and validation episodes.
 
         Raises DatasetError for numbers that are not finite and for episodes that are all shorter than a window.
         """
-        used = {**spec.observation_features, **spec.goal_features, ACTION: spec.action_feature}
+        used = _features_of(spec)
         collection = Collection([Source(d, u) for d, u in zip(self.datasets, self._usable, strict=True)], used)
         ends = collection.episode_ends
         longest = int(np.diff(ends, prepend=0)[collection.episodes].max())
@@ -108,9 +112,16 @@ class Corpus:
                 f"(--policy.obs-horizon {spec.obs_horizon}, --policy.action-horizon {spec.action_horizon}); "
                 "choose smaller horizons."
             )
-        rows = collection.chosen_steps()
-        vectors = {n: f for n, f in used.items() if f.kind in ("state", "action")}
-        return Normalizer.fit({name: collection.array(name)[rows] for name in vectors}, vectors)
+        return {name: collection.stored_array(name) for name in vector_features(spec)}
+
+
+def vector_features(spec: PolicySpec) -> Features:
+    """What a policy reads and writes but images."""
+    return {name: feature for name, feature in _features_of(spec).items() if feature.kind in ("state", "action")}
+
+
+def _features_of(spec: PolicySpec) -> Features:
+    return {**spec.observation_features, **spec.goal_features, ACTION: spec.action_feature}
 
 
 def _chosen(dataset: str, available: dict[str, Feature], wanted: Sequence[str], option: str) -> dict[str, Feature]:

@@ -21,15 +21,15 @@ class WindowBatches:
     A window at step t has observations t-W+1..t and actions t-W+1..t+H-1, edge values repeated beyond the
     episode's ends, `action.is_pad` saying where; with a goal-conditioned policy also `goal.<feature>`, from later in
     the episode. Batches of an epoch are a permutation drawn from (seed, epoch), so training can be resumed at any
-    step and sees the same batches. Vectors are float32 `(B, T, *shape)`, images uint8 `(B, T, H, W, C)`, depth int32
-    `(B, T, H, W)`.
+    step and sees the same batches. Vectors are float32 `(B, T, *shape)` without their shift, images uint8
+    `(B, T, H, W, C)`, depth int32 `(B, T, H, W)`.
 
     Args:
         dataset: one opened dataset, or several with episodes and weights.
         spec: features and horizons of the policy.
         episodes: which episodes of a single dataset to use; several say it themselves.
         batch_size: windows in a batch, over all processes; smaller datasets give smaller batches.
-        cache, workers, resize, rank, world_size: see `Loader`.
+        cache, workers, resize, shifts, rank, world_size: see `Loader`.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class WindowBatches:
         cache: CacheMode = "auto",
         workers: int = 0,
         resize: Mapping[str, tuple[int, int]] | None = None,
+        shifts: Mapping[str, np.ndarray] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ):
@@ -52,8 +53,8 @@ class WindowBatches:
         goals = FutureGoal(tuple(spec.goal_features), spec.goal_horizon) if spec.goal_horizon else None
         sources = [Source(dataset, episodes)] if isinstance(dataset, Dataset) else dataset
         self.loader = Loader(
-            sources, windows, batch_size, seed, goals=goals, cache=cache, workers=workers, resize=resize, rank=rank,
-            world_size=world_size,
+            sources, windows, batch_size, seed, goals=goals, cache=cache, workers=workers, resize=resize, shifts=shifts,
+            rank=rank, world_size=world_size,
         )  # fmt: skip
         self.batch_size, self.per_epoch = self.loader.batch_size, self.loader.per_epoch
 

@@ -19,14 +19,16 @@ from robolearn.core.interrupt import StopRequest
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.datasets.loader import Source
-from robolearn.policies.checkpoint import check_unchanged, load_provenance, make_policy, save_policy
+from robolearn.datasets.normalizer import Normalizer
+from robolearn.policies.checkpoint import NORMALIZER, check_unchanged, load_provenance, make_policy, save_policy
 from robolearn.policies.spec import PolicySpec
 from robolearn.training import continuation, state
 from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.config import TrainConfig, TrainResult
-from robolearn.training.corpus import Corpus
+from robolearn.training.corpus import ACTION, Corpus, vector_features
 from robolearn.training.data import WindowBatches, on_device
 from robolearn.training.distributed import Processes
+from robolearn.training.elements import survey
 from robolearn.training.guard import DivergedError, save_batch, weights_are_finite
 from robolearn.training.interval import Interval
 from robolearn.training.memory import keep_freed_memory
@@ -82,7 +84,16 @@ class Trainer:
         spec = self.corpus.spec(policy_config)
         if check_spec is not None:
             check_spec(spec)
-        self.policy = make_policy(name, policy_config, spec, self.corpus.normalizer(spec)).to(self.processes.device)
+        resumed = self.checkpoints.last if config.resume else None
+        vectors, kinds = self.corpus.vectors(spec), vector_features(spec)
+        if resumed is None:
+            normalizer = Normalizer.fit(vectors, kinds)
+        else:
+            continuation.require_same_data(resumed, self.corpus.identity())
+            normalizer = Normalizer.load(resumed / NORMALIZER)
+        self.policy = make_policy(name, policy_config, spec, normalizer).to(self.processes.device)
+        self.elements = survey(vectors, kinds, normalizer, ACTION, getattr(policy_config, "clip", None))
+        del vectors
         self.batches = self._batches(self.corpus.train, self.processes.rank, self.processes.world_size)
         self.val_batches = self._batches(self.corpus.val) if self.corpus.val and self.processes.is_first else None
         rows = self.batches.batch_size // self.processes.world_size
@@ -91,9 +102,8 @@ class Trainer:
         self._step = Step(self.policy, config, self.processes)
         self._interval = Interval()
         self.step = 0
-        if config.resume and self.checkpoints.last is not None:
-            continuation.require_same_data(self.checkpoints.last, self.corpus.identity())
-            counters = load_training_state(self.checkpoints.last, self._step)
+        if resumed is not None:
+            counters = load_training_state(resumed, self._step)
             self.step = counters["step"]
             self._interval.restore(counters["interval"])
         if self.processes.is_first:
@@ -201,7 +211,7 @@ class Trainer:
         with self._step.ema.applied():
             return {
                 "val_loss": validation_loss(self.policy, self.val_batches, device),
-                "action_error": action_error(self.policy, self.val_batches, device),
+                "action_error": action_error(self.policy, self.val_batches, device, ~self.elements.constant[ACTION]),
             }
 
     def _evaluate(self, checkpoint: Path) -> dict[str, float]:
@@ -269,8 +279,8 @@ class Trainer:
     def _batches(self, sources: list[Source], rank: int = 0, world_size: int = 1) -> WindowBatches:
         c = self.config
         return WindowBatches(
-            sources, self.policy.spec, None, c.batch_size, c.seed, cache=c.cache, workers=c.loader_workers, rank=rank,
-            world_size=world_size,
+            sources, self.policy.spec, None, c.batch_size, c.seed, cache=c.cache, workers=c.loader_workers,
+            shifts=self.policy.normalizer.shift, rank=rank, world_size=world_size,
         )  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from robolearn.policies.base import IS_PAD, Policy
 from robolearn.policies.noise import Noise
+from robolearn.policies.observation import flat_steps
 from robolearn.training.corpus import ACTION
 from robolearn.training.data import WindowBatches, on_device
 from robolearn.training.step import derived_seed
@@ -28,14 +30,23 @@ def validation_loss(policy: Policy, batches: WindowBatches, device: torch.device
 
 
 @torch.no_grad()
-def action_error(policy: Policy, batches: WindowBatches, device: torch.device) -> float:
+def action_error(
+    policy: Policy, batches: WindowBatches, device: torch.device, moves: np.ndarray | None = None
+) -> float:
     """Root mean square of sampled minus recorded actions, in units of the action, over 64 random windows.
 
-    The windows and the noise of sampling are the same at every call. Steps beyond an episode's end do not count.
+    The windows and the noise of sampling are the same at every call. Steps beyond an episode's end do not count, nor
+    do elements of the action that are not learnt.
+
+    Args:
+        moves: (A,) bool, the elements that count; None = all. Where none does, there is no error: NaN.
     """
     batch = on_device({name: value[:ACTION_WINDOWS] for name, value in batches.at(0).items()}, device)
     predicted = policy.predict(batch, torch.Generator(device).manual_seed(0))
     past = policy.spec.obs_horizon - 1
-    recorded = batch[ACTION].flatten(2)[:, past:]
+    recorded = flat_steps(batch[ACTION])[:, past:]
     real = ~batch[ACTION + IS_PAD][:, past:]
-    return math.sqrt(float(((predicted - recorded)[real] ** 2).mean()))
+    squares = (predicted - recorded)[real] ** 2
+    if moves is not None:
+        squares = squares[:, torch.from_numpy(moves).to(device)]
+    return math.sqrt(float(squares.mean()))

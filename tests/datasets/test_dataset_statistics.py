@@ -44,6 +44,20 @@ def test_merging_keeps_a_small_spread_far_from_zero():
     assert merged.std[0] == pytest.approx(np.std(np.concatenate(parts)), rel=1e-3)
 
 
+@given(value=st.floats(-1e15, 1e15), lengths=st.lists(st.integers(1, 60), min_size=1, max_size=5))
+def test_what_never_moves_has_its_own_value_as_mean_and_no_deviation(value, lengths):
+    parts = np.stack([episode_statistics(np.full((length, 1), value)) for length in lengths])
+    merged = merge_statistics(parts, np.array(lengths))
+    assert (merged.mean[0], merged.std[0]) == (value, 0.0)
+
+
+def test_times_of_day_keep_microseconds_of_jitter():
+    jitter = np.random.default_rng(0).integers(-8, 9, 40_000) / 2**22  # 1.7e9 has room for it
+    found = array_statistics((1.7e9 + jitter)[:, None])
+    assert found.std[0] == pytest.approx(jitter.std(), rel=1e-9)
+    assert found.mean[0] - 1.7e9 == pytest.approx(jitter.mean(), abs=2.4e-7)
+
+
 def test_images_booleans_and_integers_have_one_element_a_number():
     assert array_statistics(np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])).mean.tolist() == [3, 4, 5, 6]
     assert array_statistics(np.array([[True], [False]])).mean.tolist() == [0.5]

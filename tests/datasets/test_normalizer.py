@@ -9,26 +9,102 @@ from robolearn.core.feature import Feature, features
 from robolearn.datasets.normalizer import Normalizer
 
 STATE = features([Feature("observation.state", (3,))])
+DOUBLES = features([Feature("observation.state", (3,), "float64")])
 
 
 @given(hnp.arrays(np.float32, (7, 3), elements=st.floats(-1000, 1000, width=32)))
 def test_data_spans_minus_one_to_one_and_comes_back(array):
     normalizer = Normalizer.fit({"observation.state": array}, STATE)
     y = normalizer.normalize("observation.state", array)
-    constant = np.ptp(array.astype(np.float64), axis=0) < 1e-4
+    constant = np.ptp(array.astype(np.float64), axis=0) == 0
     large = np.ptp(array.astype(np.float64), axis=0) > 1
-    assert np.abs(y[:, constant]).max(initial=0) < 1.1e-4
+    assert not y[:, constant].any()
     assert np.allclose(y[:, large].min(axis=0), -1, atol=1e-3)
     assert np.allclose(y[:, large].max(axis=0), 1, atol=1e-3)
     assert np.allclose(normalizer.denormalize("observation.state", y)[:, large], array[:, large], atol=1e-3 * 2000)
 
 
 def test_known_values():
-    array = np.array([[0, 5, 2.0], [4, 5, 2.00005]])
+    array = np.array([[0, 5, 2.0], [4, 5, 2.0]])
     normalizer = Normalizer.fit({"observation.state": array}, STATE)
     assert normalizer.scale["observation.state"].tolist() == [0.5, 1.0, 1.0]
     assert normalizer.offset["observation.state"].tolist() == [-1.0, -5.0, -2.0]
     assert normalizer.normalize("observation.state", np.array([1, 5, 2])).tolist() == [-0.5, 0.0, 0.0]
+
+
+@given(
+    st.floats(-1e12, 1e12), st.sampled_from([1.0, 1e-3, 3e4]), hnp.arrays(np.float64, (9, 3), elements=st.floats(0, 1))
+)
+def test_what_moves_survives_at_any_distance_from_zero(offset, width, fractions):
+    fractions[:2] = [[0], [1]]
+    array = offset + width * fractions
+    step = float(np.spacing(abs(offset) + width))
+    normalizer = Normalizer.fit({"observation.state": array}, DOUBLES)
+    y = normalizer.normalize("observation.state", array)
+    if width > 1000 * step:
+        assert np.allclose(y, 2 * fractions - 1, atol=2e-4 + 8 * step / width)
+    back = normalizer.denormalize("observation.state", y)
+    assert np.allclose(back, array, rtol=0, atol=2e-4 * width + 8 * step)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_beyond_double_precision_keep_their_last_counts(dtype):
+    feature = Feature("observation.state", (3,), dtype)
+    ticks = (np.array([0, 1, 100], dtype)[:, None] + np.full(3, 2**62 + 1, dtype)).astype(dtype)
+    normalizer = Normalizer.fit({"observation.state": ticks}, features([feature]))
+    y = normalizer.normalize("observation.state", ticks)
+    assert np.allclose(y[:, 0], [-1, -0.98, 1], atol=1e-6)
+    exact = normalizer.unshifted(feature, normalizer.shifted("observation.state", ticks))
+    assert exact.dtype == dtype and (exact == ticks).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "int64", "uint64", "bool"])
+def test_integers_are_answered_as_integers_within_their_range(dtype):
+    feature = Feature("action", (2,), dtype, kind="action")
+    least, largest = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    normalizer = Normalizer.fit({"action": np.array([[0, 0], [1, 1]], dtype)}, features([feature]))
+    answered = normalizer.unshifted(feature, np.array([[0.4, 0.6], [-1e30, 1e30]], np.float32))
+    assert answered.dtype == dtype and answered.tolist() == [[0, 1], [least, largest]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [5e-5, 1e-9])
+def test_small_units_are_learnt_like_any_other(dtype, width):
+    array = width * np.array([[0, -1, 1], [1, 0, 2], [0.25, -0.75, 1.25]]).astype(dtype)
+    y = Normalizer.fit({"observation.state": array}, DOUBLES).normalize("observation.state", array)
+    assert np.allclose(y, [[-1] * 3, [1] * 3, [-0.5] * 3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("array", "constant"),
+    [
+        (np.float32([0.3, np.nextafter(np.float32(0.3), np.float32(1))]), True),  # the last bit flickers
+        (np.float32([0.3, 0.30002]), False),
+        (np.float64([0.3, 0.3 + 1e-7]), False),
+        (np.float32([1.7e9, 1.7e9 + 128]), True),
+        (np.float64([1.7e9, 1.7e9 + 128]), False),
+        (np.float64([0, 1e-17]), True),
+        (np.int64([2**60, 2**60 + 1]), False),
+        (np.float16([1, 1.002]), True),
+        (np.array([False, True]), False),
+    ],
+)
+def test_whether_something_moves_is_judged_by_what_its_dtype_resolves(array, constant):
+    feature = Feature("observation.state", (1,), array.dtype.name)
+    y = Normalizer.fit({"observation.state": array[:, None]}, features([feature])).normalize(
+        "observation.state", array[:, None]
+    )
+    assert np.ptp(y) < 1e-3 if constant else np.allclose(y.ravel(), [-1, 1], atol=1e-5)
+
+
+def test_a_constant_far_from_zero_is_told_from_what_differs_from_it():
+    normalizer = Normalizer.fit({"observation.state": np.full((4, 3), 4.5e6)}, DOUBLES)
+    assert normalizer.normalize("observation.state", np.full(3, 4.5e6 + 0.3)) == pytest.approx(0.3, abs=1e-6)
+
+
+def test_numbers_that_float32_does_not_reach_are_refused():
+    with pytest.raises(DatasetError, match="1e\\+300; training computes in float32, expected numbers of at most 1e"):
+        Normalizer.fit({"observation.state": np.array([[0, 0, 0], [0, 0, 1e300]])}, DOUBLES)
 
 
 def test_rotations_are_left_alone_and_images_have_fixed_scale():
@@ -50,6 +126,29 @@ def test_saved_and_loaded_is_the_same(tmp_path):
     loaded = Normalizer.load(tmp_path / "n.safetensors")
     assert (loaded.scale["observation.state"] == normalizer.scale["observation.state"]).all()
     assert (loaded.offset["observation.state"] == normalizer.offset["observation.state"]).all()
+
+
+def test_a_shift_is_saved_in_double_precision_and_only_where_there_is_one(tmp_path):
+    from safetensors.numpy import load_file
+
+    both = features([Feature("observation.state", (3,), "float64"), Feature("action", (1,))])
+    arrays = {"observation.state": 4.5e6 + np.linspace(-0.1, 0.2, 12).reshape(4, 3), "action": np.eye(4, 1)}
+    normalizer = Normalizer.fit(arrays, both)
+    normalizer.save(tmp_path / "n.safetensors")
+    loaded, name = Normalizer.load(tmp_path / "n.safetensors"), "observation.state"
+    assert loaded.shift.keys() == {name} and (loaded.shift[name] == normalizer.shift[name]).all()
+    assert "action.shift" not in load_file(tmp_path / "n.safetensors")
+    assert (loaded.normalize(name, arrays[name]) == normalizer.normalize(name, arrays[name])).all()
+
+
+def test_a_file_without_shifts_as_older_versions_wrote_it_gives_their_numbers(tmp_path):
+    from safetensors.numpy import save_file
+
+    scale, offset = np.float32([2.0, 1.0, 400.0]), np.float32([-9e6, -5.0, 3.0])
+    save_file({"observation.state.scale": scale, "observation.state.offset": offset}, tmp_path / "n.safetensors")
+    x = np.array([4.5e6 + 0.3, 5.00001, 1e-5])
+    found = Normalizer.load(tmp_path / "n.safetensors").normalize("observation.state", x)
+    assert found.dtype == np.float32 and (found == x.astype(np.float32) * scale + offset).all()
 
 
 def test_bad_files_and_names_are_explained(tmp_path):
