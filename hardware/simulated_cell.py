@@ -15,10 +15,11 @@ import subprocess
 import time
 from typing import Any
 
-from robolearn.core.errors import DeviceError
+from robolearn.core.errors import DeviceError, one_line
 from robolearn.core.feature import Feature, Features, features
-from robolearn.core.process import python_child, stop_process
+from robolearn.core.process import LastLine, end_in_words, python_child, stop_process
 from robolearn.core.shared_record import SharedRecord
+from robolearn.core.shared_segment import remove_left_over
 from robolearn.hardware.robot import Outcome
 
 _PROCESS = "robolearn.sim.realtime"
@@ -38,6 +39,8 @@ _REQUEST_FIELDS = {"reset": ((), "int64"), "init_state": ((), "int64")}
 class SimulatedCell:
     """One simulated cell; the devices in it share this object. `start` and `close` may be called by each of them.
 
+    Its process has the scheduling priority of the thread that starts it, as neither may keep the other from running.
+
     Args:
         env: environment to run, as for `robolearn.sim.make_env`.
         start_timeout_s: longest wait for the process to be ready.
@@ -48,6 +51,7 @@ class SimulatedCell:
         self.start_timeout_s = start_timeout_s
         self.name = f"robolearn_{os.getpid()}_{secrets.token_hex(4)}"
         self.process: subprocess.Popen[str] | None = None
+        self._said: LastLine | None = None
         self._description: dict[str, Any] = {}
         self._records: dict[str, SharedRecord] = {}
         self._resets = 0
@@ -60,8 +64,11 @@ class SimulatedCell:
         self._records["request"] = SharedRecord.create(f"{self.name}_request", _REQUEST_FIELDS)
         self.process = python_child(
             _PROCESS, ["--env", self.env, "--name", self.name],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_ONE_THREAD,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            env=_ONE_THREAD,
         )  # fmt: skip
+        assert self.process.stderr is not None
+        self._said = LastLine(self.process.stderr)
         try:
             self._description = self._greeting(self.process)
             for part in _WRITTEN_BY_CELL:
@@ -73,7 +80,6 @@ class SimulatedCell:
 
     def _greeting(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         assert process.stdout is not None
-        assert process.stderr is not None
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             if not selector.select(self.start_timeout_s):
@@ -81,10 +87,14 @@ class SimulatedCell:
         line = process.stdout.readline()
         if not line:
             process.wait()
-            said = process.stderr.read().strip().splitlines()
-            reason = said[-1].removeprefix("error: ") if said else f"exit status {process.returncode}"
-            raise DeviceError(f"The simulated cell did not start: {reason}")
+            raise DeviceError(
+                f"The simulated cell did not start: {self._last_line or end_in_words(process.returncode)}"
+            )
         return json.loads(line)
+
+    @property
+    def _last_line(self) -> str:
+        return one_line(self._said.text()) if self._said is not None else ""
 
     @property
     def description(self) -> dict[str, Any]:
@@ -111,7 +121,8 @@ class SimulatedCell:
         if self.process is None:
             raise DeviceError("The simulated cell is not running; connect it first.")
         if self.process.poll() is not None:
-            raise DeviceError(f"The simulated cell has ended (exit status {self.process.returncode}).")
+            said = f": {line}" if (line := self._last_line) else "."
+            raise DeviceError(f"The simulated cell has ended ({end_in_words(self.process.returncode)}){said}")
 
     @property
     def time_limit_s(self) -> float:
@@ -144,13 +155,11 @@ class SimulatedCell:
         process, self.process = self.process, None
         if process is not None:
             stop_process(process)
-            for stream in (process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
+            if process.stdout is not None:
+                process.stdout.close()
         for record in self._records.values():
             record.close()
         self._records.clear()
         if process is not None and process.returncode < 0:  # killed: it could not clean up behind itself
-            for part in _WRITTEN_BY_CELL:
-                SharedRecord.remove(f"{self.name}_{part}")
+            remove_left_over()
         self._description = {}

@@ -10,7 +10,8 @@ It talks through shared records (`robolearn.core.shared_record`), as an arm's co
     PREFIX_objects   written   observation.environment_state, every tick
     PREFIX_task      written   success, score, simulated time, which reset they belong to
 
-When it is ready it prints one line of json that describes it (features, workspace, rates) on stdout.
+When it is ready it prints one line of json that describes it (features, workspace, rates) on stdout. It runs at the
+priority it is started with, which is its driver's: a cell above its driver could keep it from commanding.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ import numpy as np
 
 from robolearn.core import config
 from robolearn.core.clock import Clock, MonotonicClock
-from robolearn.core.errors import ConfigError, DeviceError, RobolearnError
+from robolearn.core.errors import ConfigError, RobolearnError
 from robolearn.core.feature import Features
 from robolearn.core.process import adopt_parent_from_environment
-from robolearn.core.realtime import no_interruptions, raised_priority
+from robolearn.core.realtime import no_interruptions
 from robolearn.core.rotation import matrix_to_rot6d
 from robolearn.core.shared_record import SharedRecord
+from robolearn.core.shared_segment import remove_left_over
 
 # fields of command and request are laid out by the side that writes them: robolearn.hardware.simulated_cell
 STATE, JOINTS, OBJECTS = "observation.state", "observation.joint_position", "observation.environment_state"
@@ -52,6 +54,7 @@ COMMAND_TIMEOUT_S = 0.2
 _HISTORY = 64  # samples kept for a reader that was held up: a quarter of a second at 250 Hz
 _DECELERATION_M_S2 = 3.0
 _LONGEST_CATCH_UP_S = 0.05
+_REST = 0.2  # share of a period in which others may have the processor, also when ticks take longer than a period
 
 
 class RealtimeEnv(Protocol):
@@ -235,7 +238,7 @@ def run_cell(options: CellOptions) -> None:
         records.publish(cell, 0)
         records.publish_task(cell, 0)
         print(json.dumps(describe(env, options.rate_hz)), flush=True)
-        with raised_priority(), no_interruptions():
+        with no_interruptions():
             _run(cell, records, clock, 1.0 / options.rate_hz)
     finally:
         records.close()
@@ -246,7 +249,7 @@ def _run(cell: Cell, records: Records, clock: Clock, period_s: float) -> None:
     tick, reset, seen = 0, 0, 0
     due_s = clock.now()
     while True:
-        due_s = max(due_s + period_s, clock.now())
+        due_s = max(due_s + period_s, clock.now() + _REST * period_s)
         clock.sleep_until(due_s)
         if records.request.sequence and (found := records.request.read()) and int(found[0]["reset"]) != reset:
             reset = int(found[0]["reset"])
@@ -274,12 +277,11 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that drives us
     try:
         run_cell(config.parse(CellOptions, sys.argv[1:], prog="python -m robolearn.sim.realtime"))
-    except DeviceError as error:
-        config.main_stderr(f"error: the simulated cell lost its driver: {error}")
-        return 1
     except RobolearnError as error:
         config.main_stderr(f"error: {error}")
         return 2
+    finally:
+        remove_left_over()  # what our driver left when it was killed
     return 0
 
 

@@ -96,13 +96,13 @@ def deploy(
         cleanup.callback(client.close)
         spec = _spec_of(client)
         goals = make_goals(config.goals, spec)
+        # raised before the robot's processes and our threads start, so that all inherit the same
+        priority = cleanup.enter_context(raised_priority())
         robot.connect()
         cleanup.callback(robot.disconnect)
         execute = check_match(spec, robot, config.loop)
         limits = SafetyLimits.from_capabilities(robot.capabilities, config.max_speed_m_s)
         time_limit_s = config.time_limit_s or robot.time_limit_s
-        # raised before the threads start, so that they inherit it
-        priority = cleanup.enter_context(raised_priority())
         clock = MonotonicClock(spin_s=0.0002)
         requester = cleanup.enter_context(ChunkRequester(client, spec, clock))
         loop = EpisodeLoop(robot, requester, spec, config.loop, execute, limits, clock)

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent."""
+"""Child processes that never outlive their parent, and whose end is told in their own words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
 
@@ -59,3 +60,39 @@ def stop_process(process: subprocess.Popen, timeout_s: float = 5.0) -> int:
             process.kill()
             process.wait()
     return process.returncode
+
+
+def end_in_words(status: int | None) -> str:
+    """How a process ended: `exit status 3`, `killed by SIGKILL`; `still running` for None."""
+    if status is None:
+        return "still running"
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+class LastLine:
+    """The last line that a child said on a stream of its, such as why it ends.
+
+    The stream is read all the time: a child stops when a pipe that nobody reads is full.
+    """
+
+    _LONGEST = 4096
+
+    def __init__(self, stream: IO[str]):
+        self._line = ""
+        self._thread = threading.Thread(target=self._read, args=(stream,), name="child's stderr", daemon=True)
+        self._thread.start()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            while text := stream.readline(self._LONGEST):
+                self._line = text.strip() or self._line
+
+    def text(self, wait_s: float = 1.0) -> str:
+        """The line so far; of a child that has ended, what it said last. Empty when it said nothing."""
+        self._thread.join(wait_s)
+        return self._line.removeprefix("error: ")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from robolearn.core.process import python_child, stop_process
+from robolearn.core.process import LastLine, end_in_words, python_child, stop_process
 
 CHILD = """
 import time
@@ -110,3 +110,41 @@ def test_stopping_a_process_that_has_ended_gives_its_status():
     child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
     child.wait()
     assert stop_process(child) == 3
+
+
+def says(program: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", program]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        ("raise ValueError('no such plate')", "ValueError: no such plate"),
+        ("import sys; sys.stderr.write('a\\nerror: the last\\n\\n'); sys.exit(3)", "the last"),
+        ("import sys; sys.stderr.buffer.write(b'\\xff unfinished')", "\ufffd unfinished"),
+        ("", ""),
+    ],
+)
+def test_the_last_line_of_a_child_is_kept(program, line):
+    child = says(program)
+    said = LastLine(child.stderr)
+    child.wait()
+    assert said.text(wait_s=10.0) == line
+
+
+def test_a_child_that_talks_a_lot_is_not_held_up_and_costs_no_memory():
+    child = says("import sys; sys.stderr.write('x' * 3_000_000 + 'end')")
+    said = LastLine(child.stderr)
+    assert child.wait(timeout=20) == 0
+    line = said.text(wait_s=10.0)
+    assert line.endswith("end") and len(line) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(0, "exit status 0"), (3, "exit status 3"), (-9, "killed by SIGKILL"), (-63, "killed by signal 63"),
+     (None, "still running")],
+)  # fmt: skip
+def test_how_a_process_ended_is_said_in_words(status, words):
+    assert end_in_words(status) == words

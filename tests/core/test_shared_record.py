@@ -1,16 +1,29 @@
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from robolearn.core.errors import DeviceError
 from robolearn.core.shared_record import SharedRecord
 
 FIELDS = {"position": ((3,), "float64"), "mode": ((), "int64")}
+WRITES_ONE = """
+import sys, time
+from robolearn.core.shared_record import SharedRecord
+record = SharedRecord.create(sys.argv[1], {"x": ((), "float64")})
+record.write(x=1.5)
+print(flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture
@@ -127,27 +140,145 @@ def test_a_reading_process_that_ends_does_not_take_the_segment_with_it(name):
     writer.close()
 
 
-def test_a_segment_left_by_a_killed_process_is_replaced(name):
-    # os._exit in a process whose resource tracker is gone too, as after kill -9 of a process group
-    run(
+def at_each_line(function, act: Callable[[], None], call: Callable[[], Any]) -> Any:
+    """What `call()` returns, with `act()` done before each line of `function` that runs meanwhile."""
+
+    def trace(frame, event, _):
+        if frame.f_code is not function.__code__:
+            return None
+        if event == "line":
+            sys.settrace(None)
+            act()
+            sys.settrace(trace)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return call()
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.parametrize("history", [1, 4])
+def test_a_reader_finds_the_last_whole_record_wherever_the_writer_has_been_interrupted(name, history):
+    writer = SharedRecord.create(name, FIELDS, history)
+    reader = SharedRecord.open(name)
+    seen = []
+
+    def look():
+        values, number = reader.read()
+        assert (values["position"] == number).all()
+        assert values["mode"] == number
+        kept = reader.read_after(0)
+        assert [n for _, n in kept][-1] >= number
+        assert len(kept) >= min(number, history)
+        seen.append(number)
+
+    writer.write(position=[1, 1, 1], mode=1)
+    for i in range(2, 12):
+        at_each_line(SharedRecord.write, look, lambda i=i: writer.write(position=[i, i, i], mode=i))
+    assert len(seen) > 80
+    assert seen == sorted(seen)
+    reader.close()
+    writer.close()
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_a_reader_that_is_interrupted_at_any_line_never_gets_a_mixture(name, bursts):
+    """Between two lines of the reader the writer completes as many records as it likes."""
+    writer = SharedRecord.create(name, FIELDS)
+    reader = SharedRecord.open(name)
+    left = list(bursts)
+
+    def write():
+        for _ in range(left.pop() if left else 0):
+            i = writer.sequence + 1
+            writer.write(position=[i, i, i], mode=i)
+
+    writer.write(position=[1, 1, 1], mode=1)
+    values, number = at_each_line(SharedRecord._read, write, reader.read)
+    assert (values["position"] == number).all()
+    assert values["mode"] == number
+    reader.close()
+    writer.close()
+
+
+def test_a_reader_that_is_overtaken_for_ever_says_so(name):
+    writer = SharedRecord.create(name, FIELDS)
+    reader = SharedRecord.open(name)
+
+    def write():
+        for _ in range(4):
+            writer.write(position=[0, 0, 0], mode=0)
+
+    write()
+    with pytest.raises(DeviceError, match=f"{name}' could not be read whole in 1000 tries.*written faster"):
+        at_each_line(SharedRecord._read, write, reader.read)
+    reader.close()
+    writer.close()
+
+
+def test_a_writer_killed_half_way_leaves_the_last_whole_record_and_is_known_to_be_dead(name):
+    """Killed before each line of `write`, the third time it runs."""
+    result = run(
         """
         import os, signal, sys
-        from multiprocessing import resource_tracker
         from robolearn.core.shared_record import SharedRecord
-        record = SharedRecord.create(sys.argv[1], {"old": ((), "int32")})
-        os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)
-        os._exit(1)
+        from robolearn.core.shared_segment import remove_left_over
+
+        def write_until_killed(record, line):
+            def trace(frame, event, _):
+                nonlocal line
+                if frame.f_code is SharedRecord.write.__code__:
+                    line -= event == "line"
+                    if line < 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return trace
+            for i in (1.0, 2.0):
+                record.write(a=i, b=i)
+            sys.settrace(trace)
+            record.write(a=3.0, b=3.0)
+            sys.settrace(None)
+            os._exit(7)
+
+        for line in range(100):
+            name = f"{sys.argv[1]}_{line}"
+            child = os.fork()
+            if child == 0:
+                write_until_killed(SharedRecord.create(name, {"a": ((), "f8"), "b": ((), "f8")}), line)
+            _, status = os.waitpid(child, 0)
+            record = SharedRecord.open(name)
+            assert not record.writer_alive
+            values, number = record.read()
+            assert values["a"] == values["b"] == number
+            if os.waitstatus_to_exitcode(status) == 7:
+                break
+            assert number in (2, 3)
+            record.close()
+        assert line > 10 and number == 3
+        record.close()
+        assert name in remove_left_over()
+        print("whole")
         """,
         name,
     )
-    stale = SharedRecord.open(name)
-    stale.close()
-    writer = SharedRecord.create(name, FIELDS)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "whole\n", "")
+
+
+def test_a_writer_that_stands_still_is_alive_and_one_that_was_killed_is_not(name):
+    process = subprocess.Popen([sys.executable, "-c", WRITES_ONE, name], stdout=subprocess.PIPE)
+    process.stdout.readline()
     reader = SharedRecord.open(name)
-    writer.write(position=[1, 2, 3], mode=1)
-    assert set(reader.read()[0]) == {"position", "mode"}
+    assert reader.writer_alive
+    process.send_signal(signal.SIGSTOP)
+    assert reader.writer_alive
+    process.kill()
+    process.communicate()
+    assert not reader.writer_alive
+    assert reader.read()[0]["x"] == 1.5
     reader.close()
-    writer.close()
 
 
 def test_no_read_is_ever_torn_while_another_process_writes(name):
@@ -178,7 +309,7 @@ def test_no_read_is_ever_torn_while_another_process_writes(name):
     reads, seen = 0, set()
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
-        found = reader.read(timeout_s=5.0)
+        found = reader.read()
         if found is None:
             continue
         values, sequence = found

@@ -1,5 +1,9 @@
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +12,9 @@ import pytest
 from arm_contract import *  # noqa: F403
 
 from robolearn.core.errors import ConfigError, DeviceError
+from robolearn.core.realtime import raised_priority
+from robolearn.core.shared_record import SharedRecord
+from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.arms.registry import ARMS
 from robolearn.hardware.arms.simulated import SimulatedArm
 from robolearn.hardware.robot import Robot, make_robot
@@ -67,6 +74,42 @@ def test_a_cell_that_dies_is_a_device_error(robot):
             act()
 
 
+def test_a_cell_that_ends_by_itself_is_quoted(robot):
+    with pytest.raises(DeviceError, match=r"has ended \(exit status 2\): init_state must be .*, found -1\.$"):
+        robot.prepare(-1)
+
+
+def test_a_killed_cell_is_not_said_to_have_done_something_else(robot):
+    robot.scene.process.kill()
+    robot.scene.process.wait()
+    with pytest.raises(DeviceError, match=r"^The simulated cell has ended \(killed by SIGKILL\)\.$"):
+        robot.read()
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_a_cell_has_the_priority_of_who_drives_it(raised):
+    cell = SimulatedCell("put_on_plate")
+    with raised_priority() if raised else contextlib.nullcontext():
+        cell.start()
+        try:
+            ours, theirs = (
+                (os.sched_getscheduler(p), os.getpriority(os.PRIO_PROCESS, p)) for p in (0, cell.process.pid)
+            )
+            assert ours == theirs
+        finally:
+            cell.close()
+
+
+def test_a_cell_hears_its_driver_while_the_driver_stands_still_half_way_through_a_command(robot):
+    """What used to end it: the writer of a record loses the processor between two bytes."""
+    record = robot.scene.record("command")
+    robot.command(Command.from_action(robot.read().values["observation.state"]))
+    record._numbers[(record.sequence + 1) % len(record._numbers)] = 0  # the next is begun
+    time.sleep(0.3)
+    robot.scene.check_alive()
+    assert 0 <= time.monotonic() - robot.read().host_time_s < 0.2
+
+
 def test_a_cell_that_hangs_is_noticed_when_its_scene_is_reset(robot):
     os.kill(robot.scene.process.pid, signal.SIGSTOP)
     try:
@@ -113,3 +156,23 @@ def test_the_records_of_a_killed_cell_are_removed_when_its_driver_closes():
     assert list(Path("/dev/shm").glob(f"{cell.name}_task"))
     cell.close()
     assert not list(Path("/dev/shm").glob(f"{cell.name}*"))
+
+
+def test_when_driver_and_cell_are_killed_the_next_start_removes_their_records():
+    program = """
+        from robolearn.hardware.simulated_cell import SimulatedCell
+        cell = SimulatedCell("put_on_plate")
+        cell.start()
+        print(cell.name, cell.process.pid, flush=True)
+        cell.process.wait()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    name, pid = driver.stdout.readline().split()
+    os.kill(driver.pid, signal.SIGSTOP)  # so that neither hears of the other's end
+    os.killpg(int(pid), signal.SIGKILL)
+    driver.kill()
+    driver.communicate()
+    assert len(list(Path("/dev/shm").glob(f"{name}_*"))) == 5
+    SharedRecord.create(f"robolearn_test_{os.getpid()}_next", {"x": ((), "f8")}).close()
+    assert not list(Path("/dev/shm").glob(f"{name}_*"))

@@ -163,3 +163,23 @@ def test_who_is_told_that_a_reset_is_done_never_sees_the_scene_before_it(cell, c
     with pytest.raises(Stop):
         _run(cell, records, clock, 0.004)
     assert ("state", 0.3) in records.published[: records.published.index(("task", 1))]
+
+
+def test_a_cell_that_cannot_keep_up_leaves_the_processor_to_others_between_ticks(cell, clock):
+    """Every tick takes three periods: time is lost and said, and there is a rest each time."""
+    rests, slept_until = [], clock.sleep_until
+
+    def sleep_until(time_s):
+        rests.append(time_s - clock.now())
+        if len(rests) > 20:
+            raise Stop
+        slept_until(time_s)
+
+    clock.sleep_until = sleep_until
+    advance = cell.env.advance
+    cell.env.advance = lambda substeps: (advance(substeps), clock.advance(0.012))
+    records = ResetRequested()
+    records.publish = records.publish_task = lambda *_: None
+    with pytest.raises(Stop):
+        _run(cell, records, clock, 0.004)
+    assert min(rests) >= 0.1 * 0.004
