@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
-from robolearn.datasets.convert.protocol import damaged
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -44,8 +44,12 @@ def open_hdf5(path: Path) -> Any:
 
 
 def demo_names(data: Any) -> tuple[str, ...]:
-    """Names of the demonstrations in the order of their numbers."""
-    return tuple(sorted((key for key in data if key.startswith("demo_")), key=lambda key: int(key[5:])))
+    """Names of the demonstrations in the order of their numbers; `demo_x`, without one, comes last."""
+
+    def place(name: str) -> tuple[float, str]:
+        return (int(name[5:]) if name[5:].isdecimal() else math.inf), name
+
+    return tuple(sorted((key for key in data if key.startswith("demo_")), key=place))
 
 
 def read_array(path: Path, demo: Any, name: str) -> np.ndarray:
@@ -61,7 +65,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def read_masks(path: Path, file: Any, demos: Sequence[str]) -> tuple[Mapping[str, list[int]], list[str]]:
+def read_masks(file: Any, demos: Sequence[str]) -> tuple[Mapping[str, list[int]], list[str]]:
     """(Filter key -> indices in `demos`, notes on those that name demonstrations which are not there)."""
     masks: dict[str, list[int]] = {}
     notes: list[str] = []
@@ -73,8 +77,9 @@ def read_masks(path: Path, file: Any, demos: Sequence[str]) -> tuple[Mapping[str
             members = [
                 m.decode() if isinstance(m, bytes) else str(m) for m in np.asarray(file["mask"][name][()]).ravel()
             ]
-        except (OSError, TypeError, ValueError) as error:
-            raise damaged(f"{path}: mask/{name}", error) from error
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            notes.append(f"mask {name!r} is not carried over: it cannot be read ({_line(error)})")
+            continue
         label = re.sub(r"^[.-]|[^\w.-]", "_", name)
         if label != name:
             label += "_" * (label in file["mask"])

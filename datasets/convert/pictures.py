@@ -119,13 +119,27 @@ class Pixels:
             frames = frames[..., None]
         return frames[..., :3] if self.alpha else frames
 
+    @property
+    def axes(self) -> tuple[int, ...] | None:
+        """Order of the axes of one picture of the source; None where it stays."""
+        return (1, 2, 0) if self.channels_first else None
+
+    @property
+    def gain(self) -> float:
+        """Ours = source * gain + offset, rounded."""
+        return 1.0 if self.range is None else LEVELS / (self.range[1] - self.range[0])
+
+    @property
+    def offset(self) -> float:
+        """See `gain`."""
+        return 0.0 if self.range is None else -self.range[0] * self.gain
+
     def scale(self, frames: np.ndarray) -> np.ndarray:
         """Values of the source as the nearest of our levels. What lies outside the range has no meaning here."""
         if self.range is None:
             return frames.astype(self.dtype, copy=False)
-        low, high = self.range
-        if (low, high) != (0.0, LEVELS):
-            frames = (frames.astype(np.float64) - low) * (LEVELS / (high - low))
+        if (self.gain, self.offset) != (1.0, 0.0):
+            frames = frames.astype(np.float64) * self.gain + self.offset
         return np.clip(np.rint(frames), 0, LEVELS).astype(self.dtype)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -156,7 +170,7 @@ class PixelReader:
                 place = tuple(np.argwhere(~fits)[0])
                 raise DatasetError(
                     f"step {self._steps + place[0]}: {pixels.key} holds {placed[place]:.6g}, outside {low:g} to "
-                    f"{high:g}; --range {pixels.key}=LOW,HIGH says which values are black and white"
+                    f"{high:g}; --range {pixels.key}=LOW,HIGH says which values are black and white."
                 )
             self._span |= Span.of(placed)
         self._steps += len(frames)
@@ -168,7 +182,7 @@ class PixelReader:
         if self.pixels.judged and judged in FLOAT_RANGES and found not in (None, judged) and not self._span.whole:
             raise DatasetError(
                 f"{self.pixels.key} holds {self._span}, where most episodes hold {judged[0]:g} to {judged[1]:g}; "
-                f"--range {self.pixels.key}={judged[0]:g},{judged[1]:g} takes it as it is"
+                f"--range {self.pixels.key}={judged[0]:g},{judged[1]:g} takes it as it is."
             )
 
 

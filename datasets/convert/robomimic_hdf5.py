@@ -70,22 +70,22 @@ class Opened:
         file = open_hdf5(path)
         try:
             data = file["data"]
-            env = json.loads(data.attrs.get("env_args", "{}"))
+            env, notes = _environment(data)
             demos = demo_names(data)
-            if not demos or not isinstance(env, dict):
+            if not demos:
                 raise KeyError("demo_*")
             document = data.attrs.get(KEY)
             origin = None
             if document is not None:
                 origin = Origin.from_json(json.loads(document), f"{path}: the attribute {KEY}")
-            found, notes = _describe(data, demos, origin)
+            found, said = _describe(data, demos, origin)
         except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
             file.close()
             raise damaged(path, repr(error)) from error
         except BaseException:
             file.close()
             raise
-        return cls(path, file, env, demos, found, origin, tuple(notes))
+        return cls(path, file, env, demos, found, origin, (*notes, *said))
 
     def look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of demonstrations all over the file; those that cannot be read are left out."""
@@ -104,23 +104,40 @@ class Opened:
         return float(rate) if rate else None
 
 
-def _num_steps(demo: Any, keys: Iterable[str]) -> int:
-    """Steps of a demonstration: those of its actions, or of the first of `keys` that it has."""
-    key = next((key for key in ("actions", "action", *keys) if key in demo), None)
-    return len(demo[key]) if key else 0
+def _environment(data: Any) -> tuple[Json, list[str]]:
+    """(`env_args`, or nothing where there are none, notes)."""
+    try:
+        env = json.loads(data.attrs.get("env_args", "{}"))
+        if isinstance(env, dict):
+            return env, []
+        reason = f"it is {type(env).__name__}"
+    except (ValueError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())
+    return {}, [f"the attribute env_args is not carried over: it cannot be read ({reason})"]
+
+
+def _num_steps(data: Any, name: str, keys: Iterable[str]) -> int:
+    """Steps of a demonstration: those of its actions, or of the first of `keys`; 0 where they cannot be read."""
+    try:
+        demo = data[name]
+        key = next((key for key in ("actions", "action", *keys) if key in demo), None)
+        return len(demo[key]) if key else 0
+    except (KeyError, OSError, TypeError, RuntimeError):
+        return 0
 
 
 def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[dict[str, SourceArray], list[str]]:
     """(Key -> what most of the demonstrations declare, notes on what is not carried over)."""
     places = np.unique(np.linspace(0, len(demos) - 1, LOOKED_AT).astype(int)).tolist()
-    looked = [dict(_arrays(data[demos[place]])) for place in places]
+    declared = [_declared(data, demos[place]) for place in places]
+    looked = [arrays for arrays, _ in declared if arrays]
     votes: dict[str, Counter[tuple[tuple[int, ...], str]]] = {}
     for arrays in looked:
         for key, array in arrays.items():
             votes.setdefault(key, Counter())[tuple(array.shape[1:]), array.dtype.str] += 1
     found: dict[str, SourceArray] = {}
     notes: list[str] = []
-    if any("next_obs" in data[demos[place]] for place in places):
+    if any(with_next for _, with_next in declared):
         notes.append("next_obs is not carried over: it is obs one step later")
     for key, counted in votes.items():
         (shape, code), _ = counted.most_common(1)[0]
@@ -143,6 +160,14 @@ def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[d
     if not found:
         raise KeyError("obs")
     return found, notes
+
+
+def _declared(data: Any, name: str) -> tuple[dict[str, Any], bool]:
+    """(Arrays of a demonstration, whether it has next_obs); none of a damaged one: it is left out later, and named."""
+    try:
+        return dict(_arrays(data[name])), "next_obs" in data[name]
+    except (KeyError, OSError, AttributeError, TypeError, RuntimeError):
+        return {}, False
 
 
 def _arrays(demo: Any) -> Iterator[tuple[str, Any]]:
@@ -182,7 +207,7 @@ def describe(source: Path) -> SourceDescription:
     opened = Opened.open(source)
     with opened.file:
         data = opened.file["data"]
-        steps = sum(_num_steps(data[demo], opened.found) for demo in opened.demos)
+        steps = sum(_num_steps(data, demo, opened.found) for demo in opened.demos)
         env = opened.env.get("env_name") or "no simulator"
         decision = decide(list(opened.found.values()), ConvertOptions(), opened.look)
         notes = (f"environment: {env}", *opened.notes, *decision.notes)
@@ -212,7 +237,7 @@ class RobomimicSource(Source):
         decision = decide(list(opened.found.values()), options, opened.look)
         self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
         self.num_episodes = len(opened.demos)
-        masks, notes = read_masks(opened.path, opened.file, opened.demos)
+        masks, notes = read_masks(opened.file, opened.demos)
         self.masks = _our_names(masks, opened.origin) if opened.origin else masks
         self.notes = [*opened.notes, *decision.notes, *notes]
         name = opened.env.get("env_name")
@@ -236,7 +261,10 @@ class RobomimicSource(Source):
         label = opened.demos[index]
         try:
             demo = opened.file["data"][label]
-            steps = _num_steps(demo, self.names)
+            missing = next((key for key in self.names if key not in demo), None)
+            if missing:
+                raise ValueError(f"{missing} is missing")
+            steps = _num_steps(opened.file["data"], label, self.names)
             if not steps:
                 raise ValueError("it has no steps")
             values = {}

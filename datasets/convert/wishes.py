@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.feature import Kind
@@ -16,6 +16,8 @@ from robolearn.datasets.convert.pictures import Range
 
 if TYPE_CHECKING:
     from robolearn.datasets.convert.protocol import ConvertOptions
+
+KINDS: tuple[Kind, ...] = ("state", "action", "image", "depth")
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,10 @@ class Wish:
 
 
 def check_kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:
-    """Raises ConfigError for an unknown kind."""
+    """Raises ConfigError for an unknown kind, and for events: those are streams, and imports hold steps."""
     for name, kind in kinds.items():
-        if kind not in get_args(Kind):
-            raise ConfigError(f"--kind {name}: " + unknown_name("kind", kind, get_args(Kind)))
+        if kind not in KINDS:
+            raise ConfigError(f"--kind {name}: " + unknown_name("kind", kind, KINDS))
     return cast("dict[str, Kind]", dict(kinds))
 
 

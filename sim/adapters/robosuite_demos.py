@@ -87,6 +87,7 @@ class Demos:
         try:
             data = file["data"]
             attributes = dict(data.attrs)
+            _refuse_old(path, data, attributes)
             env_args = json.loads(attributes.get("env_info") or attributes["env_args"])
             info = env_args.get("env_kwargs", env_args)
             robots = info["robots"]
@@ -108,6 +109,20 @@ class Demos:
             raise DatasetError(
                 f"{path} lacks what robosuite's demonstrations have ({error!r}); copy it again."
             ) from error
+
+
+def _refuse_old(path: Path, data: Any, attributes: Mapping[str, Any]) -> None:
+    """Raises DatasetError for a file of robosuite 0.x (RoboTurk's pilot data), saying what it is and what to do."""
+    version = str(attributes.get("repository_version") or "")
+    demos = [data[name] for name in demo_names(data)]
+    if version.startswith("0.") or (demos and not any("actions" in demo for demo in demos)):
+        held = ", ".join(sorted({key for demo in demos for key in demo})) or "nothing"
+        raise DatasetError(
+            f"{path} was recorded with robosuite {version or '0.x'} ({attributes.get('env', 'unknown task')}): it "
+            f"holds {held}, but no actions that robosuite 1.x could play back; robomimic's convert_roboturk_pilot.py "
+            "and dataset_states_to_obs.py (with robosuite's branch roboturk_v1) make a robomimic file of it, which can "
+            "be converted."
+        )
 
 
 def _extras(data: Any, demos: Sequence[str]) -> tuple[Feature, ...]:
@@ -187,8 +202,6 @@ class DemoSource(Source):
     parallel = False  # a simulator takes a gigabyte, and its software renderer uses all cores
 
     def __init__(self, source: Path, options: ConvertOptions):
-        from robolearn.sim.adapters.robosuite import RobosuiteEnv
-
         super().__init__()
         self.options = options
         with ExitStack() as stack:
@@ -197,8 +210,10 @@ class DemoSource(Source):
                 raise DatasetError(
                     f"{opened.path} was recorded with {opened.robots[0]}; only Panda arms can be imported."
                 )
+            from robolearn.sim.adapters.robosuite import RobosuiteEnv  # needs robosuite, which only good files do
+
             self.opened = opened
-            self.masks, mask_notes = read_masks(opened.path, self.file, opened.demos)
+            self.masks, mask_notes = read_masks(self.file, opened.demos)
             raw_size = _array(opened, self.file, opened.demos[0], "actions").shape[1]
             env = RobosuiteEnv(opened.task, cameras=options.cameras, image_size=options.image_size)
             stack.callback(env.close)

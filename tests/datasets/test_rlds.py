@@ -323,3 +323,41 @@ def test_only_the_downloaded_shard_matters(source, tmp_path):
     report = convert_dataset(copy, tmp_path / "out.zarr", ConvertOptions(fps=10))
     assert report.num_episodes == 2
     assert report.notes[0] == "1 of 2 files of the split 'train' are not there"
+
+
+def test_leaves_with_other_names_and_pictures_in_tensors_are_recognised(tmp_path):
+    root = tmp_path / "kitchen" / "1.0.0"
+    root.mkdir(parents=True)
+    features = {
+        "actions": tensor((3,), "float32"),
+        "observation": {
+            "featuresDict": {"features": {"proprio": tensor((2,), "float32"), "wrist": tensor((16, 20, 3), "float32")}}
+        },
+    }
+    tree = {"steps": {"sequence": {"feature": {"featuresDict": {"features": features}}}}}
+    (root / "features.json").write_text(json.dumps({"featuresDict": {"features": tree}}))
+    shade = np.full((4, 16, 20, 3), 0.2, np.float32)
+    shade[:, 0, 0] = 1.0
+    records = [
+        example(**{"steps/actions": np.arange(12.0), "steps/observation/proprio": np.arange(8.0),
+                   "steps/observation/wrist": (shade * factor).ravel()})
+        for factor in (1, 1, 2)
+    ]  # fmt: skip
+    empty = example(**{f"steps/{key}": np.zeros(0, np.float32)
+                       for key in ("actions", "observation/proprio", "observation/wrist")})  # fmt: skip
+    (root / "kitchen-train.tfrecord-00000-of-00001").write_bytes(b"".join(map(framed, [*records, empty])))
+    report = convert_dataset(root, tmp_path / "out.zarr", ConvertOptions(fps=10, image_codec="png"))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert {name: f.kind for name, f in dataset.features.items()} == {
+        "action": "action", "observation.state": "state", "observation.images.wrist": "image",
+    }  # fmt: skip
+    assert dataset.image("observation.images.wrist", 5)[5, 5].tolist() == [51, 51, 51]
+    assert report.notes[:2] == (
+        "names: actions is action, observation/proprio is observation.state; --rename KEY=FEATURE says otherwise",
+        "observation/wrist: pictures are scaled from [0, 1] (float32) to 8 bits",
+    )
+    assert [line.partition("episode ")[2] for line in report.skipped] == [
+        "train/2: step 0: observation/wrist holds 2, outside 0 to 1; --range observation/wrist=LOW,HIGH says which "
+        "values are black and white.",
+        "train/3: it has no steps.",
+    ]

@@ -131,8 +131,10 @@ def replace(path, name, value):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: remove(p, "data/demo_2/actions"), "demo_2 is damaged"),
-        (lambda p: remove(p, "data/demo_2/obs/robot0_eef_pos"), "demo_2 is damaged"),
+        (lambda p: remove(p, "data/demo_2/actions"), "demo_2 is damaged .actions is missing"),
+        (lambda p: remove(p, "data/demo_2/obs/robot0_eef_pos"), "demo_2 is damaged .obs/robot0_eef_pos is missing"),
+        (lambda p: remove(p, "data/demo_2/obs"), "demo_2 is damaged .obs/"),
+        (lambda p: replace(p, "data/demo_2", np.zeros(3)), "demo_2 is damaged"),
         (lambda p: replace(p, "data/demo_2/rewards", np.zeros(3)), "demo_2 is damaged .rewards has 3 steps, actions 4"),
         (lambda p: replace(p, "data/demo_2/states", np.zeros((3, 32))), "demo_2 is damaged .states has 3 steps"),
         (
@@ -157,7 +159,6 @@ def test_a_damaged_demonstration_is_left_out_and_named(source, tmp_path, damage,
     [
         lambda p: p.write_bytes(p.read_bytes()[:2000]),
         lambda p: remove(p, "data"),
-        lambda p: h5py.File(p, "a")["data"].attrs.__setitem__("env_args", "{"),
     ],
 )
 def test_a_damaged_file_is_one_line(source, tmp_path, damage):
@@ -184,3 +185,82 @@ def test_a_full_disk_is_not_taken_for_damage(source, tmp_path, monkeypatch):
     with pytest.raises(DatasetError, match="No space left on device .*; --resume goes on"):
         convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
     assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize("lost", ["actions", "obs", "obs/agentview_image"])
+def test_what_the_file_holds_is_what_most_demonstrations_hold(source, tmp_path, lost):
+    remove(source, f"data/demo_0/{lost}")
+    assert detect_format(source) == "robomimic_hdf5"
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert [e["source_episode"] for e in Dataset(tmp_path / "out.zarr").episodes] == ["demo_2", "demo_10"]
+    assert "observation.images.agentview" in Dataset(tmp_path / "out.zarr").features
+    assert re.search(rf"image.hdf5: demo_0 is damaged \({lost}.* is missing\)", report.skipped[0])
+
+
+def test_an_array_of_a_few_demonstrations_is_left_out_and_said(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        file["data/demo_2/obs/force"] = np.ones((4, 6))
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 3
+    assert "obs/force is not carried over: it is in 1 of the 3 demonstrations looked at" in report.notes
+
+
+def test_a_damaged_frame_costs_its_demonstration_and_is_named_with_its_step(source, tmp_path):
+    pictures = np.random.default_rng(1).integers(0, 256, (4, 20, 24, 3)).astype(np.uint8)
+    remove(source, "data/demo_2/obs/agentview_image")
+    with h5py.File(source, "a") as file:
+        array = file.create_dataset(
+            "data/demo_2/obs/agentview_image", data=pictures, chunks=(1, 20, 24, 3), fletcher32=True
+        )
+        place = array.id.get_chunk_info(2).byte_offset
+    content = bytearray(source.read_bytes())
+    content[place + 7] ^= 0xFF
+    source.write_bytes(content)
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 2
+    assert "demo_2 is damaged (/data/demo_2/obs/agentview_image, step 2, cannot be read: " in report.skipped[0]
+
+
+def test_attributes_and_masks_that_cannot_be_read_cost_only_themselves(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        file["data"].attrs["env_args"] = "{"
+        del file["mask/train"]
+        file["mask/train/inner"] = np.zeros(3)
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=20))
+    assert report.num_episodes == 3
+    assert [note.partition(" (")[0] for note in report.notes if "cannot be read" in note] == [
+        "the attribute env_args is not carried over: it cannot be read",
+        "mask 'train' is not carried over: it cannot be read",
+    ]
+    assert set(Dataset(tmp_path / "out.zarr").masks) == {"valid"}
+
+
+def test_pictures_in_floats_and_16_bits_keep_what_they_show(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        for name, length in LENGTHS.items():
+            del file[f"data/{name}/obs/agentview_image"]
+            shade = np.full((length, 3, 20, 24), 0.2 if name != "demo_10" else 0.6, np.float32)
+            shade[:, 0, 0, 0] = 1.0 if name != "demo_10" else 1.7
+            file[f"data/{name}/obs/agentview_image"] = shade
+            file[f"data/{name}/obs/wrist_depth"] = np.full((length, 20, 24, 1), 40_000, np.uint16)
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(image_codec="png"))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert dataset.features["observation.images.agentview"].shape == (20, 24, 3)
+    assert dataset.image("observation.images.agentview", 0)[5, 5].tolist() == [51, 51, 51]
+    assert dataset.image("observation.images.agentview", 0)[0, 0].tolist() == [255, 51, 51]
+    assert (dataset.image("observation.depth.wrist_depth", 0) == 40_000).all()
+    assert report.skipped[0].startswith(
+        f"{source}: demo_10: step 0: obs/agentview_image holds 1.7, outside 0 to 1; --range obs/agentview_image="
+    )
+
+
+def test_names_kinds_and_features_can_be_chosen(source, tmp_path):
+    options = ConvertOptions(
+        kinds={"next.reward": "event"}, names={"obs/robot0_eef_pos": ["x", "y", "z"]}, drop=["next.done"]
+    )
+    with pytest.raises(ConfigError, match="--kind next.reward: Unknown kind 'event'"):  # those are streams
+        convert_dataset(source, tmp_path / "out.zarr", options)
+    convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(names=options.names, drop=options.drop))
+    found = Dataset(tmp_path / "out.zarr").features
+    assert found["observation.robot0_eef_pos"].names == ("x", "y", "z")
+    assert "next.done" not in found

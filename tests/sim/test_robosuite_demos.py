@@ -275,3 +275,20 @@ def test_a_human_lift_reaches_success_by_states_and_by_relabelled_actions(tmp_pa
     assert replay.states.deviation == 0.0
     assert replay.actions.success
     assert replay.actions.deviation < 0.1
+
+
+def test_a_file_of_robosuite_0_is_called_so_and_told_what_to_do(tmp_path):
+    path = tmp_path / "demo.hdf5"
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["repository_version"], data.attrs["env"] = "0.3.0", "SawyerPickPlaceCan"
+        for key in ("states", "jvels", "gripper_actuations"):
+            data[f"demo_1/{key}"] = np.zeros((4, 7))
+    with pytest.raises(DatasetError) as caught:
+        convert(path, tmp_path / "out.zarr", ConvertOptions())
+    message = str(caught.value)
+    assert (
+        "was recorded with robosuite 0.3.0 (SawyerPickPlaceCan): it holds gripper_actuations, jvels, states" in message
+    )
+    assert "convert_roboturk_pilot.py" in message
+    assert "copy it again" not in message

@@ -52,7 +52,7 @@ class ConvertCommand:
     rename: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """KEY=NAME: name of a feature in the output; give it once for each key."""
     kind: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """FEATURE=KIND: state, action, image, depth or event, in place of what a feature would be; once for each."""
+    """FEATURE=KIND: state, action, image or depth, in place of what a feature would be; once for each."""
     names: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FEATURE=A,B,C: names of the elements of a vector; once for each vector."""
     drop: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
