@@ -11,6 +11,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
+from robolearn.core.output import check_output, new_folders
 from robolearn.core.provenance import package_versions, wall_time
 from robolearn.datasets import layout
 from robolearn.datasets.codecs import ImageCodec
@@ -63,8 +64,9 @@ def make_dataset(
     compressors = {name: codecs[name].get_config() for name, f in features.items() if layout.is_encoded(f)}
     started = Metadata(attributes, layout.arrays_for(features, recorded, compressors))
     started.to_bytes()  # TypeError now rather than half a dataset
-    with explain_os_errors(f"Making {path}", "Choose a folder that can be written."):
-        (path / layout.PENDING).mkdir(parents=True, exist_ok=True)
+    check_output(path, "folder")
+    making = explain_os_errors(f"Making {path}", "Choose a folder that can be written.")
+    with making, new_folders(path / layout.PENDING):
         lock = WriterLock(path / layout.LOCK, path)
         try:
             (path / layout.STAGING).mkdir()  # fails when another process made the dataset meanwhile

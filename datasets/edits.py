@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import fcntl
 import getpass
 import json
 import os
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError, unknown_name
+from robolearn.core.lock import FileLock
 from robolearn.core.provenance import wall_time
 from robolearn.datasets import layout
 from robolearn.datasets.arrays import read_records
@@ -264,18 +264,12 @@ def mend_edits(path: str | Path, aside: Path) -> list[int]:
 @contextmanager
 def _locked(root: Path) -> Iterator[int]:
     """The open journal, made where it was missing, while no other editor has it."""
-    file = root / EDITS
     with explain_os_errors(f"Editing {root}", "Nothing was changed; free space or check permissions."):
-        while True:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # while we waited, mending may have put another file in its place
-                if os.fstat(descriptor).st_ino == os.stat(file).st_ino:
-                    yield descriptor
-                    return
-            finally:
-                os.close(descriptor)
+        lock = FileLock(root / EDITS, wait=True, sign=False)
+        try:
+            yield lock.descriptor
+        finally:
+            lock.release()
 
 
 def _acknowledged(descriptor: int) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.lock import holder_of
 from robolearn.datasets import layout
 from robolearn.datasets.checks.checksums import Checksums
 from robolearn.datasets.checks.survey import EpisodeView, Survey, holds_dataset
@@ -36,7 +37,6 @@ from robolearn.datasets.rescue import rescue
 from robolearn.datasets.storage import (
     WriterLock,
     explain_os_errors,
-    lock_holder,
     sync_directory,
     sync_file_system,
     write_file,
@@ -63,9 +63,9 @@ def repair(path: str | Path, dry_run: bool = False, progress: Callable[[int, int
     if not holds_dataset(store):
         Metadata.read(root)
     if dry_run:
-        writer = lock_holder(root / layout.LOCK)
+        writer = holder_of(root / layout.LOCK)
         if writer:
-            raise DatasetError(f"{root} is being written by process {writer}; wait until it is done.")
+            raise DatasetError(f"{root} is being written by {writer}; wait until it is done.")
         return _Repair(store, True, progress).run() + rescue(root, True)
     with explain_os_errors(f"Repairing {root}", "Free space or check permissions, then run it again."):
         (root / layout.PENDING).mkdir(exist_ok=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.lock import FileLock, HeldError
 
 
 def write_file(path: Path, data: bytes | memoryview, exclusive: bool = False) -> None:
@@ -85,51 +85,14 @@ def explain_os_errors(action: str, remedy: str) -> Iterator[None]:
         raise DatasetError(f"{action} failed: {error.strerror or error}{where}. {remedy}") from error
 
 
-class WriterLock:
-    """At most one writer a dataset, on one machine and between machines where the file system has flock.
+class WriterLock(FileLock):
+    """At most one writer a dataset, on one machine and between machines.
 
     Raises DatasetError naming the process that holds it.
     """
 
     def __init__(self, path: Path, dataset: Path):
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(self._descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(self._descriptor)
-            raise DatasetError(
-                f"{dataset} is being written by process {holder}; wait for it, or stop it with: kill -INT {holder}"
-            ) from error
-        except OSError:  # a file system without locks
-            os.close(self._descriptor)
-            raise
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    @property
-    def released(self) -> bool:
-        return self._descriptor < 0
-
-    def release(self) -> None:
-        """Let the next writer in. Unlocks explicitly: forked children may still hold the descriptor open."""
-        if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def lock_holder(path: Path) -> str | None:
-    """The process that holds a `WriterLock`, or None. Writes nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-    finally:
-        os.close(descriptor)  # lets the lock go, too
-    return None
+            super().__init__(path)
+        except HeldError as error:
+            raise DatasetError(f"{dataset} is being written by {error.holder}; {error.holder.remedy}") from error

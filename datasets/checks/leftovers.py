@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.lock import holder_of
 from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.survey import Survey
 from robolearn.datasets.journal import find_journals
-from robolearn.datasets.storage import lock_holder
 from robolearn.datasets.store import LocalStore
 
 
@@ -42,9 +42,9 @@ class Leftovers(Check):
                 yield Finding(severity="warning", check="copies", message=message, file=file)
 
     def _pending(self, store: LocalStore, survey: Survey) -> Iterator[Finding]:
-        writer = lock_holder(store.path / layout.LOCK)
+        writer = holder_of(store.path / layout.LOCK)
         if writer:
-            yield Finding(severity="info", check=self.name, message=f"process {writer} is writing this dataset")
+            yield Finding(severity="info", check=self.name, message=f"{writer} is writing this dataset")
             return
         saved = {(record or {}).get("journal") for record in survey.records[-1:]}
         for journal in find_journals(store.path / layout.PENDING):

@@ -19,6 +19,7 @@ import shutil
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.output import check_output, new_folders
 from robolearn.datasets.layout import Json, to_json
 from robolearn.datasets.storage import WriterLock, sync_file_system, write_file
 
@@ -51,8 +52,9 @@ class Unfinished:
         self._skipped_file = self.path / "skipped.jsonl"
         if output.exists():
             raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = WriterLock(self.path / "lock", output)
+        check_output(output)
+        with new_folders(self.path):
+            self._lock = WriterLock(self.path / "lock", output)
         if output.exists():  # finished while we were waiting for our turn
             self._lock.release()
             raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.lock import is_lock_file
+from robolearn.core.output import check_output, new_folders
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_directory, sync_file_system
 from robolearn.datasets.store import refuse_url
 
@@ -30,9 +32,8 @@ def new_folder(output: Path) -> Iterator[Path]:
     refuse_existing(output)
     unfinished = output.with_name(output.name + ".unfinished")
     result = unfinished / RESULT
-    with explain_os_errors(f"Making {output}", "Free space or choose another folder."):
-        unfinished.mkdir(parents=True, exist_ok=True)
-        if not {entry.name for entry in unfinished.iterdir()} <= {LOCK, RESULT}:
+    with explain_os_errors(f"Making {output}", "Free space or choose another folder."), new_folders(unfinished):
+        if not all(name == RESULT or is_lock_file(name, LOCK) for name in os.listdir(unfinished)):
             raise DatasetError(
                 f"{unfinished} is in the way and is not ours to remove; remove it, or choose another output."
             )
@@ -57,5 +58,6 @@ def new_folder(output: Path) -> Iterator[Path]:
 def refuse_existing(output: Path) -> None:
     """Raises DatasetError when there is something at `output`, or it is a URL; an empty folder is nothing."""
     refuse_url(output)
+    check_output(output, "output")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DatasetError(f"{output} exists already; choose another output, or remove it first.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.output import check_output, new_folders
 from robolearn.datasets.convert.unfinished import require_unfinished, unfinished_path
 from robolearn.datasets.progress import Progress
 from robolearn.datasets.storage import (
@@ -102,6 +103,7 @@ def require_space(folder: Path, size: int) -> None:
 def refuse_existing(output: Path) -> None:
     """Raises DatasetError when there is something at `output`, or it is a URL."""
     refuse_url(output)
+    check_output(output.parent)
     if output.exists() or output.is_symlink():
         raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
 
@@ -121,8 +123,7 @@ def work_folder(output: Path, fingerprint: str, resume: bool) -> Iterator[Work]:
         require_unfinished(output)
     folder = unfinished_path(output)
     remedy = "What is done so far is kept: free space or choose another folder, and go on with --resume."
-    with explain_os_errors(f"Exporting to {output}", remedy):
-        folder.mkdir(parents=True, exist_ok=True)
+    with explain_os_errors(f"Exporting to {output}", remedy), new_folders(folder):
         lock = WriterLock(folder / LOCK, output)
         work = Work(folder, output)
         try:
