@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         for note in _notes(run, trainer):
             configuration.main_stderr(f"note: {note}")
     if speaks and not as_json:
-        print((run.output / "config.yaml").read_text(), trainer.summary, trainer.batches.memory, sep="\n", flush=True)
+        print(configuration.to_yaml(trainer.resolved()), trainer.summary, trainer.batches.memory, sep="\n", flush=True)
     begun_at = trainer.step
     result = trainer.run()
     if speaks and as_json:

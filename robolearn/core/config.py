@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from robolearn.core.arguments import check_names, number_rules, whole_number
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.failure import is_users
+from robolearn.core.files import write_text
 
 T = TypeVar("T")
 
@@ -134,10 +135,15 @@ def to_dict(config: Any) -> Any:
 
 
 def save_yaml(config: Any, path: Path) -> None:
-    """Write a dataclass (or plain mapping) as yaml."""
+    """Write a dataclass (or plain mapping) as yaml. Raises OSError with the file's name."""
+    write_text(path, to_yaml(config))
+
+
+def to_yaml(config: Any) -> str:
+    """A dataclass (or plain mapping) as the text of a yaml file."""
     import yaml
 
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

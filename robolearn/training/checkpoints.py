@@ -10,19 +10,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import ConfigError
+from robolearn.core.output import check_output, held_output
 from robolearn.datasets.layout import METADATA as DATASET_METADATA
-from robolearn.datasets.storage import WriterLock, sync_file_system
+from robolearn.datasets.storage import sync_file_system
 from robolearn.policies.checkpoint import load_provenance
 from robolearn.training import state
 
 LAST = "last"
 PARTIAL = ".partial"
-LOCK = ".lock"
 
 
 class Checkpoints:
@@ -44,6 +44,7 @@ class Checkpoints:
 
     def require(self, resume: bool) -> None:
         """Raise ConfigError when there is nothing to resume, or something that would be overwritten or littered."""
+        check_output(self.output)
         output = self.output.resolve()
         for folder in (output, *output.parents):
             if (folder / DATASET_METADATA).exists():
@@ -69,18 +70,10 @@ class Checkpoints:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes from training into this folder. Raises DatasetError when one does.
-
-        A file system without locks keeps nobody away.
-        """
-        lock = None
-        with suppress(OSError):
-            lock = WriterLock(self.output / LOCK, self.output)
-        try:
+        """Keep other processes from training into this folder, which is made. Raises ConfigError when one does."""
+        with held_output(self.output):
+            self.create()
             yield
-        finally:
-            if lock is not None:
-                lock.release()
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Have `write` fill a new folder, point `last` to it, then delete older ones; nothing if it is there already.

@@ -7,7 +7,6 @@ import math
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from robolearn.core import config as configuration
 from robolearn.core.errors import ConfigError
 from robolearn.core.interrupt import StopRequest
+from robolearn.core.output import refuse_held
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.datasets.loader import Source
@@ -75,6 +75,8 @@ class Trainer:
             check_unchanged(self.checkpoints.last, sealed=state.FILES)
             continuation.require_same_options(self.checkpoints.last, config, name, policy_config)
         self.processes = Processes(config.device)
+        if self.processes.is_first:
+            refuse_held(config.output)  # before the slow part; held while it runs
         self._quiet = quiet or not self.processes.is_first
         if self.processes.device.type == "cpu":
             keep_freed_memory()
@@ -106,10 +108,6 @@ class Trainer:
             counters = load_training_state(resumed, self._step)
             self.step = counters["step"]
             self._interval.restore(counters["interval"])
-        if self.processes.is_first:
-            # only now: a dataset or policy that is refused leaves no empty folder behind
-            self.checkpoints.create()
-            configuration.save_yaml(self.resolved(), config.output / "config.yaml")
 
     def resolved(self) -> dict[str, Any]:
         """The whole configuration, as it is written and can be given back with `--config`."""
@@ -129,10 +127,13 @@ class Trainer:
     def run(self) -> TrainResult:
         """Train to the last step. Ctrl-C or SIGTERM ends the step, saves a checkpoint and is then passed on.
 
-        Raises DivergedError when a loss, gradient or weight is no longer finite, DatasetError when another process
+        Raises DivergedError when a loss, gradient or weight is no longer finite, ConfigError when another process
         trains into the same folder.
         """
-        with self.checkpoints.held() if self.processes.is_first else nullcontext():
+        if not self.processes.is_first:
+            return self._run()
+        with self.checkpoints.held():
+            configuration.save_yaml(self.resolved(), self.config.output / "config.yaml")
             return self._run()
 
     def _run(self) -> TrainResult:

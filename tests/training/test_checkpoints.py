@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from world import BC, run_config, write_dataset
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import ConfigError
 from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.trainer import train
 
@@ -38,17 +38,28 @@ def test_a_run_copied_without_its_link_goes_on(run, tmp_path, left):
 
 def test_a_folder_that_is_trained_into_is_refused_until_that_run_ends(run):
     later = replace(run, steps=6, resume=True)
-    files = {path: path.read_bytes() for path in run.output.rglob("*.json*")}
+    files = {path: path.read_bytes() for path in run.output.rglob("*") if path.is_file()}
     with Checkpoints(run.output).held():
-        with pytest.raises(DatasetError, match=rf"run is being written by process {os.getpid()}; wait for it"):
+        with pytest.raises(ConfigError, match=rf"run is being written by process {os.getpid()}; wait for it"):
             train(later, "bc", BC, quiet=True)
-        assert {path: path.read_bytes() for path in run.output.rglob("*.json*")} == files
+        kept = {path: path.read_bytes() for path in run.output.rglob("*") if path.is_file() and path.name != ".lock"}
+        assert kept == files
     train(later, "bc", BC, quiet=True)
 
 
-def test_where_the_file_system_has_no_locks_it_trains_without(run, monkeypatch):
+@pytest.mark.usefixtures("no_flock")
+def test_where_the_file_system_has_no_locks_it_trains_and_others_are_still_refused(run):
+    later = replace(run, steps=6, resume=True)
+    told = rf"run is being written by process {os.getpid()}; wait for it"
+    with Checkpoints(run.output).held(), pytest.raises(ConfigError, match=told):
+        train(later, "bc", BC, quiet=True)
+    assert train(later, "bc", BC, quiet=True).steps == 6
+    assert sorted(path.name for path in run.output.glob(".*")) == []
+
+
+@pytest.fixture
+def no_flock(monkeypatch):
     monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
-    assert train(replace(run, steps=6, resume=True), "bc", BC, quiet=True).steps == 6
 
 
 def test_what_people_put_beside_the_checkpoints_stays(run):
