@@ -22,6 +22,7 @@ from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDe
 from robolearn.datasets.convert.replay_buffer import INCOMPLETE, Buffer, Unreadable
 from robolearn.datasets.convert.source import spelt
 from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json, is_ours
 
@@ -63,6 +64,13 @@ def open_source(source: Path, options: ConvertOptions) -> Source:
     return ZarrSource(Buffer.open(source), options)
 
 
+def open_witness(source: Path, options: ConvertOptions) -> Witness:
+    """See `Converter.open_witness`."""
+    from robolearn.datasets.convert.zarr_witness import ZarrWitness
+
+    return ZarrWitness(source)
+
+
 class ZarrSource(Source):
     """A replay buffer."""
 
@@ -76,6 +84,10 @@ class ZarrSource(Source):
         self.pixels = decision.pixels
         places = {id(array): place for place, array in enumerate(arrays)}
         self.columns = [(columns[places[id(item.array)]], item.feature.name) for item in decision.taken]
+        self.claims = {
+            name: claim(*column.keys, pixels=self.pixels.get(name), first=column.first, stop=column.stop)
+            for column, name in self.columns
+        }
         self._check_chunks()
         known = buffer.origin or buffer.layout
         fps = options.fps or (known.fps if known else None)
@@ -113,6 +125,9 @@ class ZarrSource(Source):
 
     def close(self) -> None:
         self.buffer.store.close()
+
+    def label(self, index: int) -> Label:
+        return index
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
         """See `Source.read_episode`."""

@@ -2,7 +2,8 @@
 
 Episodes are read and encoded by worker processes, committed in the order of the source, and counted in
 `NAME.unfinished` until the dataset is complete; then it gets its name. A damaged episode is left out and named in the
-report. Memory holds the low-dimensional values of the few episodes in flight; their encoded frames are on disk.
+report, and so is one that differs from what a second reader finds in the source (`check.py`). Memory holds the
+low-dimensional values of the few episodes in flight; their encoded frames are on disk.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Any
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.process import usable_cores
 from robolearn.datasets import layout
-from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source
+from robolearn.datasets.convert.check import check_episodes, check_seals
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, PartialEpisode, Source
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
-from robolearn.datasets.convert.source import source_provenance
+from robolearn.datasets.convert.source import ranges, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.edits import set_mask
@@ -32,6 +34,8 @@ from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
 
 LOG = logging.getLogger(__name__)
+SHOWN = 5  # names of episodes in a note
+NOTES = "import_notes"  # in an episode's record
 HOW_NOT_WHAT = ("resume", "workers", "progress")
 
 
@@ -62,6 +66,8 @@ def convert_dataset(
     with explain_os_errors(f"Converting to {output}", remedy), contextlib.ExitStack() as stack:
         opened = stack.enter_context(contextlib.closing(_open(module, source, name, options)))
         _check_options(source, opened, options)
+        with contextlib.closing(module.open_witness(source, options)) as witness:
+            opened.notes = [*opened.notes, *check_episodes(source, opened, witness)]
         unfinished = Unfinished(output)
         stack.callback(unfinished.release)
         return _Conversion(source, name, output, options, opened, unfinished).run()
@@ -115,6 +121,7 @@ class _Conversion:
                     committed = writer.num_episodes
                     self.options.progress(index + 1, self.total)
                 report = self._report(writer)
+            self._check_seals()
             self._set_masks()
             self.unfinished.finish()
         except BaseException:
@@ -229,12 +236,16 @@ class _Conversion:
         if isinstance(outcome, DatasetError):
             self._skip(index, str(outcome))
             return
+        episode = outcome.episode
+        if isinstance(episode, PartialEpisode) and episode.notes:
+            episode.record = {**episode.record, NOTES: list(episode.notes)}
         try:
-            writer.write_episode(outcome)
+            self.unfinished.seal(index, outcome.seal.to_json())
+            writer.write_episode(episode)
         except (DatasetError, FeatureError) as error:
             if isinstance(error.__cause__, OSError):  # the disk is full: not the fault of the episode
                 raise
-            self._skip(index, f"{self.source}: episode {outcome.record.get('source_episode', index)}, {error}")
+            self._skip(index, f"{self.source}: episode {self.opened.label(index)}, {error}")
 
     def _skip(self, index: int, reason: str) -> None:
         self.unfinished.skip(index, reason)
@@ -249,11 +260,43 @@ class _Conversion:
             raise DatasetError(first)
         skipped = tuple(self.skipped[index] for index in sorted(self.skipped))
         return ConvertReport(
-            self.format, self.output, writer.num_episodes, writer.num_steps, tuple(self.opened.notes), skipped
-        )
+            self.format, self.output, writer.num_episodes, writer.num_steps,
+            (*self.opened.notes, *self._episode_notes()), skipped,
+        )  # fmt: skip
+
+    def _episode_notes(self) -> list[str]:
+        """The notes of episodes, equal ones together."""
+        episodes: dict[str, list[str]] = {}
+        labels = [self.opened.label(index) for index in self._kept]
+        for label, record in zip(labels, Dataset(self.unfinished.dataset).recorded_episodes, strict=True):
+            for note in record.get(NOTES, ()):
+                episodes.setdefault(note, []).append(str(label))
+        return [f"{note} (episode{'s' * (len(found) > 1)} {_listed(found)})" for note, found in episodes.items()]
+
+    @property
+    def _kept(self) -> list[int]:
+        """Index in the source of each episode of the new dataset."""
+        return [index for index in range(self.total) if index not in self.skipped]
+
+    def _check_seals(self) -> None:
+        """Raises DatasetError when the dataset does not hold what was compared with the source."""
+        seals = self.unfinished.seals()
+        try:
+            check_seals(Dataset(self.unfinished.dataset), [seals.get(index) for index in self._kept])
+        except DatasetError as error:
+            raise DatasetError(
+                f"{self.unfinished.path} does not hold what was read: {error} Remove it and convert again."
+            ) from error
 
     def _set_masks(self) -> None:
-        kept = [index for index in range(self.total) if index not in self.skipped]
-        place = {index: number for number, index in enumerate(kept)}
+        place = {index: number for number, index in enumerate(self._kept)}
         for name, episodes in self.opened.masks.items():
             set_mask(self.unfinished.dataset, name, [place[index] for index in episodes if index in place])
+
+
+def _listed(labels: list[str]) -> str:
+    """Episodes in words: ranges of numbers, else names, up to a number that can still be read."""
+    if all(label.isdigit() for label in labels):
+        return ranges(map(int, labels))
+    more = len(labels) - SHOWN
+    return ", ".join(labels[:SHOWN]) + (f" and {more} more" if more > 0 else "")

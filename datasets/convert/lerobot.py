@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from robolearn.core.feature import Feature, Features
 from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.pictures import Pixels
-from robolearn.datasets.convert.protocol import ConvertOptions, Source, damaged
+from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, damaged
 from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
+from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
 
+LATE_START = "timestamp does not begin at 0: times are counted from the first step of the episode"
 COUNTERS = ("episode_index", "frame_index", "index", "task_index", "timestamp")
 LOOKED_AT = 64  # episodes of which pictures in lists of numbers are looked at
 
@@ -159,20 +161,23 @@ class LeRobotSource(Source):
         videos: keys of the videos that are there.
         notes: what is missing.
         numbers: of the episodes that are whole, in the order of `read_episode`.
+        listed: numbers of all episodes; `notes` say why the others are left out.
     """
 
     def __init__(
         self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
-        notes: Sequence[str], numbers: Sequence[int],
+        notes: Sequence[str], numbers: Sequence[int], listed: Iterable[int],
     ):  # fmt: skip
         super().__init__()
         self.numbers = list(numbers)
         self.num_episodes = len(self.numbers)
+        self.left_out = sorted(set(listed) - set(self.numbers))
         self.info, self.options, self.tasks = info, options, tasks
         self.path = info.path
         found = {key: f for key, f in info.all.items() if key not in info.videos or key in videos}
         decision = decide([info.source_array(key, feature) for key, feature in found.items()], options, self._look)
         self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
+        self.claims = {name: claim(key, pixels=self.pixels.get(name)) for key, name in self.names.items()}
         self.fps = info.fps
         self.format_version = str(info.raw.get("codebase_version"))
         self.notes = [*notes, *decision.notes]
@@ -186,6 +191,9 @@ class LeRobotSource(Source):
             self.masks = {
                 name: [place[n] for n in members if n in place] for name, members in info.origin.masks.items()
             }
+
+    def label(self, index: int) -> Label:
+        return self.numbers[index]
 
     def _look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of episodes all over the dataset; those that cannot be read are left out."""
@@ -227,7 +235,11 @@ class LeRobotSource(Source):
         for key in info.videos:
             if key in self.names:
                 self._read_video(where, key, index, nominal, spool)
-        return EpisodeData(times, values, spool.frames(), self._record(number, table, values, has_task))
+        notes: tuple[str, ...] = ()
+        if not info.origin and times[0] != 0.0:
+            times, notes = times - times[0], (LATE_START,)
+        record = self._record(number, table, values, has_task)
+        return PartialEpisode(times, values, spool.frames(), record, notes=notes)
 
     def _record(self, number: int, table: Any, values: Mapping[str, np.ndarray], has_task: bool) -> Json:
         origin = self.info.origin
@@ -326,6 +338,13 @@ def require_columns(file: Path, parquet: Any, columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in parquet.schema_arrow.names]
     if missing:
         raise DatasetError(f"{file} lacks the column {missing[0]!r}, which meta/info.json lists.")
+
+
+def open_witness(source: Path, options: ConvertOptions) -> Witness:
+    """See `Converter.open_witness`."""
+    from robolearn.datasets.convert.lerobot_witness import LeRobotWitness
+
+    return LeRobotWitness(source)
 
 
 def codebase_version(source: Path) -> str:

@@ -12,10 +12,18 @@ from typing import Any
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import features
-from robolearn.datasets.convert.lerobot import Info, LeRobotSource, codebase_version, read_parquet, require_columns
+from robolearn.datasets.convert.lerobot import (
+    Info,
+    LeRobotSource,
+    codebase_version,
+    open_witness,
+    read_parquet,
+    require_columns,
+)
 from robolearn.datasets.convert.protocol import ConvertOptions, SourceDescription, damaged
 from robolearn.datasets.convert.source import ranges
 
+__all__ = ["detect", "describe", "open_source", "open_witness"]
 FORMAT = "lerobot_v2"
 
 
@@ -37,10 +45,11 @@ def describe(source: Path) -> SourceDescription:
 def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
     """See `Converter.open_source`."""
     info = Info.read(source, "v2")
-    present, whole, notes = _inventory(info, list(_lengths(info)))
+    lengths = _lengths(info)
+    present, whole, notes = _inventory(info, list(lengths))
     if not whole:
         raise DatasetError(f"{source} holds no whole episode: {'; '.join(notes)}.")
-    return LeRobotV2Source(info, options, _tasks(info), present, notes, whole)
+    return LeRobotV2Source(info, options, _tasks(info), present, notes, whole, lengths)
 
 
 def _lengths(info: Info) -> dict[int, int]:

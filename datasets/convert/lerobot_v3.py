@@ -7,7 +7,7 @@ imported as far as it goes; `meta/episodes` is needed for videos only.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,18 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import features
-from robolearn.datasets.convert.lerobot import Info, LeRobotSource, codebase_version, read_parquet, require_columns
+from robolearn.datasets.convert.lerobot import (
+    Info,
+    LeRobotSource,
+    codebase_version,
+    open_witness,
+    read_parquet,
+    require_columns,
+)
 from robolearn.datasets.convert.protocol import ConvertOptions, SourceDescription
 from robolearn.datasets.convert.source import ranges
 
+__all__ = ["detect", "describe", "open_source", "open_witness"]
 FORMAT = "lerobot_v3"
 BATCH_ROWS = 65536
 
@@ -75,7 +83,7 @@ def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
     if without:
         notes.append(f"of {len(without)} episodes the video files are not there, they are left out: {ranges(without)}")
     kept = [(number, episodes[number]) for number in whole if number not in set(without)]
-    return LeRobotV3Source(info, options, read_tasks(source), present, notes, kept, places)
+    return LeRobotV3Source(info, options, read_tasks(source), present, notes, kept, places, {*lengths, *episodes})
 
 
 def _is_file(place: tuple[Path, float] | None) -> bool:
@@ -154,9 +162,9 @@ class LeRobotV3Source(LeRobotSource):
     def __init__(
         self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
         notes: Sequence[str], episodes: list[tuple[int, list[Piece]]],
-        places: Mapping[tuple[int, str], tuple[Path, float]],
+        places: Mapping[tuple[int, str], tuple[Path, float]], listed: Iterable[int],
     ):  # fmt: skip
-        super().__init__(info, options, tasks, videos, notes, [number for number, _ in episodes])
+        super().__init__(info, options, tasks, videos, notes, [number for number, _ in episodes], listed)
         self._pieces, self._places = [pieces for _, pieces in episodes], places
         self._group: tuple[Any, Any] = None, None
 

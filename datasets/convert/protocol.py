@@ -1,7 +1,8 @@
-"""What reading a foreign format takes: a module with `detect`, `describe` and `open_source`, listed in `registry.py`.
+"""What reading a foreign format takes: a module with the functions of `Converter`, listed in `registry.py`.
 
-A module maps the keys of its format to features and gives one episode after the other as `EpisodeData`. Writing,
-progress, resuming, parallel workers and what happens to damaged episodes are the business of `engine.py`. A module
+A module maps the keys of its format to features and gives one episode after the other as `EpisodeData`, and it makes a
+`Witness`, a second reader by which `check.py` compares what is stored with what the source holds. Writing, progress,
+resuming, parallel workers and what happens to damaged episodes are the business of `engine.py`. A module
 imports the packages it needs (pyarrow, h5py, a simulator) inside its functions: `detect` must be cheap and must work
 without them.
 """
@@ -17,6 +18,7 @@ from typing import Literal, Protocol
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
 from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.convert.witness import Claim, Label, Witness
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
 from robolearn.datasets.progress import Progress, no_progress
@@ -99,6 +101,19 @@ class SourceDescription:
     notes: tuple[str, ...] = ()
 
 
+@dataclass
+class PartialEpisode(EpisodeData):
+    """An episode of which something is left out or changed, as its notes say.
+
+    Attributes:
+        cut: steps at its end that are left out.
+        notes: one line for each thing; equal ones of several episodes are told together.
+    """
+
+    cut: int = 0
+    notes: tuple[str, ...] = ()
+
+
 class Source(ABC):
     """An opened foreign dataset, as the engine sees it. A worker process opens one of its own.
 
@@ -106,6 +121,8 @@ class Source(ABC):
         features: of the new dataset.
         fps: nominal rate in Hz.
         num_episodes: how many `read_episode` can be asked for.
+        claims: feature (and `sim/state`, where there are simulator states) -> where its values come from.
+        left_out: episodes of the source that cannot be asked for, as `notes` say.
         format_version: of the source, for provenance.
         metadata: json-ready facts about the whole: robot, operator, ...
         notes: one line for each thing that is not carried over.
@@ -118,6 +135,8 @@ class Source(ABC):
     features: Features
     fps: float
     num_episodes: int
+    claims: dict[str, Claim]
+    left_out: Sequence[Label] = ()
     format_version: str | None = None
     metadata: Json
     notes: Sequence[str] = ()
@@ -127,15 +146,20 @@ class Source(ABC):
     subsampled: bool = False
 
     def __init__(self) -> None:
+        self.claims = {}
         self.metadata = {}
         self.masks = {}
+
+    @abstractmethod
+    def label(self, index: int) -> Label:
+        """What the source calls episode `index`: how its witness is asked for it."""
 
     @abstractmethod
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
         """Episode `index`; images go to `spool` one by one and come back as `frames=spool.frames()`.
 
         `record["source_episode"]` is what the source calls the episode. Raises DatasetError naming file and episode
-        when it is damaged.
+        when it is damaged. An episode of which something is left out is a `PartialEpisode`.
         """
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
@@ -158,6 +182,11 @@ class Converter(Protocol):
     @staticmethod
     def open_source(source: Path, options: ConvertOptions) -> Source:
         """Raises DatasetError when the source is damaged as a whole, ConfigError for options that do not fit it."""
+        ...
+
+    @staticmethod
+    def open_witness(source: Path, options: ConvertOptions) -> Witness:
+        """A second reader of the same source; see `witness.py`. Raises DatasetError as `open_source` does."""
         ...
 
 

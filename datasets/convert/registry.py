@@ -24,14 +24,22 @@ CONVERTERS = Registry(
     },
     extra="convert",
 )
+FUNCTIONS = ("detect", "describe", "open_source", "open_witness")
 HDF5_SUFFIXES = (".hdf5", ".h5")
 SEARCHED, SHOWN = 100, 5  # entries of a folder that are looked into, and named
 
 
 def load_converter(name: str) -> Converter:
-    """The module of format `name`. Raises ConfigError for an unknown name."""
-    function = CONVERTERS.resolve(name)
-    return cast(Converter, sys.modules[function.__module__])
+    """The module of format `name`. Raises ConfigError for an unknown name.
+
+    Raises TypeError for a module without one of the functions of `Converter`: no format is read without a witness.
+    """
+    CONVERTERS.resolve(name)
+    module = sys.modules[CONVERTERS[name].partition(":")[0]]
+    for needed in FUNCTIONS:
+        if not callable(getattr(module, needed, None)):
+            raise TypeError(f"{module.__name__} lacks {needed}, which every dataset format has; see protocol.py")
+    return cast(Converter, module)
 
 
 def detect_format(source: Path) -> str:

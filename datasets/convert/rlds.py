@@ -29,6 +29,7 @@ from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDe
 from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.tfrecord import Values, index_records, parse_example, read_record
+from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
 
@@ -308,6 +309,13 @@ def open_source(source: Path, options: ConvertOptions) -> Source:
     return RldsSource(Opened.open(source), options)
 
 
+def open_witness(source: Path, options: ConvertOptions) -> Witness:
+    """See `Converter.open_witness`."""
+    from robolearn.datasets.convert.rlds_witness import RldsWitness
+
+    return RldsWitness(source)
+
+
 class RldsSource(Source):
     """Episodes of all splits that are there."""
 
@@ -320,6 +328,9 @@ class RldsSource(Source):
         decision = decide([leaf.source_array for leaf in opened.carried], options, opened.look)
         self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
         self.leaves = [leaf for leaf in opened.carried if leaf.key in self.names]
+        for leaf in self.leaves:
+            name, dtype = self.names[leaf.key], leaf.dtype if leaf.encoding == "bytes" else None
+            self.claims[name] = claim(f"steps/{leaf.key}", pixels=self.pixels.get(name), dtype=dtype)
         self.num_episodes = len(opened.records)
         self.format_version = opened.version
         self.metadata = {"robot": None, "dataset": opened.name}
@@ -333,6 +344,9 @@ class RldsSource(Source):
             "steps/is_first and steps/is_last are not carried over: the bounds of episodes say the same",
             f"the source stores no times: step k of an episode gets k / {fps:g} s",
         ]
+
+    def label(self, index: int) -> Label:
+        return self.opened.records[index].label
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
         """See `Source.read_episode`."""

@@ -35,8 +35,9 @@ from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
 from robolearn.datasets.convert.source import spelt
 from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import Json, is_encoded
+from robolearn.datasets.layout import SIM_STATE, Json, is_encoded
 
 FORMAT = "robomimic_hdf5"
 BLOCK_BYTES = 64 << 20
@@ -224,6 +225,13 @@ def open_source(source: Path, options: ConvertOptions) -> Source:
     return RobomimicSource(Opened.open(source), options)
 
 
+def open_witness(source: Path, options: ConvertOptions) -> Witness:
+    """See `Converter.open_witness`."""
+    from robolearn.datasets.convert.hdf5_witness import Hdf5Witness
+
+    return Hdf5Witness(file_of(source))
+
+
 class RobomimicSource(Source):
     """Demonstrations with observations."""
 
@@ -236,6 +244,8 @@ class RobomimicSource(Source):
         self.fps = fps
         decision = decide(list(opened.found.values()), options, opened.look)
         self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
+        self.claims = {name: claim(key, pixels=self.pixels.get(name)) for key, name in self.names.items()}
+        self.claims[SIM_STATE] = claim("states")
         self.num_episodes = len(opened.demos)
         masks, notes = read_masks(opened.file, opened.demos)
         self.masks = _our_names(masks, opened.origin) if opened.origin else masks
@@ -254,6 +264,9 @@ class RobomimicSource(Source):
 
     def close(self) -> None:
         self.opened.file.close()
+
+    def label(self, index: int) -> Label:
+        return self.opened.demos[index]
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
         """See `Source.read_episode`."""

@@ -3,6 +3,7 @@
     lock              held by the converting process
     conversion.json   format, source, fingerprint of the source, options
     skipped.jsonl     one line for each episode that was left out, and why
+    checked.jsonl     one line for each episode that was compared with the source: what must be found in the end
     frames/           encoded frames of episodes that are not committed yet
     dataset/          the new dataset; becomes NAME when it is complete
 
@@ -50,6 +51,7 @@ class Unfinished:
         self.dataset = self.path / "dataset"
         self._state_file = self.path / "conversion.json"
         self._skipped_file = self.path / "skipped.jsonl"
+        self._checked_file = self.path / "checked.jsonl"
         if output.exists():
             raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
         check_output(output)
@@ -68,6 +70,7 @@ class Unfinished:
     def _clear(self) -> None:
         shutil.rmtree(self.dataset, ignore_errors=True)
         self._skipped_file.unlink(missing_ok=True)
+        self._checked_file.unlink(missing_ok=True)
 
     def begin(self, state: Json) -> None:
         """Say what is being converted; called once the new dataset is there."""
@@ -77,16 +80,19 @@ class Unfinished:
 
     def skip(self, index: int, reason: str) -> None:
         """Remember that episode `index` of the source was left out."""
-        with open(self._skipped_file, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"episode": index, "reason": reason}) + "\n")
+        _append(self._skipped_file, {"episode": index, "reason": reason})
 
     def skipped(self) -> dict[int, str]:
         """Index in the source -> why it was left out."""
-        if not self._skipped_file.exists():
-            return {}
-        lines = self._skipped_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        entries = [json.loads(line) for line in lines if line.endswith("\n")]
-        return {entry["episode"]: entry["reason"] for entry in entries}
+        return {entry["episode"]: entry["reason"] for entry in _lines(self._skipped_file)}
+
+    def seal(self, index: int, seal: Json) -> None:
+        """Remember what was found right of episode `index` of the source; called before it is committed."""
+        _append(self._checked_file, {"episode": index, "seal": seal})
+
+    def seals(self) -> dict[int, Json]:
+        """Index in the source -> what was found right of it."""
+        return {entry["episode"]: entry["seal"] for entry in _lines(self._checked_file)}
 
     def finish(self) -> None:
         """Give the dataset its name, in one step, and remove the rest."""
@@ -102,6 +108,19 @@ class Unfinished:
     def release(self) -> None:
         """Let another process go on with it."""
         self._lock.release()
+
+
+def _append(file: Path, entry: Json) -> None:
+    with open(file, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry) + "\n")
+
+
+def _lines(file: Path) -> list[Json]:
+    """The whole lines of a file that may not be there; one that a crash cut short is none."""
+    if not file.exists():
+        return []
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _read_json(file: Path) -> Json | None:

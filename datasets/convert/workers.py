@@ -16,12 +16,22 @@ from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.failure import explained
 from robolearn.core.process import die_with_parent
 from robolearn.datasets.codecs import ImageCodec
-from robolearn.datasets.convert.protocol import Converter, ConvertOptions, Source
+from robolearn.datasets.convert.check import EpisodeCheck, Seal
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, PartialEpisode, Source
 from robolearn.datasets.convert.registry import load_converter
 from robolearn.datasets.convert.spool import FrameSpool, SpoolError
 from robolearn.datasets.episode import EpisodeData
 
-Outcome = EpisodeData | DatasetError
+
+@dataclass
+class Checked:
+    """An episode that was read, and found to be what the source holds."""
+
+    episode: EpisodeData
+    seal: Seal
+
+
+Outcome = Checked | DatasetError
 
 
 @dataclass(frozen=True)
@@ -44,22 +54,46 @@ class ReadJob:
         """Where the frames of an episode are until it is committed."""
         return self.frames / str(index)
 
-    def open(self) -> Source:
-        """Open the source once more."""
+    @contextlib.contextmanager
+    def reader(self, opened: Source | None = None) -> Iterator[EpisodeReader]:
+        """Open the source once more, and its witness; `opened` stays open."""
         module: Converter = load_converter(self.format)
-        return module.open_source(self.source, self.options)
+        with contextlib.ExitStack() as stack:
+            if opened is None:
+                opened = stack.enter_context(contextlib.closing(module.open_source(self.source, self.options)))
+            witness = stack.enter_context(contextlib.closing(module.open_witness(self.source, self.options)))
+            check = EpisodeCheck(witness, opened.features, opened.claims, self.codecs, opened.fps)
+            yield EpisodeReader(self, opened, check)
 
-    def read(self, opened: Source, index: int) -> Outcome:
+
+@dataclass(frozen=True)
+class EpisodeReader:
+    """Reads episodes and compares them with what the witness of the source says."""
+
+    job: ReadJob
+    opened: Source
+    check: EpisodeCheck
+
+    def read(self, index: int) -> Outcome:
         """An episode, or what is wrong with it. Raises OSError when its frames cannot be spooled."""
         try:
-            with FrameSpool(self.spool_file(index), self.codecs, opened.features) as spool:
-                return opened.read_episode(index, spool)
+            with FrameSpool(self.job.spool_file(index), self.job.codecs, self.opened.features) as spool:
+                episode = self.opened.read_episode(index, spool)
+            return Checked(episode, self._checked(index, episode))
         except (DatasetError, FeatureError) as error:
             return DatasetError(str(error))
         except MemoryError as error:
-            return DatasetError(f"{self.source}: episode {index} needs more memory than there is ({error}).")
+            return DatasetError(f"{self.job.source}: episode {index} needs more memory than there is ({error}).")
         except SpoolError as error:
             raise error.__cause__ or error from None
+
+    def _checked(self, index: int, episode: EpisodeData) -> Seal:
+        label = self.opened.label(index)
+        cut = episode.cut if isinstance(episode, PartialEpisode) else 0
+        try:
+            return self.check(label, episode, cut)
+        except (DatasetError, FeatureError) as error:
+            raise DatasetError(f"{self.job.source}: episode {label}, compared with the source: {error}") from error
 
 
 def read_in_order(job: ReadJob, opened: Source, indices: Sequence[int], workers: int) -> Iterator[tuple[int, Outcome]]:
@@ -68,8 +102,9 @@ def read_in_order(job: ReadJob, opened: Source, indices: Sequence[int], workers:
     At most `workers + 1` episodes are read and not yet taken. Raises DatasetError when a process dies.
     """
     if workers == 1 or len(indices) < 2:
-        for index in indices:
-            yield index, job.read(opened, index)
+        with job.reader(opened) as reader:
+            for index in indices:
+                yield index, reader.read(index)
         return
     # spawn: a forked copy of a process with threads (encoders, simulators) may hang
     context = multiprocessing.get_context("spawn")
@@ -138,20 +173,20 @@ def _work(job: ReadJob, connection: Connection) -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent stops us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an orderly exit: nothing is left behind
-    try:
-        opened = job.open()
-    except Exception as error:
-        with contextlib.suppress(EOFError, OSError):
-            connection.send((connection.recv(), _sendable(error)))
-        return
-    with contextlib.closing(opened):
+    with contextlib.ExitStack() as stack:
+        try:
+            reader = stack.enter_context(job.reader())
+        except Exception as error:
+            with contextlib.suppress(EOFError, OSError):
+                connection.send((connection.recv(), _sendable(error)))
+            return
         while True:
             try:
                 index = connection.recv()
             except (EOFError, OSError):
                 return
             try:
-                outcome: Outcome | Exception = job.read(opened, index)
+                outcome: Outcome | Exception = reader.read(index)
             except Exception as error:
                 outcome = _sendable(error)
             connection.send((index, outcome))

@@ -32,10 +32,12 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.hdf5 import demo_names, file_of, is_hdf5, model_text, open_hdf5, read_array, read_masks
+from robolearn.datasets.convert.hdf5_witness import Hdf5Witness
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
 from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.convert.witness import Claim, Label, Witness
 from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import is_encoded
+from robolearn.datasets.layout import SIM_STATE, is_encoded
 
 FORMAT = "robosuite_hdf5"
 POSE_SIZE = 9
@@ -196,6 +198,19 @@ def open_source(source: Path, options: ConvertOptions) -> Source:
     return DemoSource(source, options)
 
 
+def open_witness(source: Path, options: ConvertOptions) -> Witness:
+    """See `Converter.open_witness`: states, raw actions and other arrays of steps. Pictures have no source."""
+    return DemoWitness(file_of(source))
+
+
+class DemoWitness(Hdf5Witness):
+    """The clock is the first number of each simulator state."""
+
+    def times(self, label: Label) -> np.ndarray | None:
+        clock = self.rows(label, "states").astype(np.float64)[:, 0]
+        return clock - clock[0]
+
+
 class DemoSource(Source):
     """Demonstrations, played back by state in an environment of robosuite 1.5.2."""
 
@@ -222,12 +237,20 @@ class DemoSource(Source):
         made = [
             *env.observation_features.values(),
             env.action_feature,
-            Feature("action_original", (raw_size,), kind="action", rate_hz=env.control_hz),
+            Feature("action_original", (raw_size,), "float64", "action", rate_hz=env.control_hz),
             *opened.extras,
         ]
         arrays = [SourceArray(f.name, f.shape, f.dtype, f, fixed=True, encoded=is_encoded(f)) for f in made]
         decision = decide(arrays, options, lambda array: ())
         self.features, self.names = decision.features, decision.names
+        computed = Claim(why="computed again in the simulator from the recorded states")
+        known = {
+            **{extra.name: Claim((extra.name.removeprefix("source."),)) for extra in opened.extras},
+            "action": Claim(why="the target that the recorded state and action stand for"),
+            "action_original": Claim(("actions",)),
+        }  # fmt: skip
+        self.claims = {name: known.get(key, computed) for key, name in self.names.items()}
+        self.claims[SIM_STATE] = Claim(("states",))
         self.fps = env.control_hz
         self.num_episodes = len(opened.demos)
         self.format_version = opened.version
@@ -240,6 +263,9 @@ class DemoSource(Source):
 
     def close(self) -> None:
         self._stack.close()
+
+    def label(self, index: int) -> Label:
+        return self.opened.demos[index]
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
         """See `Source.read_episode`. Raises DatasetError for states that do not fit the task's model."""
@@ -266,7 +292,7 @@ class DemoSource(Source):
         values = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
         measured = values["observation.state"].astype(np.float64)
         values["action"] = relabel(measured, raw, opened.control, env.base_rotations(), env.arm_vector_sizes[0])
-        values["action_original"] = raw.astype(np.float32)
+        values["action_original"] = raw
         for extra in opened.extras:
             array = read_array(opened.path, self.file["data"][demo], extra.name.removeprefix("source."))
             values[extra.name] = array.reshape(len(states), *extra.shape)

@@ -185,10 +185,13 @@ def test_times_of_a_real_clock_are_matched_by_number(version2, tmp_path):
     table = table_of(0, 6)
     place = table.column_names.index("timestamp")
     parquet.write_table(table.set_column(place, "timestamp", pyarrow.array(times)), file)
-    convert_dataset(version2, tmp_path / "out.zarr", ConvertOptions(max_episodes=1))
+    report = convert_dataset(version2, tmp_path / "out.zarr", ConvertOptions(max_episodes=1))
     dataset = Dataset(tmp_path / "out.zarr")
     assert numbers_of(dataset) == list(range(6))
-    assert dataset.timestamps.tolist() == times.astype(float).tolist()
+    assert dataset.timestamps.tolist() == (times.astype(float) - float(times[0])).tolist()
+    assert report.notes == (
+        "timestamp does not begin at 0: times are counted from the first step of the episode (episode 0)",
+    )
 
 
 def truncate(file):

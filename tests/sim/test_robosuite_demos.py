@@ -25,6 +25,7 @@ from robolearn.datasets.convert.registry import detect_format
 from robolearn.datasets.reader import Dataset
 from robolearn.evaluation.replay import replay_dataset
 from robolearn.sim import make_env
+from robolearn.sim.adapters import robosuite_demos
 from robolearn.sim.adapters.robosuite import RobosuiteEnv
 from robolearn.sim.adapters.robosuite_demos import LEAD_STEPS, DeltaControl, describe, detect, relabel
 from robolearn.sim.rendering import choose_backend
@@ -148,7 +149,13 @@ def test_content_of_an_imported_demonstration(write_demo, tmp_path, lift_states)
     source = write_demo()
     assert detect_format(source) == detect_format(source.parent) == "robosuite_hdf5"
     report = convert(source, tmp_path / "out.zarr", ConvertOptions())
-    assert (report.num_episodes, report.num_steps, report.notes) == (2, 8, ())
+    assert (report.num_episodes, report.num_steps) == (2, 8)
+    assert report.notes == (
+        "not compared with the source, which does not hold it: observation.state, observation.joint_position, "
+        "observation.environment_state (computed again in the simulator from the recorded states)",
+        "not compared with the source, which does not hold it: action (the target that the recorded state and action "
+        "stand for)",
+    )
     dataset = Dataset(tmp_path / "out.zarr")
     assert dataset.fps == 20.0
     np.testing.assert_array_equal(dataset.sim_states(1), lift_states)
@@ -166,6 +173,26 @@ def test_content_of_an_imported_demonstration(write_demo, tmp_path, lift_states)
     assert "observation.images.agentview" not in dataset.features
 
 
+@pytest.mark.parametrize("what", ["states", "action_original", "times", "episode"])
+def test_a_sabotaged_playback_is_caught(write_demo, tmp_path, monkeypatch, what):
+    read = robosuite_demos.DemoSource.read_episode
+
+    def sabotaged(self, index, spool):
+        episode = read(self, 1 - index if what == "episode" else index, spool)
+        if what == "states":
+            episode.sim_states = episode.sim_states + 1e-9
+        elif what == "times":
+            episode.timestamps = episode.timestamps + 0.05
+        elif what == "action_original":
+            episode.values["action_original"] = episode.values["action_original"].astype(np.float32)
+        return episode
+
+    monkeypatch.setattr(robosuite_demos.DemoSource, "read_episode", sabotaged)
+    said = {"states": "'sim/state' would be stored", "times": r"step 0 would be stored at 0\.05 s, by its source"}
+    with pytest.raises(DatasetError, match=said.get(what, "'action_original' would be stored")):
+        convert(write_demo(), tmp_path / "out.zarr", ConvertOptions())
+
+
 def test_other_arrays_of_steps_are_carried_along(write_demo, tmp_path):
     source = write_demo()
     torques = np.arange(28, dtype=np.float64).reshape(4, 7)
@@ -176,7 +203,7 @@ def test_other_arrays_of_steps_are_carried_along(write_demo, tmp_path):
     report = convert(source, tmp_path / "out.zarr", ConvertOptions())
     dataset = Dataset(tmp_path / "out.zarr")
     np.testing.assert_array_equal(dataset.array("source.joint_torques")[4:], torques)
-    assert report.notes == ("not carried over: only_here",)
+    assert report.notes[0] == "not carried over: only_here"
     assert dataset.attributes["metadata"]["env_args"]["robots"] == "Panda"
 
 
@@ -243,7 +270,7 @@ def test_a_robomimic_file_can_be_played_back_too(write_demo, tmp_path, lift_stat
     dataset = Dataset(tmp_path / "out.zarr")
     np.testing.assert_array_equal(dataset.sim_states(0), lift_states)
     assert dataset.mask("train").tolist() == [False, True]
-    assert report.notes == ("not carried over: obs",)
+    assert report.notes[0] == "not carried over: obs"
 
 
 def test_a_truncated_file_is_explained(write_demo, tmp_path):

@@ -1,0 +1,197 @@
+"""Rows of an episode in LeRobot's parquet files by the column `index`: for the witness, and not for the importer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.core.errors import DatasetError
+from robolearn.datasets.convert.protocol import damaged
+
+INDEX, EPISODE = "index", "episode_index"
+
+
+@dataclass(frozen=True)
+class Counters:
+    """`(N,)` of one file; `index` is None where the file has none."""
+
+    index: np.ndarray | None
+    episode: np.ndarray
+
+
+class Table:
+    """One parquet file; keeps the counters, and of each column the row group that was read last."""
+
+    def __init__(self, file: Path):
+        self.file = file
+        self._groups: dict[str, tuple[int, Any]] = {}
+
+    @cached_property
+    def counters(self) -> Counters:
+        def read(opened: Any) -> Counters:
+            names = opened.schema_arrow.names
+            columns = [name for name in (INDEX, EPISODE) if name in names]
+            if EPISODE not in columns:
+                raise DatasetError(f"{self.file} has no column {EPISODE!r}.")
+            table = opened.read(columns=columns)
+            index = table[INDEX].to_numpy() if INDEX in columns else None
+            return Counters(index, table[EPISODE].to_numpy())
+
+        return self._opened(read)
+
+    def require_order(self, rows: np.ndarray) -> None:
+        """Raises DatasetError where `index` of these rows does not count up by one."""
+        index = self.counters.index
+        wrong = np.flatnonzero(np.diff(index[rows]) != 1) if index is not None else np.empty(0, np.int64)
+        if wrong.size:
+            raise DatasetError(
+                f"{self.file}: {INDEX!r} does not count up by one after row {rows[wrong[0]]}: rows are missing "
+                "or mixed up."
+            )
+
+    def take(self, key: str, rows: np.ndarray) -> list[Any]:
+        """Arrow arrays of one column, of these rows (rising)."""
+        return self._opened(lambda opened: self._take(opened, key, rows))
+
+    def _take(self, opened: Any, key: str, rows: np.ndarray) -> list[Any]:
+        taken, start = [], 0
+        for group in range(opened.num_row_groups):
+            stop = start + opened.metadata.row_group(group).num_rows
+            inside = rows[(rows >= start) & (rows < stop)]
+            if len(inside):
+                if self._groups.get(key, (-1, None))[0] != group:
+                    self._groups[key] = group, opened.read_row_group(group, columns=[key])[key].combine_chunks()
+                taken.append(self._groups[key][1].take(inside - start))
+            start = stop
+        return taken
+
+    def _opened(self, read: Any) -> Any:
+        import pyarrow
+        from pyarrow import parquet
+
+        try:
+            with parquet.ParquetFile(self.file) as opened:
+                return read(opened)
+        except (OSError, KeyError, pyarrow.ArrowException) as error:
+            raise damaged(self.file, error) from error
+
+
+class RowFinder:
+    """Where the rows of episodes are.
+
+    Args:
+        folder: with the parquet files, at any depth.
+        by_name: every file is one episode and has its number in its name (v2).
+    """
+
+    def __init__(self, folder: Path, by_name: bool):
+        self.files = sorted(folder.rglob("*.parquet"))
+        self._by_number: dict[int, Path] = {}
+        if by_name:
+            self._by_number = {int(m[-1]): file for file in self.files if (m := re.findall(r"\d+", file.stem))}
+        self._by_name = by_name
+        self._tables: dict[Path, Table] = {}
+
+    def column(self, episode: int, first: int | None, length: int, key: str) -> Any:
+        """pyarrow ChunkedArray of an episode's rows; `first` is the `index` of its first row, where that is known.
+
+        Raises DatasetError where rows are missing, doubled or another episode's.
+        """
+        import pyarrow
+
+        pieces: list[Any] = []
+        for table, rows in self._places(episode, first, length):
+            others = np.flatnonzero(table.counters.episode[rows] != episode)
+            if others.size:
+                row = rows[others[0]]
+                found = table.counters.episode[row]
+                raise DatasetError(f"{table.file}: row {row} belongs to episode {found}, expected {episode}.")
+            pieces += table.take(key, rows)
+        column = pyarrow.chunked_array(pieces) if pieces else ()
+        if len(column) != length:
+            raise DatasetError(f"episode {episode} has {len(column)} rows, meta/ says {length}.")
+        return column
+
+    def episodes(self) -> set[int]:
+        """Numbers of all episodes that have rows."""
+        return {int(n) for file in self._whole for n in np.unique(self._table(file).counters.episode)}
+
+    def count(self, episode: int) -> int:
+        """Rows of an episode, wherever they are."""
+        return sum(int(np.sum(self._table(file).counters.episode == episode)) for file in self._whole)
+
+    def _places(self, episode: int, first: int | None, length: int) -> list[tuple[Table, np.ndarray]]:
+        if self._by_name:
+            if episode not in self._by_number:
+                raise DatasetError(f"there is no parquet file of episode {episode}.")
+            table = self._table(self._by_number[episode])
+            rows = np.arange(len(table.counters.episode))
+            table.require_order(rows)
+            return [(table, rows)]
+        if first is None or not self._counted:
+            tables = [self._table(file) for file in self._whole]
+            return [(t, rows) for t in tables if len(rows := np.flatnonzero(t.counters.episode == episode))]
+        found = []
+        for file, low, high in self._ranges:
+            if low < first + length and first <= high:
+                index = self._table(file).counters.index
+                assert index is not None
+                rows = np.flatnonzero((index >= first) & (index < first + length))
+                self._table(file).require_order(rows)
+                found.append((self._table(file), rows))
+        return found
+
+    def _table(self, file: Path) -> Table:
+        """The last two are kept: episodes follow each other, and some go on in the next file."""
+        if file not in self._tables:
+            while len(self._tables) > 1:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[file] = Table(file)
+        return self._tables[file]
+
+    @cached_property
+    def _whole(self) -> list[Path]:
+        """Files that can be read; episodes of the others are not asked for."""
+        return [file for file in self.files if _statistics(file) is not None]
+
+    @cached_property
+    def _ranges(self) -> list[tuple[Path, int, int]]:
+        """(File, smallest and largest `index` in it); nothing where a file has no `index`."""
+        found = [(file, *span) for file in self._whole if (span := _statistics(file))]
+        return found if len(found) == len(self._whole) else []
+
+    @cached_property
+    def _counted(self) -> bool:
+        """Whether `index` counts through all files, none of its numbers in two of them."""
+        spans = sorted((low, high) for _, low, high in self._ranges)
+        return bool(spans) and all(a[1] < b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def _statistics(file: Path) -> tuple[int, int] | tuple[()] | None:
+    """(Smallest, largest) `index` of a file; () where it has none, None where it cannot be read."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as opened:
+            if INDEX not in opened.schema_arrow.names or not opened.metadata.num_rows:
+                return ()
+            values = [_extremes(opened, group) for group in range(opened.num_row_groups)]
+            return min(low for low, _ in values), max(high for _, high in values)
+    except (OSError, pyarrow.ArrowException):
+        return None
+
+
+def _extremes(opened: Any, group: int) -> tuple[int, int]:
+    row_group = opened.metadata.row_group(group)
+    for column in range(row_group.num_columns):
+        described = row_group.column(column)
+        if described.path_in_schema == INDEX and described.statistics is not None and described.statistics.has_min_max:
+            return int(described.statistics.min), int(described.statistics.max)
+    values = opened.read_row_group(group, columns=[INDEX])[INDEX].to_numpy()
+    return int(values.min()), int(values.max())

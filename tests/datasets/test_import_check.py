@@ -1,0 +1,477 @@
+"""The check of imports: an importer that is sabotaged in any way does not get its episodes into a dataset."""
+
+import contextlib
+import json
+import re
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robolearn.core.errors import DatasetError
+from robolearn.core.feature import Feature
+from robolearn.datasets.codecs import JpegCodec, PngCodec
+from robolearn.datasets.convert import registry
+from robolearn.datasets.convert.check import LUMA, compare_frame, fitted
+from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.protocol import ConvertOptions
+from robolearn.datasets.convert.quantisation import luma_bound
+from robolearn.datasets.convert.witness import Claim
+from robolearn.datasets.convert.workers import ReadJob
+from robolearn.datasets.reader import Dataset
+from robolearn.datasets.writer import DatasetWriter
+
+pyarrow = pytest.importorskip("pyarrow")
+av = pytest.importorskip("av")
+h5py = pytest.importorskip("h5py")
+from pyarrow import parquet  # noqa: E402
+
+FPS, LENGTHS, SIZE = 10, (6, 6, 7), 48
+STARTS = (0, 6, 12)
+CAMERAS = ("left", "right")
+
+
+def picture(camera: str, number: int) -> np.ndarray:
+    """A disc that moves by two pixels a step over a ramp; the two cameras differ in their colours."""
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE]
+    image = np.stack([rows * 4, columns * 4, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
+    cv2.circle(image, (6 + 2 * number, 24), 5, (230, 60, 40), -1)
+    return image if camera == "left" else np.ascontiguousarray(image[..., ::-1])
+
+
+def pictures(camera: str, episode: int) -> list[np.ndarray]:
+    return [picture(camera, STARTS[episode] + k) for k in range(LENGTHS[episode])]
+
+
+def numbers(episode: int) -> np.ndarray:
+    """(T, 2) float64 that float32 cannot hold."""
+    k = STARTS[episode] + np.arange(LENGTHS[episode])
+    return np.stack([4.5e6 + k / 3, -k / 7], 1)
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+def write_video(path, images) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "12", "g": "5"})
+        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def lerobot_features(kind: str) -> dict:
+    camera = {"dtype": kind, "shape": [SIZE, SIZE, 3], "names": ["height", "width", "channels"],
+              "info": {"video.pix_fmt": "yuv420p"}}  # fmt: skip
+    counters = {name: {"dtype": "int64", "shape": [1], "names": None} for name in ("index", "episode_index")}
+    return {
+        "action": {"dtype": "float64", "shape": [2], "names": None}, "timestamp": {"dtype": "float32", "shape": [1]},
+        **{f"observation.images.{name}": camera for name in CAMERAS}, **counters,
+    }  # fmt: skip
+
+
+def lerobot_table(episode: int, **columns):
+    length = LENGTHS[episode]
+    return pyarrow.table({
+        "action": pyarrow.array(numbers(episode).tolist(), pyarrow.list_(pyarrow.float64())),
+        "timestamp": pyarrow.array(np.arange(length) / FPS, pyarrow.float32()),
+        "episode_index": np.full(length, episode), "index": STARTS[episode] + np.arange(length), **columns,
+    })  # fmt: skip
+
+
+def write_lerobot_v2(root, kind="video") -> None:
+    (root / "meta").mkdir(parents=True)
+    (root / "data").mkdir()
+    info = {
+        "codebase_version": "v2.1", "fps": FPS, "total_episodes": 3, "total_frames": sum(LENGTHS),
+        "data_path": "data/episode_{episode_index:06d}.parquet", "features": lerobot_features(kind),
+        "video_path": "videos/{video_key}/episode_{episode_index:06d}.mp4",
+    }  # fmt: skip
+    (root / "meta/info.json").write_text(json.dumps(info))
+    lines = [json.dumps({"episode_index": e, "length": n, "tasks": ["push"]}) for e, n in enumerate(LENGTHS)]
+    (root / "meta/episodes.jsonl").write_text("\n".join(lines))
+    for e in range(3):
+        cells = {}
+        for camera in CAMERAS:
+            key = f"observation.images.{camera}"
+            if kind == "image":
+                cells[key] = pyarrow.array([{"bytes": png(image), "path": None} for image in pictures(camera, e)])
+            else:
+                write_video(root / f"videos/{key}/episode_{e:06d}.mp4", pictures(camera, e))
+        parquet.write_table(lerobot_table(e, **cells), root / f"data/episode_{e:06d}.parquet")
+
+
+def write_lerobot_v3(root) -> None:
+    (root / "meta/episodes").mkdir(parents=True)
+    (root / "data").mkdir()
+    info = {
+        "codebase_version": "v3.0", "fps": FPS, "total_episodes": 3, "total_frames": sum(LENGTHS),
+        "data_path": "data/file-{file_index:03d}.parquet", "features": lerobot_features("video"),
+        "video_path": "videos/{video_key}/file-{file_index:03d}.mp4",
+    }  # fmt: skip
+    (root / "meta/info.json").write_text(json.dumps(info))
+    rows = pyarrow.concat_tables([lerobot_table(e) for e in range(3)])
+    parquet.write_table(rows, root / "data/file-000.parquet", row_group_size=4)
+    episodes = {"episode_index": [0, 1, 2], "length": LENGTHS, "dataset_from_index": STARTS}
+    for camera in CAMERAS:
+        key = f"observation.images.{camera}"
+        episodes |= {f"videos/{key}/chunk_index": [0] * 3, f"videos/{key}/file_index": [0] * 3}
+        episodes[f"videos/{key}/from_timestamp"] = [s / FPS for s in STARTS]
+        episodes[f"videos/{key}/to_timestamp"] = [(s + n) / FPS for s, n in zip(STARTS, LENGTHS, strict=True)]
+        write_video(root / f"videos/{key}/file-000.mp4", [i for e in range(3) for i in pictures(camera, e)])
+    parquet.write_table(pyarrow.table(episodes), root / "meta/episodes/file-000.parquet")
+
+
+def write_zarr(root) -> None:
+    group = zarr.create_group(root, zarr_format=2)
+    group.create_array("data/action", data=np.concatenate([numbers(e) for e in range(3)]), chunks=(4, 2))
+    for camera in CAMERAS:
+        images = np.stack([image for e in range(3) for image in pictures(camera, e)])
+        group.create_array(f"data/{camera}", data=images, chunks=(4, SIZE, SIZE, 3))
+    group.create_array("meta/episode_ends", data=np.cumsum(LENGTHS))
+
+
+def write_robomimic(path) -> None:
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps({"env_name": "Lift", "env_kwargs": {"control_freq": FPS}})
+        for e in range(3):
+            demo = data.create_group(f"demo_{e}")
+            demo["actions"] = numbers(e)
+            demo["states"] = numbers(e) + 1
+            for camera in CAMERAS:
+                demo[f"obs/{camera}_image"] = np.stack(pictures(camera, e))
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 0x7F:
+        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+    return out + bytes([value])
+
+
+def field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + varint(len(content)) + content
+
+
+def example(lists: dict) -> bytes:
+    entries = b""
+    for name, values in lists.items():
+        if isinstance(values, list):
+            feature = field(1, b"".join(field(1, value) for value in values))
+        else:
+            feature = field(2, field(1, values.astype("<f4").tobytes()))
+        entries += field(1, field(1, name.encode()) + field(2, feature))
+    return field(1, entries)
+
+
+def write_rlds(root) -> None:
+    from robolearn.datasets.convert.tfrecord import FOOTER, HEADER, _masked_crc
+
+    root.mkdir()
+    image = {"image": {"shape": {"dimensions": [str(SIZE), str(SIZE), "3"]}, "dtype": "uint8"}}
+    action = {"tensor": {"shape": {"dimensions": ["2"]}, "dtype": "float64"}}
+    observation = {"featuresDict": {"features": dict.fromkeys(CAMERAS, image)}}
+    steps = {"featuresDict": {"features": {"action": action, "observation": observation}}}
+    tree = {"featuresDict": {"features": {"steps": {"sequence": {"feature": steps}}}}}
+    (root / "features.json").write_text(json.dumps(tree))
+    with open(root / "toy-train.tfrecord-00000-of-00001", "wb") as stream:
+        for e in range(3):
+            cells = {f"steps/observation/{c}": [png(i) for i in pictures(c, e)] for c in CAMERAS}
+            payload = example({"steps/action": numbers(e).ravel(), **cells})
+            head = HEADER.pack(len(payload), 0)[:8]
+            stream.write(HEADER.pack(len(payload), _masked_crc(head)) + payload + FOOTER.pack(_masked_crc(payload)))
+
+
+WRITERS = {
+    "lerobot_v2": write_lerobot_v2, "embedded": lambda root: write_lerobot_v2(root, "image"),
+    "lerobot_v3": write_lerobot_v3, "diffusion_policy_zarr": write_zarr, "rlds": write_rlds,
+    "robomimic_hdf5": write_robomimic,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=WRITERS)
+def source(request, tmp_path_factory):
+    """(Path, format) of three episodes with two cameras and float64 actions."""
+    path = tmp_path_factory.mktemp("source") / "toy"
+    WRITERS[request.param](path)
+    return path, "lerobot_v2" if request.param == "embedded" else request.param
+
+
+def options(name: str, **changes) -> ConvertOptions:
+    fps = FPS if name in ("diffusion_policy_zarr", "rlds") else None
+    return ConvertOptions(fps=fps, **changes)
+
+
+class Sabotaged:
+    """A source whose episodes are changed on their way to the engine."""
+
+    def __init__(self, source, change):
+        self.source, self.change = source, change
+
+    def __getattr__(self, name):
+        return getattr(self.source, name)
+
+    def read_episode(self, index, spool):
+        return self.change(self.source, index, spool)
+
+
+def read(path, name, folder, change):
+    """What the engine makes of the first episode: `Checked`, or a DatasetError."""
+    given = options(name)
+    with contextlib.closing(registry.load_converter(name).open_source(path, given)) as opened:
+        codecs = {n: JpegCodec(90, "420") for n, f in opened.features.items() if f.kind == "image"}
+        with ReadJob(name, path, given, folder, codecs).reader(Sabotaged(opened, change)) as reader:
+            return reader.read(0)
+
+
+def next_episode(source, index, spool):
+    return source.read_episode(index + 1, spool)  # of the same length
+
+
+class Recording:
+    """Stands in for the spool: keeps what the importer gives, in its order."""
+
+    def __init__(self):
+        self.calls = []
+
+    def frames(self):
+        return {}
+
+    def __getattr__(self, method):
+        return lambda *arguments: self.calls.append((method, arguments))
+
+
+def next_frame(source, index, spool):
+    """Frame k + 1 for step k: what a time or an index that is off by one gives; the last is there twice."""
+    recording = Recording()
+    episode = source.read_episode(index, recording)
+    for camera in dict.fromkeys(arguments[0] for _, arguments in recording.calls):
+        calls = [call for call in recording.calls if call[1][0] == camera]
+        for method, arguments in [*calls[1:], calls[-1]]:
+            getattr(spool, method)(*arguments)
+    return replace(episode, frames=spool.frames())
+
+
+def swapped_cameras(source, index, spool):
+    episode = source.read_episode(index, spool)
+    first, second = episode.frames
+    return replace(episode, frames={first: episode.frames[second], second: episode.frames[first]})
+
+
+def narrowed(source, index, spool):
+    episode = source.read_episode(index, spool)
+    return replace(episode, values={n: v.astype(np.float32).astype(np.float64) for n, v in episode.values.items()})
+
+
+def next_row(source, index, spool):
+    episode = source.read_episode(index, spool)
+    return replace(episode, values={name: np.roll(v, -1, axis=0) for name, v in episode.values.items()})
+
+
+def later(source, index, spool):
+    episode = source.read_episode(index, spool)
+    return replace(episode, timestamps=episode.timestamps + 1 / FPS)
+
+
+def short(source, index, spool):
+    episode = source.read_episode(index, spool)
+    values = {name: rows[:-1] for name, rows in episode.values.items()}
+    frames = {name: encoded[:-1] for name, encoded in episode.frames.items()}
+    states = None if episode.sim_states is None else episode.sim_states[:-1]
+    return replace(episode, timestamps=episode.timestamps[:-1], values=values, frames=frames, sim_states=states)
+
+
+def test_an_honest_import_passes_and_changes_nothing(source, tmp_path):
+    path, name = source
+    report = convert_dataset(path, tmp_path / "out.zarr", options(name), name)
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert (report.num_episodes, report.skipped) == (3, ())
+    expected = np.concatenate([numbers(e) for e in range(3)])
+    if name == "rlds":  # a record holds floats of 32 bits
+        expected = expected.astype(np.float32).astype(np.float64)
+    assert np.array_equal(dataset.array("action"), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (next_episode, "step 0 of 'action' would be stored as"),
+        (next_frame, r"is not the picture that the source holds in .*: it is another one \(their pixels differ by"),
+        (swapped_cameras, r"step 0 of 'observation\..*' is not the picture that the source holds"),
+        (next_row, r"step 0 of 'action' would be stored as .* the source holds"),
+        (later, r"step 0 would be stored at 0\.1 s, by its source it is at 0 s"),
+        (short, r"5 steps would be stored, the source holds 6\."),
+        (narrowed, r"'action' would be stored as 4500000\.5 \(float64\), the source holds 4500000\.3+ \(float64\)"),
+    ],
+)
+def test_a_sabotaged_importer_is_caught(source, tmp_path, change, said):
+    path, name = source
+    if name == "rlds" and change is narrowed:
+        pytest.skip("a record holds no numbers wider than the 32 bits they are narrowed to")
+    outcome = read(path, name, tmp_path, change)
+    assert isinstance(outcome, DatasetError)
+    start = f"{path}: episode {registry.load_converter(name).open_source(path, options(name)).label(0)}, compared with"
+    assert str(outcome).startswith(start)
+    assert re.search(said, str(outcome)), outcome
+
+
+def test_of_another_episode_the_pictures_alone_are_enough(source, tmp_path):
+    def frames_of_next(opened, index, spool):
+        other = opened.read_episode(index + 1, spool)
+        return replace(opened.read_episode(index, Recording()), frames=other.frames)
+
+    path, name = source
+    assert "step 0 of 'observation." in str(read(path, name, tmp_path, frames_of_next))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_differs_is_left_out_and_named_the_rest_is_kept(tmp_path, monkeypatch, workers):
+    """The mistake is in the source here, so that worker processes make it too: `index` tells another order of rows."""
+    write_lerobot_v3(tmp_path / "v3")
+    file = tmp_path / "v3/data/file-000.parquet"
+    table = parquet.read_table(file)
+    index = table["index"].to_numpy().copy()
+    index[[7, 8]] = index[[8, 7]]
+    parquet.write_table(table.set_column(table.column_names.index("index"), "index", pyarrow.array(index)), file)
+    report = convert_dataset(tmp_path / "v3", tmp_path / "out.zarr", ConvertOptions(workers=workers))
+    assert [e["source_episode"] for e in Dataset(tmp_path / "out.zarr").episodes] == [0, 2]
+    assert len(report.skipped) == 1
+    assert "v3: episode 1, compared with the source" in report.skipped[0]
+
+
+def test_every_format_has_a_witness():
+    for name in registry.CONVERTERS:
+        assert callable(registry.load_converter(name).open_witness)
+
+
+def test_a_format_without_a_witness_cannot_be_read(tmp_path, monkeypatch):
+    from robolearn.datasets.convert import rlds
+
+    monkeypatch.delattr(rlds, "open_witness")
+    with pytest.raises(TypeError, match="rlds lacks open_witness, which every dataset format has"):
+        registry.load_converter("rlds")
+
+
+def test_a_feature_of_which_nobody_says_where_it_comes_from_is_refused(tmp_path):
+    write_robomimic(tmp_path / "demo.hdf5")
+    file, given = tmp_path / "demo.hdf5", ConvertOptions()
+    with contextlib.closing(registry.load_converter("robomimic_hdf5").open_source(file, given)) as opened:
+        opened.claims = {name: claim for name, claim in opened.claims.items() if name != "action"}
+        reader = ReadJob("robomimic_hdf5", file, given, tmp_path, {}).reader(opened)
+        with pytest.raises(TypeError, match="does not say where 'action' comes from"), reader:
+            pass
+
+
+PHOTO = Feature("observation.images.top", (SIZE, SIZE, 3), "uint8", "image")
+
+
+@pytest.mark.parametrize("quality", [30, 75, 90, 95, 100])
+@pytest.mark.parametrize("subsampling", ["444", "420"])
+def test_a_picture_moved_by_one_pixel_is_another_one(quality, subsampling):
+    codec = JpegCodec(quality, subsampling)
+    here, there = picture("left", 5), np.roll(picture("left", 5), 1, axis=1)
+    compare_frame(codec.encode(here), here, Claim(("top",)), PHOTO, codec)
+    with pytest.raises(DatasetError, match="it is another one"):
+        compare_frame(codec.encode(there), here, Claim(("top",)), PHOTO, codec)
+
+
+def test_an_encoder_that_mixes_up_colours_is_caught():
+    """The bytes agree, because the mistake is made twice; the luminance does not."""
+
+    class Swapping(JpegCodec):
+        def encode(self, buf):
+            return super().encode(np.ascontiguousarray(buf[..., ::-1]))
+
+    with pytest.raises(DatasetError, match="its luminance is"):
+        compare_frame(Swapping(90).encode(picture("left", 0)), picture("left", 0), Claim(("top",)), PHOTO, Swapping(90))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 100), st.sampled_from(["444", "420"]), st.integers(8, 40))
+@settings(max_examples=40)
+def test_a_jpeg_is_never_further_from_its_picture_than_its_tables_allow(seed, quality, subsampling, side):
+    """Noise is the worst a JPEG can get; grey, so that no colour is clipped."""
+    rng = np.random.default_rng(seed)
+    grey = np.repeat(rng.integers(90, 166, (side, side + 3, 1)), 3, axis=2).astype(np.uint8)
+    codec = JpegCodec(quality, subsampling)
+    data = codec.encode(grey)
+    ours = codec.decode(data).astype(float)
+    inside = ((ours > 0) & (ours < 255)).all(axis=2)
+    error = ((ours - grey) @ LUMA)[inside]
+    assert np.sqrt(np.sum(error**2)) <= luma_bound(data, side, side + 3)
+
+
+def test_png_is_compared_exactly():
+    image = picture("left", 3)
+    off = image.copy()
+    off[20, 20, 1] ^= 1
+    codec = PngCodec()
+    compare_frame(codec.encode(image), image, Claim(("top",)), PHOTO, codec)
+    with pytest.raises(DatasetError, match="it is another one"):
+        compare_frame(codec.encode(off), image, Claim(("top",)), PHOTO, codec)
+
+
+DEEP = Feature("observation.depth.top", (4, 4), "uint16", "depth")
+FLAT = Feature("observation.images.top", (4, 4, 1), "uint8", "image")
+
+
+@pytest.mark.parametrize(
+    ("held", "feature", "survives"),
+    [
+        (np.arange(16).reshape(4, 4) * 4000, DEEP, True),
+        (np.arange(16).reshape(4, 4) * 4000, FLAT, False),
+        (np.arange(16, dtype=np.uint16).reshape(4, 4), FLAT, True),
+        (np.linspace(0, 1, 16).reshape(4, 4), FLAT, False),
+        (np.linspace(-1, 1, 16).reshape(4, 4), FLAT, False),
+        (np.linspace(0, 255, 16).reshape(4, 4), FLAT, True),
+        (np.linspace(0, 256, 16).reshape(4, 4), FLAT, False),
+        (np.zeros((4, 5)), FLAT, False),
+    ],
+)
+def test_a_picture_fits_where_its_values_survive(held, feature, survives):
+    if survives:
+        assert np.array_equal(fitted(held, feature).reshape(4, 4), np.rint(held))
+    else:
+        with pytest.raises(DatasetError, match="its (values go from|shape is)"):
+            fitted(held, feature)
+
+
+def test_an_opaque_fourth_channel_says_nothing_and_another_one_does():
+    image = picture("left", 0)
+    opaque = np.dstack([image, np.full((SIZE, SIZE), 255, np.uint8)])
+    assert np.array_equal(fitted(opaque, PHOTO), image)
+    opaque[0, 0, 3] = 254
+    with pytest.raises(DatasetError, match="its shape is"):
+        fitted(opaque, PHOTO)
+    assert np.array_equal(fitted(Claim(("top",), channels=3).of_picture(opaque), PHOTO), image)
+
+
+def test_declared_changes_are_made_to_the_source_before_it_is_compared():
+    image = picture("left", 0)
+    first = Claim(("top",), axes=(1, 2, 0)).of_picture(image.transpose(2, 0, 1))
+    assert np.array_equal(fitted(first, PHOTO), image)
+    scaled = Claim(("top",), range=(0.0, 1.0)).of_picture(image / 255.0)
+    assert np.array_equal(fitted(scaled, PHOTO, scaled=True), image)
+    centred = Claim(("top",), range=(-1.0, 1.0)).of_picture(image / 127.5 - 1.0)
+    assert np.array_equal(fitted(centred, PHOTO, scaled=True), image)
+
+
+def test_a_dataset_that_lost_what_was_checked_does_not_get_its_name(tmp_path, monkeypatch):
+    """A writer that stores other rows than it was given is caught before the end."""
+    write_robomimic(tmp_path / "demo.hdf5")
+    write = DatasetWriter.write_episode
+
+    def careless(self, episode):
+        return write(self, replace(episode, values={n: rows + 1 for n, rows in episode.values.items()}))
+
+    monkeypatch.setattr(DatasetWriter, "write_episode", careless)
+    with pytest.raises(DatasetError, match=r"does not hold what was read: episode 0 has other rows of 'action'\."):
+        convert_dataset(tmp_path / "demo.hdf5", tmp_path / "out.zarr", ConvertOptions())
+    assert not (tmp_path / "out.zarr").exists()
