@@ -39,6 +39,8 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         scene_version: changes whenever the same actions would lead elsewhere.
         control_hz: actions per simulated second.
         max_steps: `truncated` becomes true after this many actions.
+        evaluation_start: first start state of an evaluation. Recordings begin from `FIRST_RECORDED_STATE` on.
+        demonstrated: start states that published demonstrations of this environment begin from.
         modes: how many behaviour modes there are, where `info["mode"]` tells them apart.
     """
 
@@ -48,6 +50,8 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     max_steps: int
     observation_features: Features
     action_feature: Feature
+    evaluation_start: ClassVar[int] = 0
+    demonstrated: ClassVar[range] = range(0)
     accepts_goal: ClassVar[bool] = False
     modes: ClassVar[int | None] = None
 

@@ -32,3 +32,18 @@ def make_env(name: str, **options: Any) -> SimEnv:
     """
     base, _, variant = name.partition("/")
     return ENVIRONMENTS.make(base, *([variant] if variant else []), **options)
+
+
+def evaluation_start(name: str) -> int:
+    """The first start state that the environment called `name` is evaluated from. Raises ConfigError."""
+    return int(getattr(_kind(name), "evaluation_start", 0))
+
+
+def demonstrated_states(name: str) -> range:
+    """The start states that its published demonstrations begin from. Raises ConfigError for an unknown name."""
+    states = getattr(_kind(name), "demonstrated", range(0))
+    return states if isinstance(states, range) else range(0)
+
+
+def _kind(name: str) -> Any:
+    return ENVIRONMENTS.resolve(name.partition("/")[0])

@@ -26,7 +26,7 @@ class EvalOptions:
         policy: Directory of the checkpoint.
         env: Environment, such as put_on_plate, pusht or robosuite/Lift.
         num_episodes: Episodes, one from each start state.
-        init_state: First start state; the others follow it.
+        init_state: First start state; the others follow it. By default the environment's first one for evaluation.
         goals: Dataset of demonstrations whose ends are the goals of a goal-conditioned policy.
         goal_mask: Take goals only from episodes in this mask of it.
         set: Settings of the sampler that differ from those of training, such as --set sampling_steps=10.
@@ -44,7 +44,7 @@ class EvalOptions:
     policy: Path
     env: str
     num_episodes: int = 50
-    init_state: int = 0
+    init_state: int | None = None
     goals: str | None = None
     goal_mask: str | None = None
     set: tuple[str, ...] = ()
@@ -69,6 +69,7 @@ def main(argv: list[str]) -> int:
     from robolearn.evaluation.goals import goal_source
     from robolearn.evaluation.results import EvaluationResults
     from robolearn.evaluation.rollout import RolloutConfig
+    from robolearn.evaluation.seen_states import seen_states
     from robolearn.evaluation.source import PolicySource
     from robolearn.evaluation.video import VideoConfig
 
@@ -84,6 +85,8 @@ def main(argv: list[str]) -> int:
         video=VideoConfig(camera=options.video_camera),
         goals=goal_source(options.goals, options.goal_mask),
     )
+    if note := seen_states(source, config.env, config.init_states()).note():
+        main_stderr(f"note: {note}")
     console = Console(stderr=True)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json) as progress:

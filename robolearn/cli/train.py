@@ -76,6 +76,13 @@ def main(argv: list[str]) -> int:
 def _notes(run: TrainConfig, trainer: Trainer) -> list[str]:
     """What is allowed and seldom meant."""
     found = [note] if (note := trainer.elements.note()) else []
+    if run.eval_env is not None:
+        from robolearn.evaluation.evaluate import EvaluationConfig
+        from robolearn.evaluation.seen_states import seen_among
+
+        states = EvaluationConfig(run.eval_env, run.eval_episodes, run.eval_init_state).init_states()
+        seen = seen_among({"start_states": trainer.corpus.start_states()}, run.eval_env, states)
+        found += [note] if (note := seen.note()) else []
     if run.warmup_steps > run.steps:
         reached = run.learning_rate * run.steps / run.warmup_steps
         found.append(
@@ -98,7 +105,7 @@ def _next_command(run: TrainConfig, trainer: Trainer) -> list[str]:
     if trainer.policy.spec.goal_horizon:
         command += ["--goals", str(run.eval_goals or "DEMOS.zarr")]
     protocol = {
-        "--goal-mask": run.eval_goal_mask, "--init-state": run.eval_init_state or None,
+        "--goal-mask": run.eval_goal_mask, "--init-state": run.eval_init_state,
         "--execute": run.eval_execute, "--max-steps": run.eval_max_steps,
     }  # fmt: skip
     return command + [str(word) for option, value in protocol.items() if value is not None for word in (option, value)]

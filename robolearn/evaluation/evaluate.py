@@ -19,9 +19,11 @@ from robolearn.evaluation.goals import GoalSource
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.rollout import RolloutConfig
 from robolearn.evaluation.runs import METRICS
+from robolearn.evaluation.seen_states import seen_states
 from robolearn.evaluation.source import PolicySource
 from robolearn.evaluation.video import VideoConfig
 from robolearn.evaluation.workers import RolloutJob, run_episodes
+from robolearn.sim.registry import evaluation_start
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class EvaluationConfig:
         env: a name `make_env` knows.
         env_options: given to `make_env`, beside the cameras that the policy itself asks for.
         num_episodes: episodes start from `init_state`, `init_state + 1`, ...
+        init_state: the first; None = the one that the environment keeps for evaluation.
         workers: processes; None is one for each usable core. Results do not depend on it.
         num_videos: the first so many start states are filmed, whatever their outcome.
         goals: for goal-conditioned policies.
@@ -39,7 +42,7 @@ class EvaluationConfig:
 
     env: str
     num_episodes: int = 50
-    init_state: int = 0
+    init_state: int | None = None
     env_options: dict[str, Any] = field(default_factory=dict)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     workers: int | None = None
@@ -52,13 +55,18 @@ class EvaluationConfig:
             raise ConfigError(f"--num-episodes must be at least 1, found {self.num_episodes}.")
         if self.num_videos < 0:
             raise ConfigError(f"--num-videos must be at least 0, found {self.num_videos}.")
-        if self.init_state < 0 or self.rollout.seed < 0:
+        if (self.init_state or 0) < 0 or self.rollout.seed < 0:
             raise ConfigError(
                 f"--init-state and --seed must be at least 0, found {self.init_state} and {self.rollout.seed}."
             )
         for name, value in (("--workers", self.workers), ("--max-steps", self.rollout.max_steps)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, found {value}.")
+
+    def init_states(self) -> list[int]:
+        """All of them, in their order. Raises ConfigError for an environment that there is not."""
+        first = evaluation_start(self.env) if self.init_state is None else self.init_state
+        return list(range(first, first + self.num_episodes))
 
 
 def default_output(source: PolicySource, env: str) -> Path:
@@ -81,11 +89,11 @@ def evaluate(
     """
     if output is not None and (output / METRICS).exists():
         raise ConfigError(f"{output} holds a training run; choose another --output for its evaluation.")
-    source = source.resolved()
+    source, init_states = source.resolved(), config.init_states()
+    seen = seen_states(source, config.env, init_states)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)  # where that fails it does so before the episodes, not after
     started = time.perf_counter()
-    init_states = list(range(config.init_state, config.init_state + config.num_episodes))
     workers = config.workers or usable_cores()
     videos = None if output is None else output / "videos"
     if videos is not None:
@@ -123,6 +131,7 @@ def evaluate(
             "workers": workers,
             "max_steps": config.rollout.max_steps,
             "goals": report.goals,
+            "seen_start_states": seen.to_dict(),
         },
         episodes=tuple(episodes),
         wall_s=time.perf_counter() - started,

@@ -16,11 +16,11 @@ from robolearn.core.errors import DatasetError, DeviceError, FeatureError
 from robolearn.core.feature import Features, require
 from robolearn.core.provenance import git_revision, package_versions
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.start_states import next_init_state
 from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event, InputDevice
-from robolearn.sim.experts.demonstrations import next_init_state
 from robolearn.teleop.session import Episode, Recorder, TeleopSession
 from robolearn.teleop.status import Status
 from robolearn.teleop.target import TeleopTarget

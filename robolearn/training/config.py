@@ -89,8 +89,8 @@ class TrainConfig:
     """steps between these evaluations; 0 = at every checkpoint"""
     eval_episodes: int = 50
     """start states of such an evaluation"""
-    eval_init_state: int = 0
-    """the first of them; the others follow it"""
+    eval_init_state: int | None = None
+    """the first of them; the others follow it; by default the environment's first one for evaluation"""
     eval_workers: int | None = None
     """processes of such an evaluation; one for each core by default"""
     eval_goals: Path | None = None
@@ -112,7 +112,7 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup_steps", "weight_decay", "seed", "num_threads", "loader_workers", "keep_every",
                      "eval_every", "eval_init_state"):  # fmt: skip
-            self._require(name, getattr(self, name) >= 0, "at least 0")
+            self._require(name, (getattr(self, name) or 0) >= 0, "at least 0")
         self._require("max_grad_norm", self.max_grad_norm > 0, "positive")
         for name in ("learning_rate", "encoder_learning_rate"):
             value = getattr(self, name)

@@ -16,6 +16,7 @@ from robolearn.datasets.loader.collection import Collection
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.sampler import split_episodes
+from robolearn.datasets.start_states import init_states
 from robolearn.policies.spec import PolicySpec
 
 ACTION = "action"
@@ -63,6 +64,22 @@ class Corpus:
         """The environment that all of it was recorded in, if it was."""
         first, *others = (dataset.sim_env for dataset in self.datasets)
         return first if all(other == first for other in others) else None
+
+    def start_states(self) -> list[dict[str, Any]]:
+        """From which states the episodes that are trained on began, an entry for each dataset.
+
+        `environment` is a name or None, `ranges` are [first, last] of states in a row, `unknown` counts the episodes
+        that do not say.
+        """
+        found = []
+        for source in self.train:
+            episodes = np.arange(source.dataset.num_episodes) if source.episodes is None else source.episodes
+            states = init_states(source.dataset.recorded_episodes[episode] for episode in episodes)
+            found.append(
+                {"environment": _environment(source.dataset), "ranges": _ranges(states),
+                 "unknown": len(episodes) - len(states)}
+            )  # fmt: skip
+        return found
 
     def identity(self) -> dict[str, Any]:
         """What decides the order of the batches, beside the seed."""
@@ -132,6 +149,21 @@ def _chosen(dataset: str, available: dict[str, Feature], wanted: Sequence[str], 
                 f"{unknown_name('feature', name, available)} Choose with --policy.{option} FEATURE..."
             )
     return features([available[name] for name in wanted])
+
+
+def _environment(dataset: Dataset) -> str | None:
+    """Name of the environment that a dataset was recorded in: stepped, or in real time as the robot `sim:NAME`."""
+    if dataset.sim_env is not None:
+        return dataset.sim_env.get("name")
+    kind, _, name = str(dataset.attributes.get("metadata", {}).get("robot") or "").partition(":")
+    return name if kind == "sim" and name else None
+
+
+def _ranges(numbers: Sequence[int]) -> list[list[int]]:
+    """`[3, 1, 2, 7]` -> `[[1, 3], [7, 7]]`."""
+    ordered = np.unique(np.asarray(numbers, np.int64))
+    parts = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1) if len(ordered) else []
+    return [[int(part[0]), int(part[-1])] for part in parts]
 
 
 def _usable_episodes(dataset: Dataset, masks: Sequence[str]) -> np.ndarray:

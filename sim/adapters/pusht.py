@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -55,6 +55,9 @@ class PushT(SimEnv):
         image_size: pixels on a side.
         max_steps: actions until truncation.
     """
+
+    evaluation_start: ClassVar[int] = 100_000  # as in the published evaluations
+    demonstrated: ClassVar[range] = range(206)  # episode k of the human demonstrations begins from k
 
     def __init__(
         self,

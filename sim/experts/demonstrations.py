@@ -21,15 +21,13 @@ from robolearn.core.errors import ConfigError, RobolearnError
 from robolearn.core.provenance import git_revision, package_versions, provenance
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.start_states import FIRST_RECORDED_STATE, next_init_state
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.sim.env import SimEnv
 from robolearn.sim.experts import EXPERTS
 from robolearn.sim.experts.protocol import ActionExpert
 from robolearn.sim.registry import make_env
 
-# lower start states are for evaluation; recorded episodes never start from them
-FIRST_RECORDED_STATE = 10_000
 MAX_FAILURES_IN_A_ROW = 50
 
 
@@ -55,13 +53,6 @@ class DemonstrationSummary:
     modes: dict[str, int] = field(default_factory=dict)
     wall_s: float = 0.0
     stopped: bool = False
-
-
-def next_init_state(path: Path) -> int:
-    """The first start state that no episode recorded in the dataset at `path` has had."""
-    dataset = Dataset(path)
-    used = [record["init_state"] for record in dataset.episodes if isinstance(record.get("init_state"), int)]
-    return max([FIRST_RECORDED_STATE - 1 + dataset.num_episodes, *used]) + 1
 
 
 def gives_actions(env_name: str) -> bool:

@@ -82,6 +82,7 @@ class BlockPush(SimEnv):
         max_steps: actions until truncation.
     """
 
+    evaluation_start: ClassVar[int] = 100_000  # demonstrations may be many
     accepts_goal: ClassVar[bool] = True
     modes: ClassVar[int | None] = 4
 

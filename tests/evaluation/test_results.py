@@ -41,7 +41,9 @@ def test_the_file_holds_everything_needed_to_repeat_and_to_check(evaluated):
     assert found["success"]["k"] == 3
     assert found["success"]["interval"] == [results.success.low, results.success.high]
     assert found["init_states"] == [2, 3, 4, 5]
-    assert found["settings"] == {"seed": 0, "execute": 2, "workers": 1, "max_steps": 14, "goals": None}
+    seen = {"trained": [], "demonstrated": [], "unknown_episodes": 0}
+    settings = {"seed": 0, "execute": 2, "workers": 1, "max_steps": 14, "goals": None, "seen_start_states": seen}
+    assert found["settings"] == settings
     assert found["environment"]["name"] == "tiny_line"
     assert found["environment"]["scene_version"] == "1"
     assert found["policy"]["source"] == "tiny_world:make_policy"

@@ -12,10 +12,11 @@ from robolearn.core.errors import ConfigError, DatasetError, RobolearnError
 from robolearn.core.feature import Feature, features
 from robolearn.core.registry import Registry
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.start_states import FIRST_RECORDED_STATE
 from robolearn.sim import make_env
 from robolearn.sim.env import SimEnv
 from robolearn.sim.experts import demonstrations
-from robolearn.sim.experts.demonstrations import FIRST_RECORDED_STATE, gives_actions, record_demonstrations
+from robolearn.sim.experts.demonstrations import gives_actions, record_demonstrations
 from robolearn.sim.registry import ENVIRONMENTS
 
 

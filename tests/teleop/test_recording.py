@@ -16,8 +16,8 @@ from robolearn.core.interrupt import StopRequest
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.salvage import read_journal
+from robolearn.datasets.start_states import FIRST_RECORDED_STATE
 from robolearn.hardware.input.protocol import Event, Motion
-from robolearn.sim.experts.demonstrations import FIRST_RECORDED_STATE
 from robolearn.teleop.recording import RecordingSession, StepRecorder, check_dataset_path, open_writer
 from robolearn.teleop.status import PlainStatus
 from robolearn.teleop.target import SimTarget

@@ -105,3 +105,22 @@ def test_the_normaliser_covers_all_datasets(dataset, tmp_path):
     scale = corpus.normalizer(corpus.spec(BC)).scale["action"]
     actions = np.concatenate([d.array("action") for d in corpus.datasets])
     np.testing.assert_allclose(scale, 2 / (actions.max(0) - actions.min(0)), rtol=1e-5)
+
+
+def test_the_start_states_of_what_is_trained_on_are_recorded(dataset, tmp_path):
+    path = tmp_path / "s.zarr"
+    declared = features([Feature("observation.state", (1,)), Feature("action", (1,))])
+    with DatasetWriter.create(path, declared, 10.0, {"robot": "sim:put_on_plate"}) as writer:
+        for state in (7, 3, None, 4, 12):
+            writer.start_episode(None if state is None else {"init_state": state})
+            writer.append(0.0, {name: np.zeros(1, np.float32) for name in declared})
+            writer.commit({})
+    assert Corpus([path, dataset], (), (), 0.0, 0).start_states() == [
+        {"environment": "put_on_plate", "ranges": [[3, 4], [7, 7], [12, 12]], "unknown": 1},
+        {"environment": None, "ranges": [], "unknown": 4},
+    ]
+    held_out = Corpus([path], (), (), 0.2, 0)
+    (val,) = held_out.val[0].episodes
+    trained = [state for k, state in enumerate((7, 3, None, 4, 12)) if state is not None and k != val]
+    (entry,) = held_out.start_states()
+    assert sorted(s for a, b in entry["ranges"] for s in range(a, b + 1)) == sorted(trained)

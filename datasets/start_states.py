@@ -1,0 +1,50 @@
+"""Which start states the episodes of a dataset began from, those that were never committed among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from robolearn.datasets import layout
+from robolearn.datasets.journal import HEADER, find_journals
+from robolearn.datasets.layout import Json, is_sealed
+from robolearn.datasets.quarantine import FOLDER
+from robolearn.datasets.reader import Dataset
+
+FIRST_RECORDED_STATE = 10_000
+"""Lower start states are for evaluation; recorded episodes never begin from them."""
+LEFT_OUT = 1000
+"""So many are left out where nothing says any more which ones were used."""
+
+
+def next_init_state(path: Path) -> int:
+    """The first start state that no recorded episode of the dataset at `path` has had.
+
+    Counted are all its episodes, in quarantine or not; those in `pending/`, which `repair` saves; and journals that
+    `repair` has set aside.
+    """
+    dataset = Dataset(path)
+    journals = [*find_journals(path / layout.PENDING), *sorted((path / FOLDER).glob("pending_*"))]
+    facts = [*dataset.recorded_episodes, *map(_journal_facts, journals)]
+    unknown = sum(bool(fact.get("record_lost")) for fact in facts)
+    used = init_states(facts)
+    after = max([FIRST_RECORDED_STATE - 1 + dataset.num_episodes, *used]) + 1
+    return after + LEFT_OUT * (unknown > 0)
+
+
+def init_states(records: Iterable[Json]) -> list[int]:
+    """Those that the records of episodes name."""
+    found = (record.get("init_state") for record in records)
+    return [state for state in found if isinstance(state, int) and not isinstance(state, bool)]
+
+
+def _journal_facts(journal: Path) -> Json:
+    """What was known of an unfinished episode when it began; of a damaged journal that it is lost."""
+    try:
+        data = (journal / HEADER).read_bytes()
+        facts: Any = json.loads(data)["facts"] if is_sealed(data) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        facts = None
+    return facts if isinstance(facts, dict) else {"record_lost": True}
