@@ -97,6 +97,8 @@ def _check_options(source: Path, opened: Source, options: ConvertOptions) -> Non
     for camera in options.cameras:
         if f"observation.images.{camera}" not in opened.features:
             raise ConfigError(f"--camera {camera}: {source} holds no simulator states to render it from.")
+    if options.swap_colours and not opened.swaps_colours:
+        raise ConfigError(f"--swap-colours: the order of colours in {source} is known; leave it out.")
 
 
 class _Conversion:

@@ -12,6 +12,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
 
+HDF5_SUFFIXES = (".hdf5", ".h5")
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
 

@@ -50,6 +50,7 @@ class ConvertOptions:
         names: feature or source key -> names of its elements.
         drop: features or source keys to leave out.
         ranges: feature or source key of pictures that are not uint8 -> the values that are black and white.
+        swap_colours: red and blue of the pictures are the other way round than the format has them.
     """
 
     fps: float | None = None
@@ -69,6 +70,7 @@ class ConvertOptions:
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     drop: Sequence[str] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    swap_colours: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Source(ABC):
         sim_env: name and options of the simulated environment that episodes with simulator states come from.
         parallel: whether several processes are faster than one.
         subsampled: whether all images come from video with half the colour resolution (4:2:0).
+        swaps_colours: whether `ConvertOptions.swap_colours` is heeded.
     """
 
     features: Features
@@ -144,6 +147,7 @@ class Source(ABC):
     sim_env: Json | None = None
     parallel: bool = True
     subsampled: bool = False
+    swaps_colours: bool = False
 
     def __init__(self) -> None:
         self.claims = {}

@@ -9,7 +9,7 @@ from typing import cast
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.core.registry import Registry
 from robolearn.datasets import layout
-from robolearn.datasets.convert.hdf5 import file_of, is_hdf5, open_hdf5
+from robolearn.datasets.convert.hdf5 import HDF5_SUFFIXES, file_of, is_hdf5, open_hdf5
 from robolearn.datasets.convert.protocol import Converter
 
 CONVERTERS = Registry(
@@ -20,12 +20,12 @@ CONVERTERS = Registry(
         "diffusion_policy_zarr": "robolearn.datasets.convert.diffusion_policy_zarr:open_source",
         "rlds": "robolearn.datasets.convert.rlds:open_source",
         "robomimic_hdf5": "robolearn.datasets.convert.robomimic_hdf5:open_source",
+        "aloha_hdf5": "robolearn.datasets.convert.aloha_hdf5:open_source",
         "robosuite_hdf5": "robolearn.sim.adapters.robosuite_demos:open_source",
     },
     extra="convert",
 )
 FUNCTIONS = ("detect", "describe", "open_source", "open_witness")
-HDF5_SUFFIXES = (".hdf5", ".h5")
 SEARCHED, SHOWN = 100, 5  # entries of a folder that are looked into, and named
 
 
@@ -72,7 +72,7 @@ def _unknown(source: Path) -> str:
     """Why no format recognises `source`, as far as can be told. Raises DatasetError for a damaged HDF5 file."""
     if file_of(source).is_file() and (is_hdf5(file_of(source)) or file_of(source).suffix in HDF5_SUFFIXES):
         with open_hdf5(file_of(source)):
-            return f"{source} is a whole HDF5 file, but its groups are neither robomimic's nor robosuite's."
+            return f"{source} is a whole HDF5 file, but its groups are not robomimic's, ACT's or robosuite's."
     known = f"Known: {', '.join(CONVERTERS)}."
     entries = sorted(source.iterdir())[:SEARCHED] if source.is_dir() else []
     inside = [entry.name for entry in entries if find_format(entry)]

@@ -104,7 +104,7 @@ def test_a_truncated_hdf5_file_is_called_so(convert, tmp_path, capsys):
     with h5py.File(path, "w") as file:
         file["data/demo_0/actions"] = np.zeros((100, 7))
     assert convert("--input", str(path)) == 2
-    assert "is a whole HDF5 file, but its groups are neither robomimic's nor robosuite's" in one_line(capsys)
+    assert "is a whole HDF5 file, but its groups are not robomimic's, ACT's or robosuite's" in one_line(capsys)
     for size in (path.stat().st_size // 2, 0):
         os.truncate(path, size)
         assert convert("--input", str(path)) == 2

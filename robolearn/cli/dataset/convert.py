@@ -22,6 +22,7 @@ SHOWN = 20
 IMPORT_ONLY = (
     "source_format", "fps", "task", "image_codec", "jpeg_quality", "jpeg_subsampling", "camera", "image_size",
     "num_episodes", "missing_as_zeros", "kind", "names", "drop", "range",
+    "swap_colours",
 )  # fmt: skip
 EXPORT_ONLY = {
     "lerobot_v3": ("mask", "video", "crf"),
@@ -40,8 +41,8 @@ class ConvertCommand:
     output: Path
     """What to make, by habit NAME.zarr; must not exist."""
     source_format: Annotated[str, tyro.conf.arg(name="from", aliases=["--format"])] = "auto"
-    """Format of the input: lerobot_v3, lerobot_v2, diffusion_policy_zarr, rlds, robomimic_hdf5, robosuite_hdf5; found
-    out by default."""
+    """Format of the input: lerobot_v3, lerobot_v2, diffusion_policy_zarr, rlds, robomimic_hdf5, aloha_hdf5,
+    robosuite_hdf5; found out by default."""
     to: str = OURS
     """Format of the output: robolearn, or lerobot_v3, lerobot_v2 (v2.1), robomimic_hdf5, diffusion_policy_zarr."""
     resume: bool = False
@@ -60,6 +61,8 @@ class ConvertCommand:
     range: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FEATURE=LOW,HIGH: the values of black and white, for pictures that are not stored in 8 bits; by default judged
     from the values."""
+    swap_colours: bool = False
+    """Red and blue of pictures are the other way round than ACT's recorder stores them (aloha_hdf5)."""
     fps: float | None = None
     """Rate of the steps in Hz, where the input does not store it."""
     task: str | None = None
@@ -136,7 +139,7 @@ class ConvertCommand:
             self.fps, self.renamed, self.image_codec, self.jpeg_quality, self.jpeg_subsampling, self.task, self.camera,
             self.image_size, self.num_episodes, self.resume, self.workers, progress,
             self.missing_as_zeros, self.kinds, element_names(self.names), self.drop,
-            self.ranges,
+            self.ranges, self.swap_colours,
         )  # fmt: skip
 
     def export_options(self, progress: Progress) -> ExportOptions:
