@@ -32,6 +32,7 @@ class EvalOptions:
         set: Settings of the sampler that differ from those of training, such as --set sampling_steps=10.
         execute: Actions used of each predicted chunk; half of the chunk by default.
         max_steps: End episodes after this many actions where the environment has not ended them yet.
+        device: Where the policy runs: auto (a CUDA device where there is one, else the processor), cpu, cuda or cuda:N.
         workers: Worker processes, one for each core by default; results do not depend on it.
         num_videos: Film the first so many episodes.
         video_camera: Camera to film with; the environment's usual one by default.
@@ -50,6 +51,7 @@ class EvalOptions:
     set: tuple[str, ...] = ()
     execute: int | None = None
     max_steps: int | None = None
+    device: str = "auto"
     workers: int | None = None
     num_videos: int = 6
     video_camera: str | None = None
@@ -72,8 +74,10 @@ def main(argv: list[str]) -> int:
     from robolearn.evaluation.seen_states import seen_states
     from robolearn.evaluation.source import PolicySource
     from robolearn.evaluation.video import VideoConfig
+    from robolearn.policies.device import choose_device, describe_device
 
-    source = PolicySource(options.policy, sampling=settings(options.set, "--set"))
+    device = choose_device(options.device)
+    source = PolicySource(options.policy, sampling=settings(options.set, "--set"), device=str(device))
     output = options.output or default_output(source, options.env)
     config = EvaluationConfig(
         env=options.env,
@@ -88,7 +92,12 @@ def main(argv: list[str]) -> int:
     if note := seen_states(source, config.env, config.init_states()).note():
         main_stderr(f"note: {note}")
     console = Console(stderr=True)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn(f"evaluating on {device}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json) as progress:
         task = progress.add_task("loading", total=options.num_episodes)
         successes = 0
@@ -110,6 +119,7 @@ def main(argv: list[str]) -> int:
         print(json.dumps(results.to_dict(), indent=1))
     else:
         show(results, Console())
+        print(f"device: {describe_device(options.device, device)}")
         print(f"Saved: {output}/results.json" + (f", {output}/videos" if options.num_videos > 0 else ""))
     return 0
 

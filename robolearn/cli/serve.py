@@ -17,7 +17,7 @@ class ServeOptions:
         policy: Checkpoint directory, or the output folder of `robolearn train`.
         host: Address to listen on; other than this machine's own needs a token.
         port: Port; 0 takes a free one and prints it.
-        device: Where inference runs, e.g. cpu or cuda.
+        device: Where inference runs: auto (a CUDA device where there is one, else the processor), cpu, cuda or cuda:N.
         seed: Seed of the first client's random numbers; later clients count up.
         num_threads: Threads of one inference; small policies are fastest with 1.
         token_env: Environment variable that holds the token clients must send; unset = no token.
@@ -26,7 +26,7 @@ class ServeOptions:
     policy: Path
     host: str = "127.0.0.1"
     port: int = 8000
-    device: str = "cpu"
+    device: str = "auto"
     seed: int = 0
     num_threads: int = 1
     token_env: str = "ROBOLEARN_TOKEN"
@@ -51,16 +51,20 @@ def main(argv: list[str]) -> int:
     import torch
 
     from robolearn.policies.checkpoint import load_policy
+    from robolearn.policies.device import choose_device, describe_device
 
     torch.set_num_threads(options.num_threads)
-    policy = load_policy(options.policy, options.device)
+    device = choose_device(options.device)
+    policy = load_policy(options.policy, str(device))
 
     def make_generator(seed: int) -> torch.Generator:
-        return torch.Generator(options.device).manual_seed(seed)
+        return torch.Generator(device).manual_seed(seed)
 
     # the thread that will run inference must set its own number of threads, and be the one that is warmed up
     executor = ThreadPoolExecutor(1, "inference", torch.set_num_threads, (options.num_threads,))
     times_ms = executor.submit(warm_up, policy, make_generator).result()
-    print(f"{options.policy}: warm, {sorted(times_ms)[len(times_ms) // 2]:.1f} ms an inference", flush=True)
+    median_ms = sorted(times_ms)[len(times_ms) // 2]
+    chosen = describe_device(options.device, device)
+    print(f"{options.policy}: warm, {median_ms:.1f} ms an inference on {chosen}", flush=True)
     run_server(policy, listen, make_generator, executor, lambda line: print(line, flush=True))
     return 0

@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
     taken = ("--preset", "--json")
     parsed: Any = configuration.parse(command, options, f"robolearn train {name}", description, under, taken)
 
+    from robolearn.policies.device import describe_device
     from robolearn.training.config import TrainConfig
     from robolearn.training.trainer import Trainer
 
@@ -59,7 +60,9 @@ def main(argv: list[str]) -> int:
         for note in _notes(run, trainer):
             configuration.main_stderr(f"note: {note}")
     if speaks and not as_json:
-        print(configuration.to_yaml(trainer.resolved()), trainer.summary, trainer.batches.memory, sep="\n", flush=True)
+        device = f"device: {describe_device(run.device, trainer.processes.device)}"
+        told = (configuration.to_yaml(trainer.resolved()), trainer.summary, trainer.batches.memory, device)
+        print(*told, sep="\n", flush=True)
     begun_at = trainer.step
     result = trainer.run()
     if speaks and as_json:
@@ -121,6 +124,7 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
     from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk
     from robolearn.evaluation.source import PolicySource
     from robolearn.evaluation.workers import open_world
+    from robolearn.policies.device import choose_device
 
     config = EvaluationConfig(
         env,
@@ -141,7 +145,8 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
         world.close()
 
     def on_checkpoint(checkpoint: Path, step: int) -> dict[str, float]:
-        results = evaluate(PolicySource(checkpoint), config, run.output / "evaluations" / f"{step:08d}")
+        source = PolicySource(checkpoint, device=str(choose_device(run.device)))
+        results = evaluate(source, config, run.output / "evaluations" / f"{step:08d}")
         return {"eval_success": results.success.value, "eval_score": results.score.value}
 
     return on_checkpoint, check_spec

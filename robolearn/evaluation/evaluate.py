@@ -115,6 +115,7 @@ def evaluate(
             "source": source.name,
             "spec": report.spec.to_dict(),
             "sampling": source.sampling,
+            "device": source.device,
             **_checkpoint_record(source),
         },
         environment={

@@ -35,12 +35,14 @@ class PolicySource:
     Attributes:
         directory: a checkpoint, or a training run's output folder, which stands for its last checkpoint.
         sampling: settings of the policy's sampler that differ from those in the checkpoint, see `load_policy`.
+        device: where a checkpoint runs, see `choose_device`.
     """
 
     directory: Path | None = None
     factory: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if (self.directory is None) == (self.factory is None):
@@ -66,11 +68,11 @@ class PolicySource:
         return replace(self, directory=checkpoint_directory(self.directory).resolve())
 
     def load(self) -> Policy:
-        """Load the weights (CPU) or call the factory. Raises CheckpointError or ConfigError."""
+        """Load the weights or call the factory. Raises CheckpointError or ConfigError."""
         if self.directory is not None:
             from robolearn.policies.checkpoint import load_policy
 
-            return load_policy(self.directory, sampling=self.sampling)
+            return load_policy(self.directory, self.device, self.sampling)
         module, _, attribute = str(self.factory).partition(":")
         try:
             factory = getattr(importlib.import_module(module), attribute)

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -27,6 +26,7 @@ from robolearn.core.errors import CheckpointError, ConfigError, RobolearnError, 
 from robolearn.core.failure import is_users
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Policy
+from robolearn.policies.device import choose_device
 from robolearn.policies.registry import POLICIES
 from robolearn.policies.spec import PolicySpec
 
@@ -102,11 +102,13 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
     """Read a checkpoint, ready for inference.
 
     Args:
+        device: see `choose_device`.
         sampling: fields of the policy's configuration to change, of those named in its `SAMPLING`.
 
     Raises CheckpointError when the directory, a file or a tensor is missing, was changed or does not fit, ConfigError
-    for settings that are unknown or of a wrong type.
+    for settings that are unknown or of a wrong type, and for a device that is not there.
     """
+    processor = choose_device(device)
     directory = checkpoint_directory(Path(path))
     # before anything is built: what sizes memory is what was saved
     check_unchanged(directory)
@@ -130,11 +132,7 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
             raise  # of a policy of another package: not what was read
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"Checkpoint {directory} cannot be read ({type(error).__name__}: {reason}).") from error
-    try:
-        policy.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"Device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return policy.eval()
+    return policy.to(processor).eval()
 
 
 def _with_sampling(kind: type[Policy], config: Any, sampling: Mapping[str, Any]) -> Any:

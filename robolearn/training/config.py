@@ -66,7 +66,8 @@ class TrainConfig:
     weights: tuple[float, ...] = ()
     """shares of the windows drawn from each of several datasets; by their sizes by default"""
     seed: int = 0
-    device: str = "cpu"
+    device: str = "auto"
+    """auto = a CUDA device where there is one, else the processor; or cpu, cuda, cuda:N"""
     num_threads: int = 0
     """torch threads; 0 = as many as there are cores"""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, distributed, nn
 
 from robolearn.core.errors import ConfigError
+from robolearn.policies.device import choose_device
 
 
 class Processes:
     """What this process is among those that train together.
 
     Args:
-        device: `cpu` speaks gloo; `cuda` speaks nccl and stands for one device a process.
+        device: see `choose_device`. `cpu` speaks gloo; `cuda` speaks nccl and stands for one device a process.
 
     Attributes:
         rank, world_size: number of this process and how many there are.
@@ -36,15 +37,9 @@ class Processes:
     def __init__(self, device: str):
         self.rank, self.world_size = _number("RANK", 0), _number("WORLD_SIZE", 1)
         self.local_size = _number("LOCAL_WORLD_SIZE", self.world_size)
-        if device == "cuda" and self.world_size > 1:
-            device = f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}"
-        try:
-            self.device = torch.device(device)
-            torch.empty(1, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
-        if self.device.type == "meta":
-            raise ConfigError("--device meta holds no numbers; use cpu or cuda.")
+        self.device = choose_device(device, self.local_size)
+        if self.device.type == "cuda" and self.device.index is None and self.world_size > 1:
+            self.device = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', self.rank)}")
         self._group: distributed.ProcessGroup | None = None
         if self.world_size > 1:
             if self.device.type == "cuda":

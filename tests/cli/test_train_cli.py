@@ -84,7 +84,9 @@ def test_train_says_how_large_the_network_and_the_data_are(dataset, tmp_path, ca
     assert main(["train", *options(dataset, tmp_path / "run", "--val-ratio", "0.3")]) == 0
     parameters = load_provenance(tmp_path / "run")["parameters"]
     # three episodes of 12 steps; each step is the newest observation of a window
-    assert f"{parameters} parameters; 2 episodes to train on (24 windows), 1 to validate" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert f"{parameters} parameters; 2 episodes to train on (24 windows), 1 to validate" in told
+    assert "\ndevice: cpu (auto: PyTorch " in told or "\ndevice: cuda (auto: " in told
 
 
 def test_a_run_is_resumed_with_the_options_it_was_begun_with(dataset, tmp_path, capfd):
