@@ -152,7 +152,7 @@ def one_empty_episode(case: Path, scratch: Path) -> Verdict:
 
 
 def trailing_rows(case: Path, scratch: Path) -> Verdict:
-    return _tolerant(case, scratch, (r"\b3\b", "row|step"), missing=[])
+    return _tolerant(case, scratch, (r"\b3 (row|step)s|rows? 9 to 11",), missing=[])
 
 
 def _tolerant(case: Path, scratch: Path, said_of: tuple[str, ...], missing: list[int]) -> Verdict:

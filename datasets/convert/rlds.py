@@ -3,9 +3,10 @@
 A folder with `features.json`, `dataset_info.json` and `NAME-SPLIT.tfrecord-00000-of-00008`. An episode is one record;
 a leaf of its steps holds the values of all steps one after the other. Leaves become features: `steps/action` ->
 `action`, `steps/observation/image_0` -> `observation.images.image_0`, `steps/observation/state` ->
-`observation.state`; what is known by another name is decided by `decide.py`, others keep their names with dots. Texts
-and `episode_metadata` go to the episode's record, the instruction is its task, splits become masks. Images stay as they
-are encoded where our codec allows.
+`observation.state`, DROID's `steps/action_dict/joint_velocity` -> `action.joint_velocity`; what is known by another
+name is decided by `decide.py`, others keep their names with dots. Texts and `episode_metadata` go to the episode's
+record, the first instruction that is not empty is its task, splits become masks. Images stay as they are encoded where
+our codec allows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.core.feature import Feature
+from robolearn.core.feature import Feature, Kind
 from robolearn.datasets.codecs import CODECS
 from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
@@ -34,9 +35,19 @@ from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
 
 FORMAT = "rlds"
+DROID = ("droid", "droid_100", "droid_101", "r2d2_faceblur")  # the last is what its own files say
 # rates that the data sets' papers state; the files do not
-RATES_HZ = {"bridge_dataset": 5.0, "bridge": 5.0, "bridge_orig": 5.0, "fractal20220817_data": 3.0, "droid": 15.0}
+RATES_HZ = {
+    "bridge_dataset": 5.0, "bridge": 5.0, "bridge_orig": 5.0, "fractal20220817_data": 3.0,
+    **dict.fromkeys(DROID, 15.0),
+}  # fmt: skip
+# elements of arrays of DROID's names, where there are as many
+ELEMENTS = {
+    **dict.fromkeys(("cartesian_position", "cartesian_velocity"), ("x", "y", "z", "roll", "pitch", "yaw")),
+    **dict.fromkeys(("joint_position", "joint_velocity"), tuple(f"joint_{k}" for k in range(1, 8))),
+}
 IMPLIED = ("is_first", "is_last")
+ACTIONS = "action_dict"  # DROID: the same command in other coordinates
 OWN = ("action", "reward", "discount", "is_terminal")  # leaves that RLDS itself defines
 LOOKED_AT, COUNTED = 64, 1000
 _SHARD = re.compile(r"-(?P<split>[A-Za-z0-9_]+)\.tfrecord-(?P<shard>\d+)-of-(?P<shards>\d+)$")
@@ -70,8 +81,13 @@ class Leaf:
             name = f"observation.{'depth' if depth else 'images'}.{'.'.join(parts[parts[0] == 'observation' :])}"
             feature = Feature(name, shape, self.dtype, "depth" if depth else "image")
             return SourceArray(self.key, shape, self.dtype, feature, fixed=True, encoded=True)
-        feature = Feature(name, shape or (1,), self.dtype, "action" if parts[0] == "action" else "state")
-        return SourceArray(self.key, shape, self.dtype, feature, fixed=self.key in OWN)
+        commanded = parts[0] == ACTIONS and len(parts) > 1
+        if commanded:
+            name = ".".join(["action", *parts[1:]])
+        labels = ELEMENTS.get(parts[-1], ()) if parts[0] in (ACTIONS, "observation") else ()
+        kind: Kind = "action" if parts[0] in ("action", ACTIONS) else "state"
+        feature = Feature(name, shape or (1,), self.dtype, kind, labels if shape == (len(labels),) else None)
+        return SourceArray(self.key, shape, self.dtype, feature, fixed=commanded or self.key in OWN)
 
 
 @dataclass(frozen=True)
@@ -344,6 +360,8 @@ class RldsSource(Source):
             "steps/is_first and steps/is_last are not carried over: the bounds of episodes say the same",
             f"the source stores no times: step k of an episode gets k / {fps:g} s",
         ]
+        if opened.name in DROID:
+            self.notes.append("gripper positions of DROID are 0 where it is open and 1 where it is closed: kept so")
 
     def label(self, index: int) -> Label:
         return self.opened.records[index].label

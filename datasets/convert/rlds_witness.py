@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,16 +31,19 @@ class RldsWitness(Witness):
                 number = counts.get(split, 0)
                 counts[split] = number + 1
                 self._places[f"{split}/{number}"] = file, start, size
+        self._sizes = dict(_sizes(source))
         self._read: tuple[Label | None, dict[str, Values]] = (None, {})
 
     def episodes(self) -> Sequence[Label]:
         return list(self._places)
 
     def length(self, label: Label) -> int:
-        """The number of `is_first` flags, or of the leaf with the fewest values."""
-        steps = {key: values for key, values in self._lists(label).items() if key.startswith("steps/")}
-        counted = steps.get("steps/is_first", min(steps.values(), key=len, default=()))
-        return len(counted)
+        """The number of `is_first` flags, or what the first leaf of a known size says."""
+        lists = self._lists(label)
+        if "steps/is_first" in lists:
+            return len(lists["steps/is_first"])
+        counts = (len(lists[key]) // size for key, size in self._sizes.items() if key in lists)
+        return next(counts, 0)
 
     def times(self, label: Label) -> np.ndarray | None:
         return None
@@ -82,6 +87,23 @@ class RldsWitness(Witness):
             return self._places[str(label)]
         except KeyError as error:
             raise DatasetError(f"{self.path} holds no episode {label}.") from error
+
+
+def _sizes(source: Path) -> Iterator[tuple[str, int]]:
+    """(Leaf of a step, values that it has in a step) as `features.json` says, where the shape is whole."""
+    try:
+        tree = json.loads((source / "features.json").read_bytes())["featuresDict"]["features"]
+        pending = [("steps", tree["steps"]["sequence"]["feature"])]
+        while pending:
+            key, node = pending.pop()
+            if "featuresDict" in node:
+                pending += [(f"{key}/{name}", child) for name, child in node["featuresDict"]["features"].items()]
+            elif "tensor" in node and node["tensor"].get("encoding", "none") == "none":
+                size = math.prod(int(n) for n in node["tensor"].get("shape", {}).get("dimensions", ()))
+                if size > 0:
+                    yield key, size
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(source / "features.json", repr(error)) from error
 
 
 def _walk(file: Path) -> Iterator[tuple[int, int]]:

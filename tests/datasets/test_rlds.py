@@ -361,3 +361,90 @@ def test_leaves_with_other_names_and_pictures_in_tensors_are_recognised(tmp_path
         "values are black and white.",
         "train/3: it has no steps.",
     ]
+
+
+DROID_MEASURED = {"cartesian_position": 6, "joint_position": 7, "gripper_position": 1}
+DROID_COMMANDED = {**DROID_MEASURED, "cartesian_velocity": 6, "joint_velocity": 7, "gripper_velocity": 1}
+DROID_CAMERAS = ("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left")
+INSTRUCTIONS = ("language_instruction", "language_instruction_2", "language_instruction_3")
+
+
+def nested(features):
+    return {"featuresDict": {"features": features}}
+
+
+def droid(root, name="r2d2_faceblur", texts=(b"put the cup away", b"move the cup", b"")):
+    """Two episodes of four steps, with the names, shapes and types of DROID's release; pictures are smaller."""
+    root.mkdir(parents=True)
+    steps = {
+        "action": tensor((7,), "float64"),
+        "action_dict": nested({key: tensor((size,), "float64") for key, size in DROID_COMMANDED.items()}),
+        "discount": tensor((), "float32"),
+        "reward": tensor((), "float32"),
+        **{flag: tensor((), "bool") for flag in ("is_first", "is_last", "is_terminal")},
+        **dict.fromkeys(INSTRUCTIONS, TEXT),
+        "observation": nested(
+            {key: tensor((size,), "float64") for key, size in DROID_MEASURED.items()}
+            | {camera: image((32, 32, 3)) for camera in DROID_CAMERAS}
+        ),
+    }
+    facts = {"file_path": tensor((), "string"), "recording_folderpath": tensor((), "string")}
+    tree = {"steps": {"sequence": {"feature": nested(steps)}}, "episode_metadata": nested(facts)}
+    (root / "features.json").write_text(json.dumps({"featuresDict": {"features": tree}}))
+    info = {"name": name, "version": "1.0.0", "splits": [{"name": "train", "shardLengths": ["2"]}]}
+    (root / "dataset_info.json").write_text(json.dumps(info))
+    content = b""
+    for number in range(2):
+        lists = {"steps/action": droid_rows(number, 7, 0.5).ravel()}
+        lists |= {f"steps/action_dict/{k}": droid_rows(number, n, 0.25).ravel() for k, n in DROID_COMMANDED.items()}
+        lists |= {f"steps/observation/{k}": droid_rows(number, n, 0.0).ravel() for k, n in DROID_MEASURED.items()}
+        lists |= {
+            f"steps/observation/{camera}": [jpeg(1 + 100 * number + 10 * place + k) for k in range(4)]
+            for place, camera in enumerate(DROID_CAMERAS)
+        }
+        lists |= {f"steps/{flag}": np.zeros(4, bool) for flag in ("is_first", "is_last", "is_terminal")}
+        lists |= {f"steps/{key}": np.zeros(4, np.float32) for key in ("discount", "reward")}
+        lists |= {f"steps/{key}": [text] * 4 for key, text in zip(INSTRUCTIONS, texts, strict=True)}
+        lists |= {"episode_metadata/file_path": [b"a.h5"], "episode_metadata/recording_folderpath": [b"MP4"]}
+        content += framed(example(**lists))
+    (root / f"{name}-train.tfrecord-00000-of-00001").write_bytes(content)
+    return root
+
+
+def droid_rows(number, size, offset):
+    return (np.arange(4 * size).reshape(4, size) + 100 * number + offset).astype(np.float32)
+
+
+def test_droid_has_its_names_here(tmp_path):
+    report = convert_dataset(droid(tmp_path / "droid" / "1.0.0"), tmp_path / "out.zarr", ConvertOptions())
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert dataset.fps == 15.0
+    assert {"action", *(f"action.{key}" for key in DROID_COMMANDED)} == {
+        name for name, feature in dataset.features.items() if feature.kind == "action"
+    }
+    for key, size in DROID_MEASURED.items():
+        assert np.array_equal(dataset.array(f"observation.{key}")[4:], droid_rows(1, size, 0.0)), key
+    for key, size in DROID_COMMANDED.items():
+        assert np.array_equal(dataset.array(f"action.{key}")[4:], droid_rows(1, size, 0.25)), key
+    assert dataset.features["observation.cartesian_position"].names == ("x", "y", "z", "roll", "pitch", "yaw")
+    assert dataset.features["action.joint_velocity"].names[6] == "joint_7"
+    for place, camera in enumerate(DROID_CAMERAS):
+        assert dataset.encoded(f"observation.images.{camera}", 5) == jpeg(1 + 100 + 10 * place + 1)
+    first = dataset.episodes[0]
+    assert first["task"] == "put the cup away" and first["language_instruction_2"] == "move the cup"
+    assert first["episode_metadata"] == {"file_path": "a.h5", "recording_folderpath": "MP4"}
+    assert any("gripper positions of DROID are 0 where it is open" in note for note in report.notes)
+
+
+def test_the_first_instruction_that_is_not_empty_is_the_task(tmp_path):
+    convert_dataset(droid(tmp_path / "droid", texts=(b"", b"", b"stack")), tmp_path / "out.zarr", ConvertOptions())
+    assert Dataset(tmp_path / "out.zarr").episodes[0]["task"] == "stack"
+
+
+def test_data_of_ones_own_in_droids_layout_needs_its_rate(tmp_path):
+    source = droid(tmp_path / "mine", name="my_lab")
+    with pytest.raises(ConfigError, match="does not store the rate of its steps; give it with --fps"):
+        convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert "action.joint_position" in Dataset(tmp_path / "out.zarr").features
+    assert not any("DROID" in note for note in report.notes)
