@@ -93,6 +93,10 @@ class Stream:
     def _counts_of(self, record: Json) -> Json:
         return (record.get("streams") or {}).get(self.feature.name) or {}
 
+    def read_values(self, episode: int) -> np.ndarray:
+        """`(m, *shape)` of one episode, without reading those of others."""
+        return self._arrays.episodes(self._key("value"), episode, episode + 1)
+
     def read_episode(self, episode: int) -> StreamRows:
         """The rows of one episode, without reading those of others; images are read when they are asked for."""
 

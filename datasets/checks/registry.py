@@ -8,6 +8,7 @@ from robolearn.datasets.checks.checksums import Checksums
 from robolearn.datasets.checks.images import Black, Decoding, Frozen
 from robolearn.datasets.checks.lag import ActionLag
 from robolearn.datasets.checks.leftovers import Leftovers
+from robolearn.datasets.checks.quaternions import QuaternionSign
 from robolearn.datasets.checks.records import Records
 from robolearn.datasets.checks.streams import Streams
 from robolearn.datasets.checks.timing import Timing
@@ -22,6 +23,7 @@ CHECKS: tuple[type[Check], ...] = (
     Finite,
     Constant,
     Saturated,
+    QuaternionSign,
     ActionLag,
     Decoding,
     Black,

@@ -41,6 +41,7 @@ class SourceArray:
         fixed: the format itself says the name; else it is a default, which a name that is known replaces.
         camera: of a picture, where it is called otherwise than the key.
         encoded: the rows are JPEG, PNG or video frames, which are decoded elsewhere.
+        known: all of it is known (a dataset of ours, or an export of one): only what the user says changes it.
     """
 
     key: str
@@ -50,6 +51,7 @@ class SourceArray:
     fixed: bool = False
     camera: str | None = None
     encoded: bool = False
+    known: bool = False
 
     @property
     def declared(self) -> bool:
@@ -222,6 +224,8 @@ class _Deciding:
     def _pixels(self) -> Pixels | None:
         """What is done to make pictures of the array; None where it is none."""
         array, wish = self.array, self.wish.kind
+        if array.known and wish is None and not array.declared:
+            return None
         said = called_picture(array.key)
         wanted = wish in ("image", "depth") or (wish is None and array.declared)
         layout = _layout(array.shape, named=said is True or wanted)

@@ -102,7 +102,9 @@ class Info:
         own = self.origin is not None or key == "action" or key.partition(".")[0] in ("observation", "action", "next")
         encoded = key not in self.columns
         dtype = feature.dtype if encoded else str(self.raw["features"][key]["dtype"])
-        return SourceArray(key, feature.shape, dtype, feature, fixed=own, encoded=encoded)
+        return SourceArray(
+            key, feature.shape, dtype, feature, fixed=own, encoded=encoded, known=self.origin is not None
+        )
 
     def file(self, template: str, **fields: Any) -> Path:
         """Path of a file, from the template `data_path` or `video_path` of `info.json`.

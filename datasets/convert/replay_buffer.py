@@ -110,7 +110,7 @@ class Buffer:
         pictured = is_encoded(feature) or not column.fixed
         shape = tuple(array.shape[1:]) if pictured else feature.shape
         dtype = array.dtype.name if pictured else feature.dtype
-        return SourceArray(column.keys[0], shape, dtype, feature, fixed=column.fixed)
+        return SourceArray(column.keys[0], shape, dtype, feature, fixed=column.fixed, known=self.origin is not None)
 
     def look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of episodes all over the buffer; those that cannot be read are left out."""

@@ -147,7 +147,7 @@ def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[d
             if bare in origin.keys:
                 feature = origin.features[origin.keys[bare]]
                 found[key] = SourceArray(
-                    key, shape if is_encoded(feature) else feature.shape, dtype.name, feature, True
+                    key, shape if is_encoded(feature) else feature.shape, dtype.name, feature, fixed=True, known=True
                 )
         elif dtype.kind not in "biuf":
             notes.append(f"{key} ({dtype}) is not carried over: it does not hold numbers")

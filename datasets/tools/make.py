@@ -1,4 +1,4 @@
-"""Making a dataset of episodes of others: what merge, split, drop, resample and resize have in common.
+"""Making a dataset of episodes of others: what merge, split, drop, resample, resize and others have in common.
 
 Episodes are carried over one by one, so that memory holds one; frames as the bytes they are stored in; labels as
 edited; masks under their new indices. The new dataset says in `metadata["provenance"]` what it was made of, and each
@@ -7,7 +7,7 @@ episode record where the episode was first recorded: `source_dataset` and `sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class Plan:
         change: what is done to an episode before it is written.
         options: what the user asked for, for the provenance.
         notes: one line for each thing that is not as in the parents.
+        called: name of a feature -> its name in the parents; empty where no name changes.
+        codecs: of pictures that `change` makes of what was none.
     """
 
     tool: str
@@ -62,6 +64,8 @@ class Plan:
     change: Callable[[Dataset, EpisodeData], EpisodeData] | None = None
     options: Json = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    called: Mapping[str, str] = field(default_factory=dict)
+    codecs: Mapping[str, ImageCodec] = field(default_factory=dict)
 
     @classmethod
     def like(cls, parent: Dataset, episodes: Sequence[int], tool: str, options: Json) -> Plan:
@@ -180,7 +184,11 @@ def _codecs(plan: Plan) -> dict[str, ImageCodec]:
     """How images are encoded: as in the first parent."""
     first = plan.picks[0].parent
     wanted = {**plan.features, **plan.streams}
-    return {name: first.codec(name) for name, feature in wanted.items() if layout.is_encoded(feature)}
+    return {
+        name: plan.codecs.get(name) or first.codec(plan.called.get(name, name))
+        for name, feature in wanted.items()
+        if layout.is_encoded(feature)
+    }
 
 
 def _codec_notes(plan: Plan, parents: Sequence[Dataset], codecs: dict[str, ImageCodec]) -> list[str]:
@@ -193,15 +201,29 @@ def _codec_notes(plan: Plan, parents: Sequence[Dataset], codecs: dict[str, Image
     ]
 
 
+def _called_anew(data: EpisodeData, called: Mapping[str, str]) -> EpisodeData:
+    """The episode with the new names; what has none is left out."""
+    new = {old: name for name, old in called.items()}
+    return replace(
+        data,
+        values={new[name]: rows for name, rows in data.values.items() if name in new},
+        frames={new[name]: images for name, images in data.frames.items() if name in new},
+        streams={new[name]: rows for name, rows in data.streams.items() if name in new},
+    )
+
+
 def _carried(pick: Pick, plan: Plan, codecs: dict[str, ImageCodec]) -> EpisodeData:
     """The episode as the new dataset shall hold it. The grid of what has a stream follows from the stream."""
     parent = pick.parent
     data = parent.read_episode(pick.episode)
+    data = _called_anew(data, plan.called) if plan.called else data
     streams = {name: rows for name, rows in data.streams.items() if name in plan.streams}
     on_grid = plan.features.keys() - streams.keys()
     frames = {name: images for name, images in data.frames.items() if name in on_grid}
     for name, codec in codecs.items():
-        theirs = parent.codec(name)
+        if name in plan.codecs:
+            continue
+        theirs = parent.codec(plan.called.get(name, name))
         if theirs.codec_id == codec.codec_id:  # a decoder does not care for the quality that was asked for
             continue
         if name in frames:

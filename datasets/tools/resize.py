@@ -37,7 +37,8 @@ def resize(
     """Make `output` of `parent` with images of `height` x `width`, in the grid and in the streams.
 
     Colour shrinks by area (no aliasing) and grows bilinearly; depth takes the nearest pixel, because a mean of two
-    distances is the distance of nothing. Intrinsics in the metadata are scaled along.
+    distances is the distance of nothing. Intrinsics in the metadata are scaled along. A size of other proportions
+    distorts what is seen, and a note says so.
 
     Args:
         parent: the dataset to make it of.
@@ -77,8 +78,27 @@ def resize(
             streams=resized_features(plan.streams),
             metadata=scaled_intrinsics(plan.metadata, chosen, height, width),
             change=change,
+            notes=(*plan.notes, *distortion_notes(chosen, height, width)),
         )
         return make_dataset(output, plan, progress)
+
+
+def distortion_notes(chosen: Features, height: int, width: int) -> list[str]:
+    """A line for each image whose sides change in different proportion, with the size that would not change it."""
+    notes = []
+    for name, feature in chosen.items():
+        old_height, old_width = feature.shape[:2]
+        kept_height, kept_width = round(width * old_height / old_width), round(height * old_width / old_height)
+        if height == kept_height or width == kept_width:  # as near as whole pixels come
+            continue
+        old, new = old_width / old_height, width / height
+        how = "stretched" if new > old else "squeezed"
+        notes.append(
+            f"{name} is {how} in width: {old_height}x{old_width} is {old:.3g} times "
+            f"as wide as high, {height}x{width} {new:.3g} times; --image-size {height}x{max(1, kept_width)} or "
+            f"{max(1, kept_height)}x{width} keeps the shape of things"
+        )
+    return notes
 
 
 def _resized(

@@ -197,3 +197,55 @@ def test_tools_on_real_push_t(tmp_path, monkeypatch, capsys):
     assert run("stats", "p.zarr", "--features", "action", "--json") == 0
     (action,) = json.loads(capsys.readouterr().out)["features"]
     assert action["q50"] == pytest.approx(np.median(original.array("action"), axis=0))
+
+
+def test_features_are_given_other_names_kinds_and_labels(folder, capsys):
+    arguments = ("--rename", f"{CAMERA}=observation.images.wrist", "--kind", "action=action", "--names", "action=x,y")
+    assert run("features", "a.zarr", "--output", "f.zarr", *arguments) == 0
+    assert capsys.readouterr().out == "Wrote 4 episodes, 12 steps to f.zarr.\n"
+    made = Dataset("f.zarr")
+    assert (made.features["action"].kind, made.features["action"].names) == ("action", ("x", "y"))
+    assert made.encoded("observation.images.wrist", 5) == Dataset("a.zarr").encoded(CAMERA, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("features", "--rename", "action"), "--rename takes FEATURE=NAME, found action."),
+        (("features", "--rename", "a=b", "--rename", "a=c"), "--rename gives 'a' twice: b and c."),
+        (("features", "--names", "action=x,x"), "--names action: every element needs a name of its own, found x,x."),
+        (("features", "--range", "action=x"), "--range takes FEATURE=LOW,HIGH, such as img=0,1; found action=x."),
+        (("features",), "a.zarr: nothing to change; give --rename, --kind, --names or --drop."),
+        (("features", "--kind", "actoin=action"), "Unknown feature 'actoin'. Did you mean 'action'?"),
+        (("unflip", "--at", "action=first"), "--at takes FEATURE=FIRST, such as observation.state=3"),
+        (("unflip",), "no quaternion is found in it; --at FEATURE=FIRST says where one is."),
+        (("unflip", "--features", "action"), "Unknown vector of at least 4 floats 'action'. Known: none."),
+    ],
+)
+def test_mistakes_with_features_get_one_line(folder, capsys, arguments, message):
+    verb, *rest = arguments
+    assert run(verb, "a.zarr", "--output", "f.zarr", *rest) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+    assert not Path("f.zarr").exists()
+
+
+def test_quaternions_are_unflipped(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    half = np.linspace(0.1, 1.0, 30)
+    rows = np.stack([np.cos(half), 0.6 * np.sin(half), 0 * half, 0.8 * np.sin(half)], axis=1).astype(np.float32)
+    turned = np.where(np.arange(30) < 9, 1, -1)[:, None] * rows
+    found = features([Feature("observation.eef_quat", (4,))])
+    with DatasetWriter.create(Path("q.zarr"), found, 10, durable=False) as writer:
+        writer.start_episode()
+        for k in range(30):
+            writer.append(k / 10, {"observation.eef_quat": turned[k].astype(np.float32)})
+        writer.commit({})
+    assert run("validate", "q.zarr") == 0
+    assert "episode 0, observation.eef_quat, step 9: the quaternion elements 0 to 3 turns its sign" in (
+        capsys.readouterr().out
+    )
+    assert run("unflip", "q.zarr", "--output", "u.zarr") == 0
+    assert "(elements 0 to 3): 1 of 1 episodes have other signs now" in capsys.readouterr().err
+    assert (Dataset("u.zarr").array("observation.eef_quat") == rows).all()

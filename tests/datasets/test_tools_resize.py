@@ -5,7 +5,7 @@ from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.episode import EpisodeData, StreamRows
 from robolearn.datasets.reader import Dataset
-from robolearn.datasets.tools.resize import resize, scaled_intrinsics
+from robolearn.datasets.tools.resize import distortion_notes, resize, scaled_intrinsics
 from robolearn.datasets.writer import DatasetWriter
 
 COLOUR = Feature("observation.images.top", (4, 6, 3), "uint8", "image")
@@ -91,3 +91,17 @@ def test_what_cannot_be_resized_is_refused(dataset, tmp_path):
         writer.write_episode(EpisodeData(np.zeros(1), {"action": np.zeros((1, 1), np.float32)}))
     with pytest.raises(FeatureError, match="has no images"):
         resize(Dataset(tmp_path / "blind.zarr"), tmp_path / "r.zarr", 2, 3)
+
+
+def test_a_size_of_other_proportions_is_said_with_the_one_that_keeps_them(dataset, tmp_path):
+    made = resize(dataset, tmp_path / "square.zarr", 4, 4, names=[COLOUR.name])
+    assert made.notes == (
+        "observation.images.top is squeezed in width: 4x6 is 1.5 times as wide as high, 4x4 1 times; --image-size 4x6 "
+        "or 3x4 keeps the shape of things",
+    )
+    assert "is stretched in width" in resize(dataset, tmp_path / "wide.zarr", 2, 6).notes[0]
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 3), (8, 12), (3, 5), (3, 4), (4, 6)])
+def test_the_same_proportions_as_near_as_whole_pixels_come_need_no_note(height, width):
+    assert distortion_notes({COLOUR.name: COLOUR}, height, width) == []

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from robolearn.cli.dataset.making import element_names, pairs, progress_bar, wrote
+from robolearn.cli.dataset.making import element_names, pairs, progress_bar, ranges, wrote
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
@@ -122,24 +122,12 @@ class ConvertCommand:
         """What `--kind` says."""
         return pairs(self.kind, "kind", "FEATURE=KIND")
 
-    @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """What `--range` says."""
-        found = {}
-        for key, text in pairs(self.range, "range", "FEATURE=LOW,HIGH").items():
-            try:
-                low, high = (float(number) for number in text.split(","))
-            except ValueError as error:
-                raise ConfigError(f"--range takes FEATURE=LOW,HIGH, such as img=0,1; found {key}={text}.") from error
-            found[key] = low, high
-        return found
-
     def import_options(self, progress: Progress) -> ConvertOptions:
         return ConvertOptions(
             self.fps, self.renamed, self.image_codec, self.jpeg_quality, self.jpeg_subsampling, self.task, self.camera,
             self.image_size, self.num_episodes, self.resume, self.workers, progress,
             self.missing_as_zeros, self.kinds, element_names(self.names), self.drop,
-            self.ranges, self.swap_colours,
+            ranges(self.range), self.swap_colours,
         )  # fmt: skip
 
     def export_options(self, progress: Progress) -> ExportOptions:

@@ -39,6 +39,18 @@ def element_names(entries: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def ranges(entries: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """`("img=0,1", ...)` as a mapping. Raises ConfigError for what is not two numbers."""
+    found = {}
+    for key, text in pairs(entries, "range", "FEATURE=LOW,HIGH").items():
+        try:
+            low, high = (float(number) for number in text.split(","))
+        except ValueError as error:
+            raise ConfigError(f"--range takes FEATURE=LOW,HIGH, such as img=0,1; found {key}={text}.") from error
+        found[key] = low, high
+    return found
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function (episodes done, episodes in all) that moves a bar on stderr; silent when that is no terminal."""
