@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from robolearn.core.registry import Registry
+from robolearn.sim.rendering import check_setting
 
 if TYPE_CHECKING:
     from robolearn.sim.env import SimEnv
@@ -24,12 +25,15 @@ ENVIRONMENTS = Registry(
 
 
 def make_env(name: str, **options: Any) -> SimEnv:
-    """Make the environment called `name`. Raises ConfigError for an unknown name, and
-    SignatureError for options that this environment does not have.
+    """Make the environment called `name`.
+
+    Raises ConfigError for an unknown name, SignatureError for options that this environment does not have, and like
+    `check_setting`.
 
     Options common to all: `cameras: tuple[str, ...]` to put images into observations (none by default, and
     then no GL is needed) and `image_size: int` in pixels.
     """
+    check_setting()
     base, _, variant = name.partition("/")
     return ENVIRONMENTS.make(base, *([variant] if variant else []), **options)
 
@@ -46,4 +50,5 @@ def demonstrated_states(name: str) -> range:
 
 
 def _kind(name: str) -> Any:
+    check_setting()
     return ENVIRONMENTS.resolve(name.partition("/")[0])

@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,15 +20,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError, MissingDependencyError
+from robolearn.core.errors import ConfigError, MissingDependencyError, one_line
 from robolearn.sim.coarse_meshes import coarse_meshes
 
 if TYPE_CHECKING:
     import mujoco
 
 APT_LINE = "apt-get install -y libosmesa6 libegl1 libgl1"
+_OTHERS = f"Unset MUJOCO_GL, or try another value (egl, osmesa, and glfw with a display), or: {APT_LINE}"
+_LIBRARIES = {"egl": ("libEGL.so.1",), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 _HEADLESS = ("egl", "osmesa")
-_WINDOWED = ("glfw", "glx", "cgl", "wgl")
+_WINDOWED = {"darwin": ("glfw", "cgl"), "win32": ("glfw", "wgl")}.get(sys.platform, ("glfw", "glx"))
 _OFF = ("disable", "disabled", "off", "false", "0")
 # kernel drivers behind /dev/dri/renderD* that draw on the processor
 _SOFTWARE_DRIVERS = ("vgem", "vkms")
@@ -41,12 +44,26 @@ class RenderingChoice:
     reason: str
 
 
+def check_setting() -> str:
+    """MUJOCO_GL in lower case, "" where it is not set.
+
+    Raises ConfigError or MissingDependencyError for a value with which MuJoCo, pictures or not, cannot be imported.
+    """
+    value = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if value not in ("", *_HEADLESS, *_WINDOWED, *_OFF):
+        raise ConfigError(f"MUJOCO_GL is {value!r}; expected egl, osmesa or glfw, or leave it unset.")
+    libraries = _LIBRARIES.get(value, ())
+    if libraries and not any(map(_loads, libraries)):
+        raise MissingDependencyError(
+            f"MUJOCO_GL={value} is set, but {libraries[0]} is not installed; unset it, or: {APT_LINE}"
+        )
+    return value
+
+
 def choose_backend() -> RenderingChoice:
     """Decide without importing MuJoCo or changing anything. Raises ConfigError for an unknown MUJOCO_GL."""
-    explicit = os.environ.get("MUJOCO_GL", "").lower().strip()
+    explicit = check_setting()
     if explicit and not _set_by_robosuite(explicit):
-        if explicit not in (*_HEADLESS, *_WINDOWED, *_OFF):
-            raise ConfigError(f"MUJOCO_GL is {explicit!r}; expected egl, osmesa or glfw, or leave it unset.")
         return RenderingChoice(explicit, f"MUJOCO_GL={explicit} is set in the environment")
     if not sys.platform.startswith("linux"):
         return RenderingChoice("cgl" if sys.platform == "darwin" else "glfw", f"the default on {sys.platform}")
@@ -54,7 +71,7 @@ def choose_backend() -> RenderingChoice:
     if gpu and _loads("libEGL.so.1"):
         return RenderingChoice("egl", f"{gpu} and libEGL are there")
     why_not_egl = f"{gpu} is there but libEGL is not" if gpu else "no GPU was found"
-    if _loads("libOSMesa.so.8") or _loads("libOSMesa.so.6") or _loads("libOSMesa.so"):
+    if any(map(_loads, _LIBRARIES["osmesa"])):
         return RenderingChoice("osmesa", f"{why_not_egl}, so OSMesa draws on the processor")
     return RenderingChoice(None, f"{why_not_egl} and OSMesa is not installed")
 
@@ -156,11 +173,18 @@ class SceneRenderer:
         self._model = model
 
     def _make(self, width: int, height: int) -> _Canvas:
-        ensure_backend()
+        choice = ensure_backend()
         model = self._model
         buffer = model.vis.global_
         buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
-        canvas = self._canvases[width, height] = _Canvas(model, width, height, self._coarse)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # GLFW says several times what is said below
+                canvas = self._canvases[width, height] = _Canvas(model, width, height, self._coarse)
+        except Exception as error:  # what MuJoCo, PyOpenGL and GLFW raise has no common base
+            raise MissingDependencyError(
+                f"Nothing can be drawn with {choice.backend} ({choice.reason}): {one_line(error)}. {_OTHERS}"
+            ) from error
         return canvas
 
     def close(self) -> None:

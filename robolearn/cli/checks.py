@@ -16,7 +16,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import ConfigError, MissingDependencyError
 from robolearn.core.provenance import machine
 from robolearn.core.realtime import raised_priority
 from robolearn.core.shared_record import SharedRecord
@@ -209,7 +209,7 @@ def rendering_checks() -> Iterator[Check]:
 
     try:
         choice = rendering.choose_backend()
-    except ConfigError as error:
+    except (ConfigError, MissingDependencyError) as error:
         yield Check(group, "back-end", "bad", str(error), "unset MUJOCO_GL")
         return
     if choice.backend is None:

@@ -189,6 +189,8 @@ def settings(words: Sequence[str], option: str) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not name or not equals:
             raise ConfigError(f"{option} takes NAME=VALUE, found {word!r}.")
+        if name.replace("-", "_") in found:
+            raise ConfigError(f"{option} gives {name!r} two values.")
         try:
             found[name.replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.config import to_dict
 from robolearn.core.errors import ConfigError
+from robolearn.core.output import held_output
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.evaluation.episode import EpisodeResult
@@ -19,10 +20,10 @@ from robolearn.evaluation.goals import GoalSource
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.rollout import RolloutConfig
 from robolearn.evaluation.runs import METRICS
-from robolearn.evaluation.seen_states import seen_states
+from robolearn.evaluation.seen_states import SeenStates, seen_states
 from robolearn.evaluation.source import PolicySource
 from robolearn.evaluation.video import VideoConfig
-from robolearn.evaluation.workers import RolloutJob, run_episodes
+from robolearn.evaluation.workers import RolloutJob, check_job, run_episodes
 from robolearn.sim.registry import evaluation_start
 
 
@@ -85,31 +86,37 @@ def evaluate(
 ) -> EvaluationResults:
     """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones.
 
-    Raises ConfigError when `output` is the folder of a training run, whose own files it would replace.
+    Raises, before the first episode, like `check_job` and `held_output`, and ConfigError when `output` is the folder of
+    a training run, whose own files it would replace.
     """
     if output is not None and (output / METRICS).exists():
         raise ConfigError(f"{output} holds a training run; choose another --output for its evaluation.")
     source, init_states = source.resolved(), config.init_states()
-    seen = seen_states(source, config.env, init_states)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)  # where that fails it does so before the episodes, not after
-    started = time.perf_counter()
-    workers = config.workers or usable_cores()
     videos = None if output is None else output / "videos"
-    if videos is not None:
-        for old in videos.glob("start_*.mp4*"):
-            old.unlink()
     job = RolloutJob(
         source, config.env, config.env_options, config.rollout,
         frozenset(init_states[: config.num_videos]), videos, config.video, config.goals,
     )  # fmt: skip
-    try:
-        episodes, report = run_episodes(job, init_states, workers, on_episode)
-    except BaseException:
-        if output is not None:
-            with suppress(OSError):  # it holds something
-                output.rmdir()
-        raise
+    check_job(job)
+    seen = seen_states(source, config.env, init_states)
+    with nullcontext() if output is None else held_output(output):
+        return _evaluate(job, config, init_states, seen, output, on_episode, command)
+
+
+def _evaluate(
+    job: RolloutJob,
+    config: EvaluationConfig,
+    init_states: list[int],
+    seen: SeenStates,
+    output: Path | None,
+    on_episode: Callable[[EpisodeResult], None] | None,
+    command: str | None,
+) -> EvaluationResults:
+    source, started = job.source, time.perf_counter()
+    workers = config.workers or usable_cores()
+    for old in () if job.video_folder is None else job.video_folder.glob("start_*.mp4*"):
+        old.unlink()
+    episodes, report = run_episodes(job, init_states, workers, on_episode)
     results = EvaluationResults(
         policy={
             "source": source.name,

@@ -56,6 +56,22 @@ class PolicySource:
     def name(self) -> str:
         return str(self.directory if self.directory is not None else self.factory)
 
+    @property
+    def label(self) -> str:
+        """The name, for messages."""
+        return f"policy {self.name!r}"
+
+    def spec(self) -> PolicySpec | None:
+        """What a checkpoint's policy needs and gives; None for a factory, whose policy would have to be made first.
+
+        Raises CheckpointError for a checkpoint that cannot be read, ConfigError for a setting that it does not have.
+        """
+        if self.directory is None:
+            return None
+        from robolearn.policies.checkpoint import load_spec
+
+        return load_spec(self.directory, self.sampling)
+
     def resolved(self) -> PolicySource:
         """The same with the one checkpoint that is meant now: `last` moves on while a run goes on.
 

@@ -94,6 +94,19 @@ def open_world(
         raise
 
 
+def check_job(job: RolloutJob) -> None:
+    """Raise what is wrong with names and settings, before there are workers to say so.
+
+    Raises like `load_policy` without its weights, `open_world` and `actions_per_chunk`. A policy from a factory is not
+    looked at: its module may well be what adds the environment.
+    """
+    spec = job.source.spec()
+    if spec is None:
+        return
+    actions_per_chunk(spec, job.rollout.execute)
+    open_world(spec, job.env, job.env_options, job.goals, job.source.label)[0].close()
+
+
 def run_episodes(
     job: RolloutJob,
     init_states: Sequence[int],
@@ -198,7 +211,7 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
     init_state: int | None = None
     try:
         policy = job.source.load()
-        name = f"policy {job.source.name!r}"
+        name = job.source.label
         env, goals = open_world(policy.spec, job.env, job.env_options, job.goals, name)
         execute = actions_per_chunk(policy.spec, job.rollout.execute)
         chosen = goals.to_dict() if goals else None

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,21 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
     directory = checkpoint_directory(Path(path))
     # before anything is built: what sizes memory is what was saved
     check_unchanged(directory)
-    try:
+    name, config, spec = _declared(directory, sampling or {})
+    with _readable(directory):
+        policy: Policy = POLICIES.make(name, config, spec, Normalizer.load(directory / "normalizer.safetensors"))
+        policy.load_state_dict(load_file(directory / "model.safetensors"))
+    return policy.to(processor).eval()
+
+
+def load_spec(path: Path | str, sampling: Mapping[str, Any] | None = None) -> PolicySpec:
+    """What the policy of a checkpoint needs and gives, without its weights; raises like `load_policy`."""
+    return _declared(checkpoint_directory(Path(path)), sampling or {})[2]
+
+
+def _declared(directory: Path, sampling: Mapping[str, Any]) -> tuple[str, Any, PolicySpec]:
+    """Registered name, configuration and data contract of a saved policy."""
+    with _readable(directory):
         declared = load_declaration(directory)
         if declared["name"] not in POLICIES:
             raise CheckpointError(
@@ -121,10 +136,15 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
             )
         kind = POLICIES.resolve(declared["name"])
         config = configuration.from_dict(kind.Config, declared["config"], where=f"{directory}/config.yaml")
-        config = _with_sampling(kind, config, sampling or {})
-        spec = PolicySpec.from_dict(json.loads((directory / "features.json").read_text()))
-        policy = POLICIES.make(declared["name"], config, spec, Normalizer.load(directory / NORMALIZER))
-        policy.load_state_dict(load_file(directory / "model.safetensors"))
+        config = _with_sampling(kind, config, sampling)
+        return declared["name"], config, PolicySpec.from_dict(json.loads((directory / "features.json").read_text()))
+
+
+@contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    """Raises CheckpointError for what the files of a checkpoint make the code raise that reads them."""
+    try:
+        yield
     except RobolearnError:
         raise
     except _MISREAD as error:
@@ -132,7 +152,6 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
             raise  # of a policy of another package: not what was read
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"Checkpoint {directory} cannot be read ({type(error).__name__}: {reason}).") from error
-    return policy.to(processor).eval()
 
 
 def _with_sampling(kind: type[Policy], config: Any, sampling: Mapping[str, Any]) -> Any:

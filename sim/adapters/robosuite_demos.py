@@ -38,6 +38,7 @@ from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Claim, Label, Witness
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import SIM_STATE, is_encoded
+from robolearn.sim.rendering import check_setting
 
 FORMAT = "robosuite_hdf5"
 POSE_SIZE = 9
@@ -225,6 +226,7 @@ class DemoSource(Source):
                 raise DatasetError(
                     f"{opened.path} was recorded with {opened.robots[0]}; only Panda arms can be imported."
                 )
+            check_setting()
             from robolearn.sim.adapters.robosuite import RobosuiteEnv  # needs robosuite, which only good files do
 
             self.opened = opened

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +11,26 @@ pytest.importorskip("torch")
 from robolearn.cli import eval as eval_verb
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
+from robolearn.core.output import held_output
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.checkpoint import make_policy, save_policy
 from robolearn.policies.registry import POLICIES
 from robolearn.policies.spec import PolicySpec
 
 
-def checkpoint(folder, state="observation.state", weight=None, width=2):
-    """An untrained behaviour-cloning policy for Push-T that sees the agent's position."""
+def checkpoint(folder, state="observation.state", weight=None, width=2, name="bc"):
+    """An untrained policy for Push-T that sees the agent's position."""
     observation, action = Feature(state, (width,)), Feature("action", (2,), kind="action")
     everything = features([observation, action])
     corners = np.array([[0, 0], [512, 512]], np.float32)
     states = np.zeros((2, width), np.float32) + [[0], [512]]
     normalizer = Normalizer.fit({state: states, "action": corners}, everything)
     spec = PolicySpec(features([observation]), action, obs_horizon=1, action_horizon=4, control_hz=10.0)
-    policy = make_policy("bc", POLICIES.resolve("bc").Config(), spec, normalizer)
+    policy = make_policy(name, POLICIES.resolve(name).Config(), spec, normalizer)
     weights = policy.state_dict()
     if weight is not None:
         weights = {name: value * weight for name, value in weights.items()}
-    save_policy(folder, "bc", policy, weights, {"seed": 3, "curve": [{"step": 1}]})
+    save_policy(folder, name, policy, weights, {"seed": 3, "curve": [{"step": 1}]})
     return folder
 
 
@@ -135,12 +137,47 @@ def test_an_unknown_camera_names_the_known_ones(tmp_path, capfd):
         (("--num-episodes", "many"), "--num-episodes"),
         (("--set", "steps:10"), "--set takes NAME=VALUE, found 'steps:10'"),
         (("--set", "hidden_dim=8"), "BcPolicy: Unknown sampling setting 'hidden_dim'"),
+        (("--env", "robosuite/Lfit"), "Unknown robosuite task 'Lfit'. Did you mean 'Lift'?"),
         (("--goals", "demos.zarr"), "takes no goals; leave out --goals"),
         (("--goal-mask", "held_out"), "--goal-mask held_out selects episodes of a dataset"),
     ],
 )
-def test_bad_options_are_one_line_errors(tmp_path, capfd, change, words):
+def test_bad_options_are_one_line_errors_before_there_is_a_worker_or_a_folder(
+    tmp_path, capfd, monkeypatch, change, words
+):
+    monkeypatch.setattr("multiprocessing.get_context", lambda *_: pytest.fail("a worker is started"))
     assert words in user_sees(capfd, *options(checkpoint(tmp_path / "p"), tmp_path / "out"), *change)
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("sampling_step=8", "BesoPolicy: Unknown sampling setting 'sampling_step'. Did you mean 'sampling_steps'?"),
+        ("sampling_steps=many", "sampling.sampling_steps: found 'many', expected a whole number."),
+        ("sampling_steps=0", "found 0"),
+        ("sampler=ddmi", "sampling.sampler: Unknown value 'ddmi'. Did you mean 'ddim'?"),
+    ],
+)
+def test_a_setting_of_the_sampler_is_checked_before_there_is_a_worker(tmp_path, capfd, monkeypatch, setting, words):
+    monkeypatch.setattr("multiprocessing.get_context", lambda *_: pytest.fail("a worker is started"))
+    assert words in user_sees(
+        capfd, *options(checkpoint(tmp_path / "p", name="beso"), tmp_path / "out", "--set", setting)
+    )
+
+
+def test_two_evaluations_do_not_write_into_one_folder(tmp_path, capfd):
+    arguments = options(checkpoint(tmp_path / "p"), tmp_path / "out")
+    with held_output(tmp_path / "out"):
+        line = user_sees(capfd, *arguments)
+    assert line.startswith(f"error: {tmp_path}/out is being written by process {os.getpid()}; wait for it")
+
+
+def test_a_link_to_nowhere_is_found_before_there_is_a_worker(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("multiprocessing.get_context", lambda *_: pytest.fail("a worker is started"))
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    line = user_sees(capfd, *options(checkpoint(tmp_path / "p"), tmp_path / "out"))
+    assert f"{tmp_path}/out is a link to {tmp_path}/disk, which does not exist" in line
 
 
 def test_a_missing_policy_is_a_one_line_error(tmp_path, capfd):

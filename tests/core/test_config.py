@@ -157,7 +157,7 @@ def test_settings_are_read_as_yaml_reads_values():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("word", ["steps", "=3", "steps=[1"])
-def test_words_that_are_no_setting_are_refused(word):
+@pytest.mark.parametrize("words", [["steps"], ["=3"], ["steps=[1"], ["max-steps=1", "max_steps=2"]])
+def test_words_that_are_no_setting_are_refused(words):
     with pytest.raises(ConfigError, match="--set"):
-        settings((word,), "--set")
+        settings(words, "--set")

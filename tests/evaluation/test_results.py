@@ -103,7 +103,7 @@ def test_an_edited_episode_is_named(evaluated, tmp_path, name):
 def test_an_output_that_cannot_be_made_is_found_before_the_episodes(tmp_path):
     (tmp_path / "file").touch()
     source = PolicySource(factory="nowhere:policy")  # loading it would be another error
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(ConfigError, match="file is a file, expected a folder"):
         evaluate(source, EvaluationConfig("put_on_plate", num_episodes=1), tmp_path / "file")
 
 

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from robolearn.core.errors import ConfigError, MissingDependencyError
-from robolearn.sim import rendering
+from robolearn.sim import make_env, rendering
 
 RENDER = """
 import mujoco
@@ -74,7 +74,7 @@ def test_the_reason_says_what_was_found(machine):
 
 @pytest.mark.parametrize("value", ["glfw", "egl", "OSMesa "])
 def test_an_explicit_choice_is_respected(machine, value):
-    machine(gpu=None, mujoco_gl=value)
+    machine(("libEGL.so.1", "libOSMesa.so.6"), gpu=None, mujoco_gl=value)
     assert rendering.choose_backend().backend == value.strip().lower()
 
 
@@ -148,3 +148,32 @@ def test_a_back_end_that_cannot_be_changed_any_more_is_explained():
         MUJOCO_GL="osmesa",
     )
     assert "PyOpenGL was loaded for 'glx' in this process, but rendering needs 'osmesa'" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["put_on_plate", "robosuite/Lift", "no_such_scene"])
+def test_a_wrong_mujoco_gl_is_named_before_mujoco_is_imported(monkeypatch, name):
+    monkeypatch.setenv("MUJOCO_GL", "elg")
+    with pytest.raises(ConfigError, match="MUJOCO_GL is 'elg'; expected egl, osmesa or glfw, or leave it unset."):
+        make_env(name)
+
+
+@pytest.mark.parametrize(("value", "library"), [("egl", "libEGL.so.1"), ("osmesa", "libOSMesa.so.8")])
+def test_a_back_end_whose_library_is_missing_is_named_before_mujoco_fails_to_import_it(monkeypatch, value, library):
+    monkeypatch.setenv("MUJOCO_GL", value)
+    monkeypatch.setattr(rendering, "_loads", lambda name: False)
+    with pytest.raises(MissingDependencyError, match=rf"MUJOCO_GL={value} is set, but {library} is not installed"):
+        make_env("put_on_plate")
+
+
+def test_a_window_where_there_is_no_display_is_one_line():
+    result = run(
+        """
+        from robolearn.sim import make_env
+        make_env("put_on_plate").render_camera("front", 8, 8)
+        """,
+        MUJOCO_GL="glfw", DISPLAY="", WAYLAND_DISPLAY="",
+    )  # fmt: skip
+    last = result.stderr.strip().splitlines()[-1]
+    assert "Nothing can be drawn with glfw (MUJOCO_GL=glfw is set in the environment): " in last
+    assert "Unset MUJOCO_GL, or try another value" in last
+    assert "GLFWError" not in result.stderr and "Exception ignored" not in result.stderr
