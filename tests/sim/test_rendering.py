@@ -28,6 +28,7 @@ def machine(monkeypatch):
     def make(libraries=(), gpu=None, mujoco_gl=None):
         monkeypatch.setattr(rendering, "_loads", lambda library: library in libraries)
         monkeypatch.setattr(rendering, "_gpu", lambda: gpu)
+        monkeypatch.delitem(sys.modules, "robosuite.utils.binding_utils", raising=False)  # other tests' doing
         if mujoco_gl is None:
             monkeypatch.delenv("MUJOCO_GL", raising=False)
         else:
