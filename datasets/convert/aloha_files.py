@@ -145,6 +145,8 @@ class Look:
         """Raises DatasetError when the file is damaged or not in this layout."""
         with open_hdf5(path) as file:
             try:
+                if not getattr(file[ACTION], "shape", ()):
+                    raise ValueError(f"{ACTION} is no array of a row for each step")
                 steps = len(file[ACTION])
                 found: dict[str, Array] = {}
                 notes = []
@@ -153,12 +155,12 @@ class Look:
                     if array is not None:
                         found[key] = array
                     elif key not in ("compress_len", *TEXTS):
-                        notes.append(f"{key} ({item.dtype}, shape {item.shape}) is not carried over: it is no numbers "
-                                     "of each step")  # fmt: skip
+                        notes.append(f"{key} ({item.dtype}, shape {item.shape}) is not carried over: it holds neither "
+                                     "numbers nor pictures of each step")  # fmt: skip
                 rate = next((float(file.attrs[name]) for name in RATES if name in file.attrs), None)
                 sim = bool(file.attrs["sim"]) if "sim" in file.attrs else None
                 return cls(steps, found, rate, sim, task_of(file), tuple(notes))
-            except (KeyError, OSError, TypeError, ValueError, AttributeError, RuntimeError, DatasetError) as error:
+            except (KeyError, OSError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 raise damaged_file(path, error) from error
 
 
@@ -203,8 +205,11 @@ def _array(key: str, item: Any) -> Array | None:
     kind = item.dtype.kind
     row = tuple(item.shape[1:])
     if key.startswith(IMAGES) and (kind in "SO" or (kind == "u" and item.dtype.itemsize == 1 and len(row) == 1)):
-        height, width, channels, bits = image_header(encoded_row(item[0]))
-        return Array((height, width, 1 if channels == 1 else 3), "uint8" if bits == 8 else "uint16", encoded=True)
+        for step in dict.fromkeys((0, len(item) // 2, len(item) - 1)) if len(item) else ():
+            with contextlib.suppress(DatasetError):  # one that is damaged says nothing of the others
+                height, width, channels, bits = image_header(encoded_row(item[step]))
+                return Array((height, width, 1 if channels == 1 else 3), f"uint{bits}", encoded=True)
+        return None
     return Array(row, item.dtype.name) if kind in "biuf" else None
 
 

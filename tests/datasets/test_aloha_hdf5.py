@@ -150,6 +150,9 @@ def test_the_measured_base_is_an_observation(folder, tmp_path):
     assert feature.names == ("linear", "angular") and feature.kind == "state"
     assert np.array_equal(Dataset(tmp_path / "out.zarr").array(feature.name), numbers(0, 0.0, 2))
     assert any("base_action is what the base measured" in note for note in report.notes)
+    rename = {"base_action": "action.base"}
+    convert_dataset(folder, tmp_path / "renamed.zarr", ConvertOptions(rename=rename))
+    assert Dataset(tmp_path / "renamed.zarr").features["action.base"].kind == "action"
 
 
 def test_depth_beside_the_pictures_keeps_its_millimetres(folder, tmp_path):
@@ -183,6 +186,14 @@ def test_pictures_of_their_own_length_and_byte_strings_are_read(folder, tmp_path
     for row in range(3 * STEPS):
         error = dataset.image("observation.images.cam_high", row).astype(int) - picture(*divmod(row, STEPS))
         assert np.abs(error).mean() < 3, row
+
+
+def test_a_camera_without_a_picture_costs_no_episode(folder, tmp_path):
+    with h5py.File(write(folder / "episode_0.hdf5", 0, compress=True), "a") as file:
+        file["observations/images/cam_low"] = np.zeros((STEPS, 100), np.uint8)
+    report = convert_dataset(folder, tmp_path / "out.zarr", ConvertOptions())
+    assert set(Dataset(tmp_path / "out.zarr").features) >= {f"observation.images.{name}" for name in CAMERAS}
+    assert any(note.startswith("observations/images/cam_low (uint8, shape (6, 100)) is not") for note in report.notes)
 
 
 def test_the_rate_is_known_given_or_stored(folder, tmp_path):
