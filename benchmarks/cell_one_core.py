@@ -153,7 +153,7 @@ def main(argv: list[str]) -> int:
     deaths = [t["death"] for t in told if "death" in t]
     lost_s = [float(str(t["lost_s"])) for t in told if "lost_s" in t]
     note = (
-        f"{runs} runs of {duration_s:g} s on core {core} of {os.cpu_count()} beside {LOAD} busy processes, load average "
+        f"{runs} runs of {duration_s:g} s on core {core} of {os.cpu_count()} beside {LOAD} busy ones, load average "
         f"{load:.1f}; the simulated world lost {np.median(lost_s or [0]):.2f} s a run (median)"
     )
     print(f"{len(deaths)} deaths; {note}")
