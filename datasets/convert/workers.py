@@ -14,6 +14,7 @@ from typing import cast
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.failure import explained
+from robolearn.core.interrupt import spared_children
 from robolearn.core.process import die_with_parent
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.convert.check import EpisodeCheck, Seal
@@ -114,7 +115,8 @@ def read_in_order(job: ReadJob, opened: Source, indices: Sequence[int], workers:
         for _ in range(min(workers, len(indices))):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(job, theirs), daemon=True)
-            process.start()
+            with spared_children():
+                process.start()
             theirs.close()
             stack.callback(_stop, process, ours)
             pool[ours] = process
@@ -171,7 +173,6 @@ def _stop(process: multiprocessing.process.BaseProcess, connection: Connection) 
 def _work(job: ReadJob, connection: Connection) -> None:
     """Read the episodes that are asked for until the other end closes."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent stops us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an orderly exit: nothing is left behind
     with contextlib.ExitStack() as stack:
         try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,22 +73,13 @@ def main(argv: list[str]) -> int:
     )
     options.output.mkdir(parents=True, exist_ok=True)
     save_yaml(options, options.output / "config.yaml")
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        results = deploy(config, None if options.json else _show_episode, main_stderr)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    results = deploy(config, None if options.json else _show_episode, main_stderr)
     if options.json:
         print(json.dumps(results, indent=1))
     else:
         _show(results)
         print(f"Saved: {options.output}/results.json")
     return 0
-
-
-def _terminate(_number: int, _frame: types.FrameType | None) -> None:
-    """SIGTERM ends like Ctrl-C: the arm is stopped and the robot disconnected on the way out."""
-    raise SystemExit(143)
 
 
 def _show_episode(episode: dict[str, Any]) -> None:

@@ -21,7 +21,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 from robolearn import __version__
 from robolearn.core.errors import ConfigError, closest
 from robolearn.core.failure import BUG_STATUS, DEBUG, UnexpectedError, debugging, explained, traceback_of
+from robolearn.core.interrupt import stopped_in_order
 from robolearn.core.registry import Registry
+from robolearn.core.terminal import outlive_terminal
 
 # group -> verb -> what it does
 GROUPS: dict[str, dict[str, str]] = {
@@ -79,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ[DEBUG] = "1"
         arguments = [word for word in arguments if word != "--debug"]
     threading.excepthook = _tell_of_thread
-    return run_told(lambda: _dispatch(arguments))
+    with stopped_in_order():
+        return run_told(lambda: _dispatch(arguments))
 
 
 def run_told(run: Callable[[], int]) -> int:
@@ -125,6 +128,7 @@ def _mend_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", errors="replace"))
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold any bytes
+    outlive_terminal()
 
 
 def _forget_stdout() -> None:

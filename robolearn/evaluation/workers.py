@@ -13,12 +13,12 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robolearn.core.errors import MissingDependencyError, RobolearnError
 from robolearn.core.failure import UnexpectedError, explained
+from robolearn.core.interrupt import spared_children
 from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.goals import Goals, GoalSource, make_goals
 from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
@@ -128,7 +128,7 @@ def run_episodes(
         for _ in range(max(1, min(workers, len(init_states)))):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(job, theirs), daemon=True)
-            with _interrupts_blocked():
+            with spared_children():
                 process.start()
             theirs.close()
             busy[ours] = None
@@ -270,17 +270,3 @@ def _named(error: RobolearnError, init_state: int | None) -> RobolearnError:
     if isinstance(error, UnexpectedError):
         return UnexpectedError(message, error.details, error.ours)
     return type(error)(message)
-
-
-@contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Children started inside inherit a blocked SIGINT: Ctrl-C reaches the parent only, which then stops them.
-
-    Python's resource tracker unblocks the signal when it starts, so it is started first.
-    """
-    resource_tracker.ensure_running()
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

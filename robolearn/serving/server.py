@@ -14,7 +14,6 @@ import http
 import ipaddress
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
 from robolearn.core.errors import RobolearnError, ServerError
+from robolearn.core.interrupt import heeded_signals
 from robolearn.serving import wire
 from robolearn.serving.session import ServablePolicy, Session
 
@@ -241,7 +241,7 @@ def run_server(
     executor: ThreadPoolExecutor | None = None,
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. `announce` gets `listening on ws://HOST:PORT` once clients can connect."""
+    """Serve until a signal asks to stop. `announce` gets `listening on ws://HOST:PORT` once clients can connect."""
 
     # the event loop and the inference thread hand over to each other; the default of 5 ms would show in answers
     sys.setswitchinterval(5e-4)
@@ -250,7 +250,7 @@ def run_server(
         server = PolicyServer(policy, options, make_generator, executor)
         address = await server.start()
         stopped = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in heeded_signals():
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         announce(f"listening on {address}")
         await stopped.wait()

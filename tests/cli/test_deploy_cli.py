@@ -88,13 +88,17 @@ def test_ctrl_c_ends_everything_and_keeps_finished_episodes(server, tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["episodes"][0]["init_state"] == 0
 
 
-def test_sigterm_ends_everything(server, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_sigterm_and_a_closed_terminal_end_everything(server, tmp_path, number, status):
     process = start(server, tmp_path)
     assert process.stdout.readline().startswith("start state   0")
-    process.terminate()
+    process.send_signal(number)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=15)
-    assert (process.returncode, errors) == (143, "")
+    assert (process.returncode, errors) == (status, "")
     assert cells_of(process.pid) == []
+    assert not list(Path("/dev/shm").glob(f"robolearn_{process.pid}_*"))
+    assert json.loads((tmp_path / "results.json").read_text())["episodes"][0]["init_state"] == 0
 
 
 def test_a_killed_deploy_takes_its_cell_along(server, tmp_path):

@@ -162,7 +162,7 @@ def test_a_mistake_is_answered_in_one_line_and_leaves_nothing_behind(tmp_path, c
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("number", "moment_s"), [(signal.SIGINT, 0.0), (signal.SIGINT, 0.37), (signal.SIGTERM, 0.61)])
+@pytest.mark.parametrize(("number", "moment_s"), [(signal.SIGINT, 0.0), (signal.SIGHUP, 0.37), (signal.SIGTERM, 0.61)])
 def test_a_signal_in_mid_episode_keeps_what_was_saved(tmp_path, number, moment_s):
     path = tmp_path / "bar.zarr"
     session = Session(arguments(path, 500, "--json"))
@@ -290,6 +290,23 @@ def test_a_closed_terminal_ends_the_session_and_keeps_what_was_saved(tmp_path):
     status, _, _ = Session.finish(session)
     assert status in (0, 128 + signal.SIGHUP)
     assert Dataset(path).num_episodes == 1
+
+
+def test_a_session_that_talks_to_the_terminal_that_is_closed_still_ends_in_order(tmp_path):
+    path = tmp_path / "bar.zarr"
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "robolearn", *arguments(path, 500)], stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while b"episode 2/500 saved" not in seen:
+        seen += os.read(ours, 4096)
+    os.close(ours)
+    assert process.wait(timeout=START_S) == 128 + signal.SIGHUP
+    assert check_whole(path).num_episodes >= 2
+    assert find_journals(path / "pending") == []
 
 
 def test_a_person_sees_the_scene_while_pictures_are_recorded(tmp_path, display):

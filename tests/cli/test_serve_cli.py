@@ -35,7 +35,8 @@ def user_sees(capfd, *arguments):
     return status, capfd.readouterr().err.strip()
 
 
-def test_serve_offers_a_checkpoint_until_ctrl_c(checkpoint):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_serve_offers_a_checkpoint_until_ctrl_c_or_its_terminal_is_closed(checkpoint, number):
     command = [sys.executable, "-m", "robolearn", "serve", "--policy", str(checkpoint), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -47,7 +48,7 @@ def test_serve_offers_a_checkpoint_until_ctrl_c(checkpoint):
             assert (spec.action_horizon, spec.control_hz) == (4, 10.0)
             answer = client.infer({"observation.state": np.zeros((1, 3), np.float32)})
             assert answer["actions"].shape == (4, 2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=10)
     finally:
         process.kill()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import DatasetError, DeviceError, FeatureError
 from robolearn.core.feature import Feature
-from robolearn.core.interrupt import StopRequest
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.salvage import read_journal
@@ -176,25 +173,3 @@ def test_an_existing_dataset_is_refused_with_the_command_that_goes_on(tmp_path, 
     check_dataset_path(path, resume=True, command="")
     with pytest.raises(DatasetError, match="leave out --resume"):
         check_dataset_path(tmp_path / "b.zarr", resume=True, command="")
-
-
-def test_a_signal_is_noted_and_the_second_interrupt_acts_at_once():
-    before = signal.getsignal(signal.SIGINT)
-    with StopRequest() as stop:
-        assert not stop()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop() and stop.exit_status == 143
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_hangup_that_nohup_ignores_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not stop()
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)

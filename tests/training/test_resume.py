@@ -113,7 +113,12 @@ def test_a_save_cut_off_anywhere_leaves_a_whole_checkpoint(dataset, tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    ("number", "error", "status"), [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
+    ("number", "error", "status"),
+    [
+        (signal.SIGINT, KeyboardInterrupt, None),
+        (signal.SIGTERM, SystemExit, 143),
+        (signal.SIGHUP, SystemExit, 129),
+    ],
 )
 def test_a_stop_signal_ends_the_step_and_saves_it(dataset, tmp_path, capfd, number, error, status):
     trainer = Trainer(run_config(dataset, tmp_path / "run"), "bc", BC, quiet=True)
