@@ -15,7 +15,7 @@ from typing import cast
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.failure import explained
 from robolearn.core.interrupt import spared_children
-from robolearn.core.process import die_with_parent
+from robolearn.core.process import die_with_parent, end_in_words
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.convert.check import EpisodeCheck, Seal
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, PartialEpisode, Source
@@ -154,7 +154,7 @@ def _explained(process: multiprocessing.process.BaseProcess) -> Iterator[None]:
     except (EOFError, ConnectionError) as error:
         process.join()
         raise DatasetError(
-            f"A worker process ended with status {process.exitcode}; if memory was short, use fewer --workers."
+            f"A worker process ended ({end_in_words(process.exitcode)}); if memory was short, use fewer --workers."
         ) from error
 
 

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robolearn.core.errors import RobolearnError
-from robolearn.core.process import python_child, stop_process
+from robolearn.core.process import end_in_words, python_child, stop_process
 from robolearn.evaluation.report import Stage
+
+_SAVING_S = 30.0  # for a stage that is stopped to save what it has
 
 
 class MemoryWatch:
@@ -80,10 +82,10 @@ class StageRunner:
         try:
             status = process.wait()
         except BaseException:
-            stop_process(process)
+            stop_process(process, _SAVING_S)
             raise
         if status != 0:
-            raise RobolearnError(f"The stage {name!r} ended with status {status}; its last lines above say why.")
+            raise RobolearnError(f"The stage {name!r} ended ({end_in_words(status)}); its last lines above say why.")
         self.stages.append(Stage(name, command, time.monotonic() - start))
 
     @contextmanager
@@ -94,6 +96,11 @@ class StageRunner:
         process = python_child("robolearn", arguments, stdout=subprocess.PIPE, text=True)
         try:
             yield _address(process, timeout_s)
+        except RobolearnError as error:
+            if process.poll() is None:
+                raise
+            words = f"The policy server ended ({end_in_words(process.returncode)}); its lines above say why."
+            raise RobolearnError(words) from error
         finally:
             stop_process(process)
             self.stages.append(Stage("serve", command, time.monotonic() - start))
@@ -119,6 +126,9 @@ def _address(process: subprocess.Popen, timeout_s: float) -> str:
         ready.set()
 
     threading.Thread(target=read, daemon=True).start()
-    if not ready.wait(timeout_s) or not found:
-        raise RobolearnError(f"The policy server did not come up within {timeout_s:.0f} s; its lines above say why.")
+    if not ready.wait(timeout_s):
+        raise RobolearnError(f"The policy server did not listen within {timeout_s:.0f} s; the machine may be too busy.")
+    if not found:
+        process.wait()
+        raise RobolearnError("The policy server ended before it listened.")
     return found[0]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from robolearn.core.errors import MissingDependencyError, RobolearnError
 from robolearn.core.failure import UnexpectedError, explained
 from robolearn.core.interrupt import spared_children
+from robolearn.core.process import end_in_words
 from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.goals import Goals, GoalSource, make_goals
 from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
@@ -175,8 +176,8 @@ def _receive(
     except (EOFError, ConnectionResetError):
         process.join(_STOP_TIMEOUT_S)
         raise RobolearnError(
-            f"An evaluation worker died at {doing} with exit status {process.exitcode}"
-            f"{_hint(process.exitcode, loading=init_state is None)}."
+            f"An evaluation worker died at {doing} ({end_in_words(process.exitcode)}"
+            f"{_hint(process.exitcode, loading=init_state is None)})."
         ) from None
     if not isinstance(answer, _Failure):
         return answer
@@ -186,11 +187,11 @@ def _receive(
 def _hint(status: int | None, loading: bool) -> str:
     """What may have killed a worker and what to do about it, as the end of a sentence."""
     if status == -signal.SIGKILL:
-        return " (a signal, often the kernel's answer to full memory: use fewer --workers)"
+        return ", often the kernel's answer to full memory: use fewer --workers"
     if status == 1 and loading:
         # its own exceptions come as messages: Python could not even import what the parent is running
         return '; what it printed says why. In a script, call evaluate() under `if __name__ == "__main__":`'
-    return " (a signal)" if status is not None and status < 0 else ""
+    return ""
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,14 @@ def test_ctrl_c_ends_the_demo_and_all_it_started(tmp_path):
 
 
 def test_a_failing_stage_is_named():
-    with pytest.raises(RobolearnError, match="'evaluate' ended with status 2"):
+    with pytest.raises(RobolearnError, match=r"'evaluate' ended \(exit status 2\)"):
         StageRunner().run("evaluate", ["eval", "--policy", "/nowhere", "--env", "put_on_plate"])
+
+
+def test_a_policy_server_that_ends_is_not_said_to_be_slow():
+    told = r"The policy server ended \(exit status 2\); its lines above say why"
+    with pytest.raises(RobolearnError, match=told), StageRunner().serving(["serve", "--policy", "/nowhere"]):
+        raise AssertionError("there is no address")
 
 
 def test_memory_of_children_is_counted():

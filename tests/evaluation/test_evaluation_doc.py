@@ -63,6 +63,6 @@ def test_a_script_without_the_guard_is_told_to_have_one(example, tmp_path):
     done = run(before + within.replace("\n    ", "\n").removeprefix("    "), tmp_path)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert "An evaluation worker died at loading with exit status 1" in last
+    assert "An evaluation worker died at loading (exit status 1; what it printed says why" in last
     assert 'call evaluate() under `if __name__ == "__main__":`' in last
     assert "memory" not in last
