@@ -153,13 +153,13 @@ class SimulatedCell:
     def close(self) -> None:
         """End the process and remove the records. Safe to call twice."""
         process, self.process = self.process, None
+        for record in self._records.values():  # before the process ends: what is there then was left by the dead
+            record.close()
+        self._records.clear()
         if process is not None:
             stop_process(process)
             if process.stdout is not None:
                 process.stdout.close()
-        for record in self._records.values():
-            record.close()
-        self._records.clear()
         if process is not None and process.returncode < 0:  # killed: it could not clean up behind itself
             remove_left_over()
         self._description = {}

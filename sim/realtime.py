@@ -19,9 +19,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import signal
 import sys
-import types
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -31,11 +30,12 @@ from robolearn.core import config
 from robolearn.core.clock import Clock, MonotonicClock
 from robolearn.core.errors import ConfigError, RobolearnError
 from robolearn.core.feature import Features
+from robolearn.core.interrupt import stopped_in_order
 from robolearn.core.process import adopt_parent_from_environment
 from robolearn.core.realtime import no_interruptions
 from robolearn.core.rotation import matrix_to_rot6d
 from robolearn.core.shared_record import SharedRecord
-from robolearn.core.shared_segment import remove_left_over
+from robolearn.core.shared_segment import SharedSegment, remove_left_over
 
 # fields of command and request are laid out by the side that writes them: robolearn.hardware.simulated_cell
 STATE, JOINTS, OBJECTS = "observation.state", "observation.joint_position", "observation.environment_state"
@@ -225,7 +225,7 @@ def describe(env: RealtimeEnv, rate_hz: float) -> dict[str, Any]:
 
 
 def run_cell(options: CellOptions) -> None:
-    """Run until SIGTERM. Raises RobolearnError when the environment or its records cannot be opened."""
+    """Run until a signal ends it. Raises RobolearnError when the environment or its records cannot be opened."""
     from robolearn.sim.registry import make_env
 
     env: Any = make_env(options.env)
@@ -267,22 +267,31 @@ def _run(cell: Cell, records: Records, clock: Clock, period_s: float) -> None:
             records.publish_task(cell, reset)
 
 
-def _stop(_number: int, _frame: types.FrameType | None) -> None:
-    raise SystemExit(0)
-
-
 def main() -> int:
     adopt_parent_from_environment()
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that drives us
-    try:
-        run_cell(config.parse(CellOptions, sys.argv[1:], prog="python -m robolearn.sim.realtime"))
-    except RobolearnError as error:
-        config.main_stderr(f"error: {error}")
-        return 2
-    finally:
-        remove_left_over()  # what our driver left when it was killed
+    with stopped_in_order():
+        name = ""
+        try:
+            options = config.parse(CellOptions, sys.argv[1:], prog="python -m robolearn.sim.realtime")
+            name = options.name
+            run_cell(options)
+        except RobolearnError as error:
+            config.main_stderr(f"error: {error}")
+            return 2
+        finally:
+            _tidy_up_after_driver(name)
     return 0
+
+
+def _tidy_up_after_driver(name: str, wait_s: float = 1.0) -> None:
+    """Remove the records of a driver that was killed; one that stops us in order has removed them itself.
+
+    We hear of its end when its first thread has ended, and its records are its own until the last one has.
+    """
+    deadline = time.monotonic() + wait_s
+    while SharedSegment.exists(f"{name}_command") and time.monotonic() < deadline:
+        remove_left_over()
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

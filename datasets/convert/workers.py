@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -14,7 +12,7 @@ from typing import cast
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.failure import explained
-from robolearn.core.interrupt import spared_children
+from robolearn.core.interrupt import spared_children, stopped_in_order
 from robolearn.core.process import die_with_parent, end_in_words
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.convert.check import EpisodeCheck, Seal
@@ -173,8 +171,7 @@ def _stop(process: multiprocessing.process.BaseProcess, connection: Connection) 
 def _work(job: ReadJob, connection: Connection) -> None:
     """Read the episodes that are asked for until the other end closes."""
     die_with_parent()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an orderly exit: nothing is left behind
-    with contextlib.ExitStack() as stack:
+    with stopped_in_order(), contextlib.ExitStack() as stack:  # nothing is left behind
         try:
             reader = stack.enter_context(job.reader())
         except Exception as error:

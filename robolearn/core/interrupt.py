@@ -85,7 +85,9 @@ class _Unwinding(_Handlers):
         again, self.signal = self.signal is not None, signal.Signals(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not again:  # cleaning up goes on; only Ctrl-C cuts it short
+        # cleaning up goes on, only Ctrl-C cuts it short: a hangup is told by the kernel and the shell, and a child is
+        # told of its parent's end once for each of the parent's threads
+        if not again:
             raise SystemExit(128 + number)
 
 

@@ -83,6 +83,11 @@ class SharedSegment:
             raise FileNotFoundError(f"{path} is no shared segment, or not yet")
         return cls(path, descriptor, owner=False)
 
+    @staticmethod
+    def exists(name: str) -> bool:
+        """Whether there is a segment of this name, whoever owns it."""
+        return (_folder() / name).exists()
+
     @property
     def owner_alive(self) -> bool:
         """Whether the process that made it still has it; True as well where the file system cannot say."""

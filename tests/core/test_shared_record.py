@@ -226,9 +226,11 @@ def test_a_writer_killed_half_way_leaves_the_last_whole_record_and_is_known_to_b
         """
         import os, signal, sys
         from robolearn.core.shared_record import SharedRecord
-        from robolearn.core.shared_segment import remove_left_over
+        from robolearn.core.shared_segment import SharedSegment, remove_left_over
 
         def write_until_killed(record, line):
+            os.write(ready[1], b"x")
+            os.read(opened[0], 1)
             def trace(frame, event, _):
                 nonlocal line
                 if frame.f_code is SharedRecord.write.__code__:
@@ -245,11 +247,15 @@ def test_a_writer_killed_half_way_leaves_the_last_whole_record_and_is_known_to_b
 
         for line in range(100):
             name = f"{sys.argv[1]}_{line}"
+            ready, opened = os.pipe(), os.pipe()
             child = os.fork()
             if child == 0:
                 write_until_killed(SharedRecord.create(name, {"a": ((), "f8"), "b": ((), "f8")}), line)
-            _, status = os.waitpid(child, 0)
+            os.read(ready[0], 1)
             record = SharedRecord.open(name)
+            assert record.writer_alive
+            os.write(opened[1], b"x")
+            _, status = os.waitpid(child, 0)
             assert not record.writer_alive
             values, number = record.read()
             assert values["a"] == values["b"] == number
@@ -259,7 +265,8 @@ def test_a_writer_killed_half_way_leaves_the_last_whole_record_and_is_known_to_b
             record.close()
         assert line > 10 and number == 3
         record.close()
-        assert name in remove_left_over()
+        remove_left_over()
+        assert not SharedSegment.exists(name)
         print("whole")
         """,
         name,
