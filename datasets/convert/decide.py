@@ -127,7 +127,8 @@ def _names(arrays: Sequence[SourceArray], rename: Mapping[str, str]) -> tuple[li
     given = [rename.get(a.key) or (a.feature.name if a.fixed else None) for a in arrays]
     flat = [a.key for a, name in zip(arrays, given, strict=True) if name is None and not _may_be_picture(a)]
     known = recognised(flat, [name for name in given if name])
-    numbers = [name or known.get(a.key, a.feature.name) for a, name in zip(arrays, given, strict=True)]
+    plain = [a.feature.name.replace("/", ".") for a in arrays]  # a name is that of a folder, too
+    numbers = [name or known.get(a.key, own) for a, name, own in zip(arrays, given, plain, strict=True)]
     pictures = [name or picture_name(a.camera or a.key, a.feature.kind) for a, name in zip(arrays, given, strict=True)]
     return numbers, pictures
 
@@ -159,7 +160,7 @@ def _name_notes(taken: Sequence[Taken], rename: Mapping[str, str]) -> list[str]:
 
 def _as_expected(item: Taken) -> bool:
     """Whether the name is the key's own, in the group where its kind belongs."""
-    ours, default = item.feature.name, item.array.feature.name
+    ours, default = item.feature.name, item.array.feature.name.replace("/", ".")
     return ours == default or (is_encoded(item.feature) and default.startswith("observation."))
 
 
@@ -187,7 +188,15 @@ class _Deciding:
         if self.array.encoded:
             return Taken(self.array, self._labelled(self._encoded()))
         pixels = self._pixels()
+        if self.wish.range and (pixels is None or pixels.judged):
+            raise ConfigError(
+                f"--range {self.array.key}: there is nothing to scale; {self._found()} "
+                f"{'are pictures of 8 bits' if pixels else 'are no pictures'}."
+            )
         return Taken(self.array, self._labelled(self._pictured(pixels) if pixels else self._numbers()), pixels)
+
+    def _found(self) -> str:
+        return f"rows of shape {self.array.shape}, {self.array.dtype},"
 
     def _labelled(self, feature: Feature) -> Feature:
         labels = self.wish.names
@@ -202,6 +211,8 @@ class _Deciding:
 
     def _encoded(self) -> Feature:
         kind, wish = self.array.feature.kind, self.wish.kind
+        if self.wish.range:
+            raise ConfigError(f"--range {self.array.key}: there is nothing to scale; it is stored as pictures.")
         if wish not in (None, kind):
             raise ConfigError(f"--kind {self.picture}={wish}: {self.array.key} is stored as pictures, kind {kind}.")
         return replace(self.array.feature, name=self.picture)
@@ -232,7 +243,7 @@ class _Deciding:
         if layout is None or self.dtype.kind not in "uif":
             if wanted:
                 raise ConfigError(
-                    f"--kind {self.number}={wish}: {array.key} has rows of shape {array.shape}, {array.dtype}; a "
+                    f"--kind {self.number}={wish}: {array.key} has {self._found()} and a "
                     "picture is (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels."
                 )
             self._say_numbers(maybe=False)
@@ -279,8 +290,6 @@ class _Deciding:
         done: list[str] = []
         if pixels.channels_first:
             done.append(f"turned from {_size(pixels.shape)} (channels first) to {_size(pixels.placed_shape)}")
-        if pixels.alpha:
-            done.append("their fourth channel (alpha) left out")
         if self.dtype != np.uint8:
             found = self._range(pixels, must)
             if found is None:
@@ -289,7 +298,17 @@ class _Deciding:
             done += [how] if how else []
         if done:
             self.notes.append(f"{self.array.key}: pictures are {', '.join(done)}")
+        if pixels.alpha:
+            self.notes.append(f"{self.array.key}: the fourth channel (alpha) is left out{self._alpha(pixels)}")
         return pixels
+
+    def _alpha(self, pixels: Pixels) -> str:
+        """What there is to say about a fourth channel that is not the same everywhere."""
+        fourth = [rows[:, 3] if pixels.channels_first else rows[..., 3] for rows in self.look(self.array) if len(rows)]
+        ends = {float(end) for rows in fourth for end in (rows.min(), rows.max())}
+        if len(ends) < 2:
+            return ""
+        return f" although its values differ ({min(ends):g} to {max(ends):g}); --kind {self.array.key}=state keeps all"
 
     def _range(self, pixels: Pixels, must: bool) -> tuple[Pixels, str] | None:
         """The pixels with a range, and what is said about it; None for numbers that are no picture."""
@@ -322,7 +341,7 @@ class _Deciding:
         array = self.array
         if int(np.prod(array.shape, dtype=np.int64)) >= MANY:
             way = f"; --kind {array.key}=image makes pictures of them" if maybe else ""
-            self.notes.append(f"{array.key}: rows of shape {array.shape}, {array.dtype}, stay numbers{way}")
+            self.notes.append(f"{array.key}: {self._found()} stay numbers{way}")
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyError
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.decide import Decision, SourceArray, decide
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, damaged
@@ -105,6 +105,11 @@ class Info:
         return SourceArray(
             key, feature.shape, dtype, feature, fixed=own, encoded=encoded, known=self.origin is not None
         )
+
+    def described(self, videos: Sequence[str]) -> Decision:
+        """What becomes of the keys, without a look at any row."""
+        found = {key: feature for key, feature in self.all.items() if key not in self.videos or key in videos}
+        return decide([self.source_array(k, f) for k, f in found.items()], ConvertOptions(), lambda array: ())
 
     def file(self, template: str, **fields: Any) -> Path:
         """Path of a file, from the template `data_path` or `video_path` of `info.json`.

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import DatasetError
-from robolearn.core.feature import features
 from robolearn.datasets.convert.lerobot import (
     Info,
     LeRobotSource,
@@ -37,9 +36,12 @@ def describe(source: Path) -> SourceDescription:
     info = Info.read(source, "v2")
     lengths = _lengths(info)
     present, whole, notes = _inventory(info, list(lengths))
-    found = features(f for key, f in info.all.items() if key not in info.videos or key in present)
+    decision = info.described(present)
+    notes += decision.notes
     steps = sum(lengths[number] for number in whole)
-    return SourceDescription(FORMAT, len(whole), steps, info.fps, found, tuple(_tasks(info).values()), tuple(notes))
+    return SourceDescription(
+        FORMAT, len(whole), steps, info.fps, decision.features, tuple(_tasks(info).values()), tuple(notes)
+    )
 
 
 def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError
-from robolearn.core.feature import features
 from robolearn.datasets.convert.lerobot import (
     Info,
     LeRobotSource,
@@ -52,9 +51,12 @@ def describe(source: Path) -> SourceDescription:
     info = Info.read(source, "v3")
     present = [key for key in info.videos if any((source / "videos" / key).glob("**/*.mp4"))]
     notes = [f"{key} (video) is not there" for key in info.videos if key not in present]
-    found = features(f for key, f in info.all.items() if key not in info.videos or key in present)
+    decision = info.described(present)
+    notes += decision.notes
     counts = int(info.raw["total_episodes"]), int(info.raw["total_frames"])
-    return SourceDescription(FORMAT, *counts, info.fps, found, tuple(read_tasks(source).values()), tuple(notes))
+    return SourceDescription(
+        FORMAT, *counts, info.fps, decision.features, tuple(read_tasks(source).values()), tuple(notes)
+    )
 
 
 def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:

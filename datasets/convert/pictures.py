@@ -168,8 +168,11 @@ class PixelReader:
             fits = (placed >= low - slack) & (placed <= high + slack)  # false for NaN
             if not fits.all():
                 place = tuple(np.argwhere(~fits)[0])
+                step = self._steps + place[0]
+                if not np.isfinite(placed[place]):
+                    raise DatasetError(f"step {step}: {pixels.key} holds {placed[place]}; expected finite numbers.")
                 raise DatasetError(
-                    f"step {self._steps + place[0]}: {pixels.key} holds {placed[place]:.6g}, outside {low:g} to "
+                    f"step {step}: {pixels.key} holds {placed[place]:.6g}, outside {low:g} to "
                     f"{high:g}; --range {pixels.key}=LOW,HIGH says which values are black and white."
                 )
             self._span |= Span.of(placed)
@@ -181,7 +184,7 @@ class PixelReader:
         found, judged = self._span.range, self.pixels.range
         if self.pixels.judged and judged in FLOAT_RANGES and found not in (None, judged) and not self._span.whole:
             raise DatasetError(
-                f"{self.pixels.key} holds {self._span}, where most episodes hold {judged[0]:g} to {judged[1]:g}; "
+                f"{self.pixels.key} holds {self._span}, where others hold {judged[0]:g} to {judged[1]:g}; "
                 f"--range {self.pixels.key}={judged[0]:g},{judged[1]:g} takes it as it is."
             )
 

@@ -52,7 +52,7 @@ def test_keys_in_the_wild_get_our_names_in_one_note():
         ("actions", "action"), ("observation/state", "observation.state"), ("qpos", "observation.state"),
         ("observations/qpos", "observation.state"), ("obs/proprio", "observation.state"),
         ("qvel", "observation.velocity"), ("rewards", "next.reward"), ("ee_pos", "observation.ee_pos"),
-        ("observation/joint_position", "observation.joint_position"), ("gain", "gain"),
+        ("observation/joint_position", "observation.joint_position"), ("gain", "gain"), ("a/gain", "a.gain"),
     ],
 )  # fmt: skip
 def test_low_dimensional_names(key, name):
@@ -100,9 +100,10 @@ def test_kind_names_and_drop_take_the_feature_or_the_key():
         ({"drop": ["gai"]}, "--drop: Unknown feature 'gai'. Did you mean 'gain'\\?"),
         ({"drop": ["gain", "command"]}, "all features would be left out"),
         ({"ranges": {"gain": (1, 0)}}, "--range gain=1,0: the first number must be smaller"),
+        ({"ranges": {"gain": (0, 1)}}, "--range gain: there is nothing to scale; .* are no pictures"),
         ({"rename": {"gain": "observation.command"}}, "command and gain would both be called 'observation.command'"),
         ({"rename": {"gain": "a", "command": "a"}}, "--rename gives two keys one name"),
-        ({"kinds": {"command": "image"}}, "command has rows of shape \\(7,\\), float64; a picture is"),
+        ({"kinds": {"command": "image"}}, "command has rows of shape \\(7,\\), float64, and a picture is"),
     ],
 )
 def test_mistakes_name_the_closest_match(options, message):
@@ -150,7 +151,9 @@ def test_a_fourth_channel_is_left_out_and_said():
     rows = np.concatenate([PICTURE, np.full((2, 16, 20, 1), 255, np.uint8)], axis=-1)
     decision = decided(img=rows)
     assert (decision.pixels["observation.images.img"](rows) == PICTURE).all()
-    assert "alpha) left out" in decision.notes[0]
+    assert decision.notes == ("img: the fourth channel (alpha) is left out",)
+    packed = decided(img=np.concatenate([PICTURE, PICTURE[..., :1]], axis=-1))
+    assert packed.notes[0].startswith("img: the fourth channel (alpha) is left out although its values differ (")
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 20), (2, 16, 20, 1)])
@@ -216,7 +219,7 @@ def test_an_episode_outside_the_range_is_refused_with_its_step():
     with pytest.raises(DatasetError, match="step 4: img holds 1.5, outside 0 to 1; --range img=LOW,HIGH says"):
         reader(frames)
     frames[1, 2, 3, 0] = np.nan
-    with pytest.raises(DatasetError, match="holds nan, outside"):
+    with pytest.raises(DatasetError, match="step 1: img holds nan; expected finite"):
         Pixels("img", (16, 16, 3), UNIT).reader()(frames)
 
 
@@ -225,7 +228,7 @@ def test_an_episode_of_another_range_inside_of_it_is_refused_unless_the_range_wa
     frames = np.random.default_rng(0).uniform(0.1, held, (2, 16, 16, 3))
     reader = Pixels("img", (16, 16, 3), judged).reader()
     reader(frames)
-    with pytest.raises(DatasetError, match=r"img holds 0.1.* where most episodes hold .* takes it as it is"):
+    with pytest.raises(DatasetError, match=r"img holds 0.1.* where others hold .* takes it as it is"):
         reader.finish()
     told = Pixels("img", (16, 16, 3), judged, judged=False).reader()
     told(frames)

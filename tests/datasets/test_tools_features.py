@@ -109,7 +109,7 @@ def test_streams_change_with_their_steps(tmp_path):
             {"kinds": {"observation.images.front": "depth"}},
             "observation.images.front is stored as pictures, kind image",
         ),
-        ({"kinds": {"actions": "image"}}, "actions has rows of shape \\(2,\\), float32; a picture is"),
+        ({"kinds": {"actions": "image"}}, "actions has rows of shape \\(2,\\), float32, and a picture is"),
         ({"names": {"actions": ["x"]}}, "--names actions: 1 names for an array of shape \\(2,\\)"),
         ({"rename": {"actions": "observation.img"}}, "would both be called 'observation.img'"),
     ],
