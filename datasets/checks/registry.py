@@ -8,6 +8,7 @@ from robolearn.datasets.checks.checksums import Checksums
 from robolearn.datasets.checks.images import Black, Decoding, Frozen
 from robolearn.datasets.checks.lag import ActionLag
 from robolearn.datasets.checks.leftovers import Leftovers
+from robolearn.datasets.checks.meaning import Meaning
 from robolearn.datasets.checks.quaternions import QuaternionSign
 from robolearn.datasets.checks.records import Records
 from robolearn.datasets.checks.streams import Streams
@@ -17,6 +18,7 @@ from robolearn.datasets.checks.values import Constant, Finite, Saturated
 CHECKS: tuple[type[Check], ...] = (
     Leftovers,
     Records,
+    Meaning,
     Checksums,
     Timing,
     Streams,

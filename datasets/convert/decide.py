@@ -176,6 +176,13 @@ def _layout(shape: tuple[int, ...], named: bool) -> tuple[bool, int] | None:
     return (True, shape[0]) if shape[0] in CHANNELS and min(shape[1:]) >= smallest else None
 
 
+def looks_like_pictures(feature: Feature) -> bool:
+    """Whether a feature of numbers has shape, type and name of pictures."""
+    said = called_picture(feature.name)
+    found = _layout(feature.shape, named=said is True)
+    return found is not None and said is not False and (found[1] >= 3 or said is True) and feature.dtype != "bool"
+
+
 class _Deciding:
     """Kind, layout and range of one array whose name is known."""
 

@@ -54,6 +54,17 @@ def test_an_action_that_was_taken_for_a_state_is_one_again(imported, tmp_path):
     assert not [f for f in validate(tmp_path / "b.zarr") if f.severity == "error"]
 
 
+def test_validate_says_what_an_import_did_not_know(imported, tmp_path):
+    found = [f.message for f in validate(imported) if f.check == "features"]
+    assert found == [
+        "no feature is an action, actions may be it: robolearn dataset features --rename actions=action",
+        "rows of shape (3, 16, 20) look like pictures: robolearn dataset features --kind observation.img=image makes "
+        "some of them",
+    ]
+    changed(imported, tmp_path / "b.zarr", {"actions": "action"}, {"observation.img": "image"})
+    assert not [f for f in validate(tmp_path / "b.zarr") if f.check == "features"]
+
+
 def test_what_was_mended_merges_with_what_was_imported_right(imported, tmp_path):
     one = changed(imported, tmp_path / "b.zarr", {"actions": "action"})
     two = changed(imported, tmp_path / "c.zarr", {"actions": "action"})
