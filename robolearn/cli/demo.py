@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from robolearn.core.config import parse
+from robolearn.core.busy import BusyWatch
+from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
 
 ENV = "put_on_plate"
@@ -66,12 +67,15 @@ EXECUTE = "8"
 
 
 def main(argv: list[str]) -> int:
+    watch = BusyWatch()
     options = parse(DemoOptions, argv, prog="robolearn demo", description="The whole chain, on the simulated arm.")
     sizes = QUICK if options.quick else FULL
     given = {f.name: getattr(options, f.name) for f in fields(Sizes) if getattr(options, f.name) is not None}
     for name, size in given.items():
         if size < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, found {size}.")
+    if line := watch.line("the demo takes longer, and its real-time loop may be late"):
+        main_stderr(line)
     summary = run_demo(options, replace(sizes, **given))
     if options.json:
         print(json.dumps(summary))

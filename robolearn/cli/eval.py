@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robolearn.core.busy import BusyWatch
 from robolearn.core.config import main_stderr, parse, save_yaml, settings
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class EvalOptions:
 
 
 def main(argv: list[str]) -> int:
+    watch = BusyWatch()
     options = parse(EvalOptions, argv, prog="robolearn eval", description="Roll a policy out from fixed start states.")
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -111,7 +113,13 @@ def main(argv: list[str]) -> int:
         older = ""
         with contextlib.suppress(DatasetError):  # none there, or none that can be read
             older = EvaluationResults.load(output).made
-        results = evaluate(source, config, output, count, command)
+        busy = watch.line("evaluating takes longer; what comes out is the same")
+
+        def say() -> None:
+            if busy:
+                main_stderr(busy)
+
+        results = evaluate(source, config, output, count, command, say)
     save_yaml(options, output / "config.yaml")
     if older:
         main_stderr(f"Replaced the results of {older}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robolearn.core import config as configuration
+from robolearn.core.busy import BusyWatch
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.registry import Registry
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from robolearn.policies.spec import PolicySpec
     from robolearn.training.config import TrainConfig
     from robolearn.training.trainer import OnCheckpoint, Trainer
+
+BUSY = "training takes longer than its steps a second say elsewhere (--num-threads 1 is often faster then)"
 
 
 def main(argv: list[str]) -> int:
@@ -35,6 +38,7 @@ def main(argv: list[str]) -> int:
         )
     if name not in POLICIES:
         raise ConfigError(unknown_name("policy", name, POLICIES))
+    watch = BusyWatch()
     as_json = "--json" in options
     options = [o for o in options if o != "--json"]
     under = _underlay(options, name)
@@ -63,6 +67,9 @@ def main(argv: list[str]) -> int:
         device = f"device: {describe_device(run.device, trainer.processes.device)}"
         told = (configuration.to_yaml(trainer.resolved()), trainer.summary, trainer.batches.memory, device)
         print(*told, sep="\n", flush=True)
+    # other processes of the same run are no other programs
+    if trainer.processes.world_size == 1 and (line := watch.line(BUSY)):
+        configuration.main_stderr(line)
     begun_at = trainer.step
     result = trainer.run()
     if speaks and as_json:

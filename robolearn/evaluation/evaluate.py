@@ -83,6 +83,7 @@ def evaluate(
     output: Path | None = None,
     on_episode: Callable[[EpisodeResult], None] | None = None,
     command: str | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> EvaluationResults:
     """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones.
 
@@ -100,7 +101,7 @@ def evaluate(
     check_job(job)
     seen = seen_states(source, config.env, init_states)
     with nullcontext() if output is None else held_output(output):
-        return _evaluate(job, config, init_states, seen, output, on_episode, command)
+        return _evaluate(job, config, init_states, seen, output, on_episode, command, on_ready)
 
 
 def _evaluate(
@@ -111,12 +112,13 @@ def _evaluate(
     output: Path | None,
     on_episode: Callable[[EpisodeResult], None] | None,
     command: str | None,
+    on_ready: Callable[[], None] | None,
 ) -> EvaluationResults:
     source, started = job.source, time.perf_counter()
     workers = config.workers or usable_cores()
     for old in () if job.video_folder is None else job.video_folder.glob("start_*.mp4*"):
         old.unlink()
-    episodes, report = run_episodes(job, init_states, workers, on_episode)
+    episodes, report = run_episodes(job, init_states, workers, on_episode, on_ready)
     results = EvaluationResults(
         policy={
             "source": source.name,

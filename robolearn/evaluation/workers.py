@@ -113,8 +113,11 @@ def run_episodes(
     init_states: Sequence[int],
     workers: int,
     on_episode: Callable[[EpisodeResult], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> tuple[list[EpisodeResult], WorkerReport]:
     """Run one episode from each start state and return the results in the order of `init_states`.
+
+    `on_ready` is called once, when the first worker has loaded policy and environment.
 
     Raises the RobolearnError of the first episode that cannot be run, with its start state named, after all
     workers have been stopped. Ctrl-C stops them too.
@@ -143,6 +146,8 @@ def run_episodes(
                     if on_episode:
                         on_episode(answer)
                 else:
+                    if report is None and on_ready:
+                        on_ready()
                     report = answer
                 if waiting:
                     busy[connection] = waiting.popleft()

@@ -1,7 +1,8 @@
-"""An X server without a screen, for windows that nobody looks at."""
+"""An X server without a screen, for windows that nobody looks at; and a machine that is never called busy."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -9,6 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from robolearn.core import busy
+
+
+@pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run beside other programs, and look at what else is said."""
+    monkeypatch.setattr(busy, "BUSY_SHARE", math.inf)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import zarr
 pytest.importorskip("torch")
 
 from robolearn.cli.main import main
+from robolearn.core import busy
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.edits import set_mask
 from robolearn.datasets.writer import DatasetWriter
@@ -78,6 +80,13 @@ def test_a_warm_up_longer_than_the_run_is_noted(dataset, tmp_path, capfd):
     assert "the learning rate ends at 0.01, short of 0.1" in capfd.readouterr().err
     assert main(["train", *options(dataset, tmp_path / "other", "--warmup-steps", "4")]) == 0
     assert "note" not in capfd.readouterr().err
+
+
+def test_a_machine_that_is_busy_is_told_before_the_first_step(dataset, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(busy, "BUSY_SHARE", 0.0)
+    assert main(["train", *options(dataset, tmp_path / "run", "--json")]) == 0
+    said = capfd.readouterr().err
+    assert re.search(r"^this machine is busy: \d\.\d of \d+ cores? (are|is) used by other programs", said, re.M)
 
 
 def test_train_says_how_large_the_network_and_the_data_are(dataset, tmp_path, capfd):
