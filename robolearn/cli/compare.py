@@ -11,6 +11,7 @@ import tyro
 
 from robolearn.core.config import parse
 from robolearn.core.errors import ConfigError
+from robolearn.core.output import held_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +46,9 @@ def main(argv: list[str]) -> int:
     from robolearn.evaluation.comparison_page import write_comparison
     from robolearn.evaluation.runs import load_runs
 
-    comparison = compare(load_runs(options.runs), options.group)
-    write_comparison(comparison, options.output)
+    with held_output(options.output, is_file=True):
+        comparison = compare(load_runs(options.runs), options.group)
+        write_comparison(comparison, options.output)
     if options.json:
         print(json.dumps(comparison.to_dict(), indent=1))
     else:

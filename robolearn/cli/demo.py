@@ -12,6 +12,8 @@ from typing import Any
 from robolearn.core.busy import BusyWatch
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
+from robolearn.core.files import write_text
+from robolearn.core.output import held_output
 
 ENV = "put_on_plate"
 TASK = "put the bar on the plate"
@@ -84,6 +86,11 @@ def main(argv: list[str]) -> int:
 
 def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     """Run all parts and return what `demo.json` holds: times, memory and results."""
+    with held_output(options.output):
+        return _run_demo(options, sizes)
+
+
+def _run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     from robolearn.cli.stages import MemoryWatch, StageRunner
     from robolearn.evaluation.report import DemoReportInputs, build_demo_report
 
@@ -91,7 +98,6 @@ def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     parts = {name: output / name for name in ("demos.zarr", "policy", "eval", "deploy")}
     for part in parts.values():
         shutil.rmtree(part, ignore_errors=True)
-    output.mkdir(parents=True, exist_ok=True)
     dataset, policy, evaluation, deployment = map(str, parts.values())
     runner = StageRunner()
     start = time.monotonic()
@@ -125,7 +131,7 @@ def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     )  # fmt: skip
     summary = _summary(parts["eval"], parts["deploy"], total_s, memory.peak_gb, page)
     summary["stages"] = [vars(stage) for stage in runner.stages]
-    (output / "demo.json").write_text(json.dumps(summary, indent=1))
+    write_text(output / "demo.json", json.dumps(summary, indent=1))
     print(
         f"\nevaluation {summary['eval_success']}, deployment {summary['deploy_success']}, "
         f"loop lateness p99 {summary['lateness_p99_ms']:.3f} ms, {total_s:.0f} s in all, "

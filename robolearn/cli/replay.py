@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from robolearn.core.config import parse
+from robolearn.core.output import held_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +24,7 @@ class ReplayOptions:
     Attributes:
         dataset: Dataset that was recorded in a simulator or imported from robosuite.
         by: Set every recorded state, run the recorded actions from the first one, or both.
-        episodes: Which episodes, counted from 0; all by default.
+        episodes: Which episodes, such as 0-9,12,-1; counted from 0, and -1 is the last. All by default.
         output: Folder for a video of each; none by default.
         camera: Camera of the videos; the environment's usual one by default.
         json: Print the results as json and nothing else.
@@ -30,7 +32,7 @@ class ReplayOptions:
 
     dataset: Path
     by: Literal["states", "actions", "both"] = "both"
-    episodes: tuple[int, ...] | None = None
+    episodes: tuple[str, ...] | None = None
     output: Path | None = None
     camera: str | None = None
     json: bool = False
@@ -42,15 +44,18 @@ def main(argv: list[str]) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.tools.select import parse_episodes
     from robolearn.evaluation.replay import WAYS, replay_dataset, summarise
 
     ways = WAYS if options.by == "both" else (options.by,)
-    total = len(options.episodes) if options.episodes is not None else Dataset(options.dataset).num_episodes
+    count = Dataset(options.dataset).num_episodes
+    chosen = range(count) if options.episodes is None else parse_episodes(",".join(options.episodes), count)
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=options.json) as progress:
-        task = progress.add_task("replaying", total=total)
+    held = nullcontext() if options.output is None else held_output(options.output)
+    with held, Progress(*columns, console=Console(stderr=True), disable=options.json) as progress:
+        task = progress.add_task("replaying", total=len(chosen))
         replays = replay_dataset(
-            options.dataset, ways, options.episodes, options.output, options.camera, lambda _: progress.advance(task)
+            options.dataset, ways, chosen, options.output, options.camera, lambda _: progress.advance(task)
         )
     if options.json:
         found = {"dataset": str(options.dataset), "summary": summarise(replays)}

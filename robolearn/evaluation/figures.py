@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import ConfigError
+from robolearn.core.files import write_text
 from robolearn.core.provenance import git_revision, machine, package_versions, wall_time
 
 RESULTS = Path("benchmarks/results")
@@ -100,9 +101,7 @@ def write_figures(path: Path, figures: Iterable[Figure]) -> None:
     merged = {figure.key: figure for figure in _read_file(path)} if path.exists() else {}
     merged.update({figure.key: figure for figure in figures})
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".json.part")
-    part.write_text(json.dumps([merged[key].to_dict() for key in sorted(merged)], indent=1) + "\n")
-    part.replace(path)
+    write_text(path, json.dumps([merged[key].to_dict() for key in sorted(merged)], indent=1) + "\n")
 
 
 def read_figures(path: Path) -> list[Figure]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from robolearn.core.files import write_text
 from robolearn.evaluation.video import last_frame
 
 CSS = """
@@ -110,9 +111,7 @@ def document(title: str, lead: str, cards: Sequence[Card], sections: Sequence[Se
 def write(html: str, output: Path) -> Path:
     """Write a page to `output`, replacing an older one in one step, and return its path."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(output.name + ".part")
-    part.write_text(html, encoding="utf-8")
-    part.replace(output)
+    write_text(output, html)
     return output
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from robolearn.core.config import from_dict
 from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.core.files import write_text
 from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.statistics import Estimate, behaviour_entropy, bootstrap_mean, wilson_interval
 
@@ -97,9 +98,7 @@ class EvaluationResults:
         """Write `results.json` into `folder`; an older one is replaced in one step."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE_NAME
-        part = path.with_suffix(".json.part")
-        part.write_text(json.dumps(self.to_dict(), indent=1))
-        part.replace(path)
+        write_text(path, json.dumps(self.to_dict(), indent=1))
         return path
 
     @classmethod

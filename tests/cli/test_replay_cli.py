@@ -74,6 +74,19 @@ def test_actions_from_a_start_state_reproduce_the_recording_exactly(tmp_path, ca
     assert episode["states"]["deviation"] == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("words", "chosen"), [(["0-1"], [0, 1]), (["-1"], [1]), (["1,0"], [1, 0]), (["0", "1"], [0, 1]), (["0--1"], [0, 1])]
+)
+def test_episodes_are_named_as_in_all_other_verbs(pusht, capsys, words, chosen):
+    found = replay_json(capsys, "--dataset", str(pusht), "--by", "states", "--episodes", *words)
+    assert [episode["episode"] for episode in found["episodes"]] == chosen
+
+
+def test_other_ways_to_name_episodes_are_refused_with_the_one_there_is(pusht, capsys):
+    told = explained(capsys, "--dataset", str(pusht), "--episodes", "0:2")
+    assert "--episodes takes indices and ranges, such as 0-9,12,-1; found '0:2'." in told
+
+
 def test_one_way_and_some_episodes(pusht, capsys):
     found = replay_json(capsys, "--dataset", str(pusht), "--by", "states", "--episodes", "1")
     assert [episode["episode"] for episode in found["episodes"]] == [1]
@@ -108,7 +121,9 @@ def test_a_missing_dataset_is_explained(tmp_path, capsys):
 
 
 def test_an_episode_that_is_not_there_is_explained(pusht, capsys):
-    assert "has no episode 5; it has 2" in explained(capsys, "--dataset", str(pusht), "--episodes", "5")
+    assert "there is no episode 5; the dataset has 0 to 1" in explained(
+        capsys, "--dataset", str(pusht), "--episodes", "5"
+    )
 
 
 def test_an_unknown_way_is_explained(pusht, capsys):
