@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
+from robolearn.core.lock import holder_of
 from robolearn.core.output import check_output, new_folders
 from robolearn.core.provenance import package_versions, wall_time
 from robolearn.datasets import layout
 from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.commit import rename_all, stage_copies
+from robolearn.datasets.journal import find_journals
 from robolearn.datasets.layout import Metadata
 from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_file_system, write_file
 
@@ -75,6 +78,36 @@ def make_dataset(
             lock.release()
             raise
     return started, lock
+
+
+@contextmanager
+def gone_when_empty(path: Path) -> Iterator[None]:
+    """Around work that may make a dataset and then fail: one that was made here and holds neither an episode nor the
+    beginning of one goes again, with the folders above it that were made for it."""
+    was_there = path.exists()
+    was_empty = was_there and path.is_dir() and not any(path.iterdir())
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        yield
+    finally:
+        if (was_empty or not was_there) and _holds_nothing(path):
+            lock = WriterLock(path / layout.LOCK, path)  # nobody has begun to add to it
+            shutil.rmtree(path, ignore_errors=True)
+            lock.release()
+            if was_empty:
+                path.mkdir()
+            for folder in made:
+                with suppress(OSError):  # it holds something
+                    folder.rmdir()
+
+
+def _holds_nothing(path: Path) -> bool:
+    if not (path / layout.METADATA).is_file() or find_journals(path / layout.PENDING):
+        return False
+    try:
+        return Metadata.read(path).num_episodes == 0 and holder_of(path / layout.LOCK) is None
+    except DatasetError:
+        return False
 
 
 def _make(path: Path, started: Metadata) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
+from robolearn.core.errors import ConfigError
 from robolearn.core.registry import Registry
 from robolearn.sim.rendering import check_setting
 
@@ -35,6 +37,8 @@ def make_env(name: str, **options: Any) -> SimEnv:
     """
     check_setting()
     base, _, variant = name.partition("/")
+    if variant and "cameras" in list(inspect.signature(ENVIRONMENTS.resolve(base)).parameters)[:1]:
+        raise ConfigError(f"Environment {base!r} has no variants, found {name!r}.")
     return ENVIRONMENTS.make(base, *([variant] if variant else []), **options)
 
 

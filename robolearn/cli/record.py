@@ -14,6 +14,7 @@ from robolearn.cli import demonstrations
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
 from robolearn.core.provenance import provenance
+from robolearn.datasets.creation import gone_when_empty
 from robolearn.sim.experts.demonstrations import gives_actions
 from robolearn.teleop.operators import SCRIPTED
 from robolearn.teleop.recording import (
@@ -67,14 +68,16 @@ class RecordOptions:
 
 def main(argv: list[str]) -> int:
     options = parse(RecordOptions, argv, prog="robolearn record", description="Collect episodes into a dataset.")
-    if options.num_episodes < 1:
-        raise ConfigError(f"--num-episodes must be at least 1, found {options.num_episodes}.")
+    for option, number in (("--num-episodes", options.num_episodes), ("--image-size", options.image_size)):
+        if number < 1:
+            raise ConfigError(f"{option} must be at least 1, found {number}.")
     check_dataset_path(options.dataset, options.resume, _command(argv))
     if options.robot is not None and options.env is not None:
         raise ConfigError("Give either --env (a scene in simulated steps) or --robot (in real time), found both.")
     env_name = options.env if options.env or options.robot else DEFAULT_ENV
     if env_name and options.operator == SCRIPTED and gives_actions(env_name):
-        return demonstrations.record(options, env_name, lambda count: _command(argv, count))
+        with gone_when_empty(options.dataset):
+            return demonstrations.record(options, env_name, lambda count: _command(argv, count))
     station_config = StationConfig(
         env_name, options.operator, options.robot, options.fps, options.camera, options.image_size,
         options.seed, options.speed, options.viewer,
@@ -82,7 +85,7 @@ def main(argv: list[str]) -> int:
     # the same scene is the same task, in steps or in real time
     scene = env_name or (options.robot or "").rpartition(":")[2]
     task = options.task if options.task is not None else scene.replace("_", " ")
-    with open_station(station_config) as station, ExitStack() as stack:
+    with gone_when_empty(options.dataset), open_station(station_config) as station, ExitStack() as stack:
         recorder = _open_recorder(options, env_name, station, stack)
         session = RecordingSession(
             station.target, station.device, station.clock, station.rate_hz, recorder, options.dataset, station.status,
@@ -131,11 +134,12 @@ def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> 
         f"Recorded {_episodes(summary.recorded)}, {summary.steps} steps at {summary.rate_hz:.2f} Hz with "
         f"{summary.late_ticks} late ticks, in {summary.wall_s:.1f} s{''.join('; ' + r for r in redone)}."
     )
+    again = _command(argv, options.num_episodes - summary.recorded)
+    if not options.dataset.exists():
+        return text + f"\nNothing was saved, and no dataset is left; start again with: {again}"
     are = "is" if summary.total_episodes == 1 else "are"
     text += f"\n{_episodes(summary.total_episodes)} {are} saved in {summary.dataset}"
-    if summary.stopped is None:
-        return text + "."
-    return text + f"; continue with: {_command(argv, options.num_episodes - summary.recorded)} --resume"
+    return text + ("." if summary.stopped is None else f"; continue with: {again} --resume")
 
 
 def _episodes(count: int) -> str:

@@ -182,7 +182,7 @@ def holder_of(path: Path) -> Holder | None:
     """Who holds the lock of a file, or None. Writes nothing but to remove claims of the dead."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

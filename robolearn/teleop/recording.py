@@ -14,7 +14,10 @@ import numpy as np
 from robolearn.core.clock import Clock, VirtualClock
 from robolearn.core.errors import DatasetError, DeviceError, FeatureError
 from robolearn.core.feature import Features, require
+from robolearn.core.lock import holder_of
+from robolearn.core.output import check_output
 from robolearn.core.provenance import git_revision, package_versions
+from robolearn.datasets import layout
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.start_states import next_init_state
 from robolearn.datasets.store import refuse_url
@@ -119,12 +122,16 @@ def recorded_features(target: TeleopTarget) -> Features:
 
 
 def check_dataset_path(path: Path, resume: bool, command: str) -> None:
-    """Refuse a URL, an existing dataset without `--resume` and a missing one with it. Raises DatasetError.
+    """Refuse, before a robot moves: a URL, a folder that cannot be made, a dataset that another process writes, an
+    existing one without `--resume` and a missing one with it. Raises ConfigError or DatasetError.
 
     Args:
         command: the command line that was typed, to be shown with `--resume` added.
     """
     refuse_url(path, "recording needs a local folder")
+    check_output(path, "--dataset")
+    if (writer := holder_of(path / layout.LOCK)) is not None:
+        raise DatasetError(f"{path} is being written by {writer}; {writer.remedy}")
     exists = path.exists() and (not path.is_dir() or any(path.iterdir()))
     if exists and not resume:
         count = Dataset(path).num_episodes

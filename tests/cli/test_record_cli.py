@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 
 from robolearn.cli.main import main
+from robolearn.core.feature import Feature, features
 from robolearn.datasets.journal import find_journals
 from robolearn.datasets.reader import Dataset
+from robolearn.datasets.writer import DatasetWriter
 
 START_S = 60.0
 
@@ -274,8 +276,8 @@ def test_ctrl_c_typed_at_the_terminal_gives_it_back(tmp_path):
     session.type(b"\x03")
     status, _, err = session.finish()
     assert status == 130
-    assert "Traceback" not in err and "0 episodes are saved" in err
-    assert Dataset(path).num_episodes == 0
+    assert "Traceback" not in err and "Nothing was saved, and no dataset is left; start again with: robolearn" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_closed_terminal_ends_the_session_and_keeps_what_was_saved(tmp_path):
@@ -349,3 +351,37 @@ def test_a_scene_and_a_robot_at_once_are_refused(tmp_path, capfd):
     argv = ["record", "--dataset", str(tmp_path / "d.zarr"), "--env", "put_on_plate", "--robot", "sim:put_on_plate"]
     assert main(argv) == 2
     assert "either --env" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--robot", "sim:put_on_plat"], "Unknown environment 'put_on_plat'. Did you mean 'put_on_plate'?"),
+        (["--robot", "sin:put_on_plate"], "Unknown robot 'sin'. Did you mean 'sim'?"),
+        (["--env", "put_on_plate/x"], "Environment 'put_on_plate' has no variants, found 'put_on_plate/x'."),
+        (["--image-size", "0"], "--image-size must be at least 1, found 0."),
+    ],
+)
+def test_a_recording_that_cannot_begin_leaves_nothing(tmp_path, capfd, more, told):
+    assert main(arguments(tmp_path / "lab" / "today" / "x.zarr", 1, *more)) == 2
+    assert told in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_dataset_can_be_made_is_found_before_anything_moves(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("robolearn.cli.record.open_station", lambda *_: pytest.fail("the robot is connected"))
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "disk" / "x.zarr")
+    (tmp_path / "notes").touch()
+    for place, told in (
+        ("link.zarr", f"is a link to {tmp_path}/disk/x.zarr, which does not exist"),
+        ("notes/x.zarr", "notes is a file, expected a folder; choose another --dataset."),
+    ):
+        assert main(arguments(tmp_path / place, 1)) == 2
+        assert told in capfd.readouterr().err
+
+
+def test_a_dataset_that_is_being_recorded_is_refused_before_anything_moves(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("robolearn.cli.record.open_station", lambda *_: pytest.fail("the robot is connected"))
+    with DatasetWriter.create(tmp_path / "x.zarr", features([Feature("action", (1,), kind="action")]), 10.0):
+        assert main(arguments(tmp_path / "x.zarr", 1, "--resume")) == 2
+    assert f"is being written by process {os.getpid()}; wait for it" in capfd.readouterr().err
