@@ -33,7 +33,7 @@ from robolearn.datasets.convert.aloha_files import (
     is_episode,
     task_of,
 )
-from robolearn.datasets.convert.decide import decide
+from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.hdf5 import open_hdf5
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
@@ -74,7 +74,7 @@ def describe(source: Path) -> SourceDescription:
     if len(opened.files) > LOOKED_AT:
         notes.append(f"steps are estimated from {len(opened.steps)} of the files")
     tasks = (opened.task,) if opened.task else ()
-    decision = decide(opened.named, ConvertOptions(), opened.look)
+    decision = describe_arrays(opened.named, opened.look)
     notes += decision.notes
     return SourceDescription(
         FORMAT, len(opened.files), total, opened.fps or RATE_HZ, decision.features, tasks, tuple(notes)

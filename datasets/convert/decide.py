@@ -93,6 +93,11 @@ class Decision:
         return {taken.feature.name: taken.pixels for taken in self.taken if taken.pixels}
 
 
+def describe_arrays(arrays: Sequence[SourceArray], look: Look) -> Decision:
+    """What `decide` says without any option; pictures of no known range are a note, and no error."""
+    return _decided(arrays, Wishes(), look, strict=False)
+
+
 def decide(arrays: Sequence[SourceArray], options: ConvertOptions, look: Look) -> Decision:
     """What is taken over of `arrays`.
 
@@ -107,6 +112,10 @@ def decide(arrays: Sequence[SourceArray], options: ConvertOptions, look: Look) -
     """
     wishes = Wishes.of(options)
     wishes.check_keys([array.key for array in arrays])
+    return _decided(arrays, wishes, look, strict=True)
+
+
+def _decided(arrays: Sequence[SourceArray], wishes: Wishes, look: Look, strict: bool) -> Decision:
     numbers, pictures = _names(arrays, wishes.rename)
     wished = wishes.resolved([(array.key, *both) for array, *both in zip(arrays, numbers, pictures, strict=True)])
     if all(wish.drop for wish in wished):
@@ -115,7 +124,7 @@ def decide(arrays: Sequence[SourceArray], options: ConvertOptions, look: Look) -
     notes: list[str] = []
     for array, number, picture, wish in zip(arrays, numbers, pictures, wished, strict=True):
         if not wish.drop:
-            deciding = _Deciding(array, number, picture, wish, look)
+            deciding = _Deciding(array, number, picture, wish, look, strict)
             taken.append(deciding.taken())
             notes += deciding.notes
     _refuse_same_names(taken)
@@ -186,8 +195,9 @@ def looks_like_pictures(feature: Feature) -> bool:
 class _Deciding:
     """Kind, layout and range of one array whose name is known."""
 
-    def __init__(self, array: SourceArray, number: str, picture: str, wish: Wish, look: Look):
+    def __init__(self, array: SourceArray, number: str, picture: str, wish: Wish, look: Look, strict: bool):
         self.array, self.number, self.picture, self.wish, self.look = array, number, picture, wish, look
+        self.strict = strict
         self.dtype = np.dtype(array.dtype)
         self.notes: list[str] = []
 
@@ -332,10 +342,14 @@ class _Deciding:
             return None
         if found is None:
             known = ", ".join(f"[{low:g}, {high:g}]" for low, high in reversed(FLOAT_RANGES))
-            raise ConfigError(
+            message = (
                 f"{key}: its pictures hold {total} ({dtype}), which is none of {known} or 8 to 16 bits; say which "
-                f"values are black and white with --range {key}=LOW,HIGH, or keep the numbers with --kind {key}=state."
+                f"values are black and white with --range {key}=LOW,HIGH, or keep the numbers with --kind {key}=state"
             )
+            if self.strict:
+                raise ConfigError(f"{message}.")
+            self.notes.append(message)
+            return pixels, ""
         pixels = replace(pixels, range=found)
         if found == (0.0, 255.0):
             return pixels, "" if total.whole else f"rounded to whole numbers ({dtype} in [0, 255])"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.datasets.convert.decide import decide
+from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
 from robolearn.datasets.convert.replay_buffer import INCOMPLETE, Buffer, Unreadable
@@ -49,7 +49,7 @@ def describe(source: Path) -> SourceDescription:
     """See `Converter.describe`; reads array descriptions, episode ends and some pictures."""
     opened = Buffer.open(source)
     with contextlib.closing(opened.store):
-        decision = decide([opened.source_array(c) for c in opened.columns(())], ConvertOptions(), opened.look)
+        decision = describe_arrays([opened.source_array(c) for c in opened.columns(())], opened.look)
     known = opened.layout or opened.origin
     task = (opened.layout.task,) if opened.layout and opened.layout.task else ()
     steps = int(opened.episode_ends[-1])

@@ -19,7 +19,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyError
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.convert.decide import Decision, SourceArray, decide
+from robolearn.datasets.convert.decide import Decision, SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, damaged
@@ -109,7 +109,7 @@ class Info:
     def described(self, videos: Sequence[str]) -> Decision:
         """What becomes of the keys, without a look at any row."""
         found = {key: feature for key, feature in self.all.items() if key not in self.videos or key in videos}
-        return decide([self.source_array(k, f) for k, f in found.items()], ConvertOptions(), lambda array: ())
+        return describe_arrays([self.source_array(k, f) for k, f in found.items()], lambda array: ())
 
     def file(self, template: str, **fields: Any) -> Path:
         """Path of a file, from the template `data_path` or `video_path` of `info.json`.

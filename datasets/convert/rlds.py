@@ -25,7 +25,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, Kind
 from robolearn.datasets.codecs import CODECS
-from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
 from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
@@ -313,7 +313,7 @@ def describe(source: Path) -> SourceDescription:
     if len(places) < len(opened.records):
         opened.notes.append(f"steps are estimated and tasks are collected from {len(places)} of the episodes")
     steps = round(sum(counts) * total / max(1, len(counts)))
-    decision = decide([leaf.source_array for leaf in opened.carried], ConvertOptions(), opened.look)
+    decision = describe_arrays([leaf.source_array for leaf in opened.carried], opened.look)
     return SourceDescription(
         FORMAT, total, steps, RATES_HZ.get(opened.name), decision.features, tuple(tasks),
         (*opened.notes, *decision.notes),

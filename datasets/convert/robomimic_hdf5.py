@@ -21,7 +21,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature
-from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.hdf5 import (
     demo_names,
@@ -210,7 +210,7 @@ def describe(source: Path) -> SourceDescription:
         data = opened.file["data"]
         steps = sum(_num_steps(data, demo, opened.found) for demo in opened.demos)
         env = opened.env.get("env_name") or "no simulator"
-        decision = decide(list(opened.found.values()), ConvertOptions(), opened.look)
+        decision = describe_arrays(list(opened.found.values()), opened.look)
         notes = (f"environment: {env}", *opened.notes, *decision.notes)
         return SourceDescription(FORMAT, len(opened.demos), steps, opened.fps, decision.features, (), notes)
 

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature
-from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.pictures import Pixels, Span, judge
 from robolearn.datasets.convert.protocol import ConvertOptions
 
@@ -190,6 +190,13 @@ def test_pictures_of_no_known_range_are_refused_by_name_until_it_is_given():
     unnamed = decided(thing=rows)
     assert kinds(unnamed) == {"observation.thing": "state"}
     assert "which is no range of pictures: they stay numbers" in unnamed.notes[0]
+
+
+def test_a_description_tells_of_pictures_of_no_known_range_and_refuses_nothing():
+    arrays, look = source(img=(PICTURE / 255 * 4.8 - 2.1))
+    described = describe_arrays(arrays, look)
+    assert kinds(described) == {"observation.images.img": "image"}
+    assert "say which values are black and white with --range img=LOW,HIGH" in described.notes[0]
 
 
 UNIT, SIGNED, BYTES = (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)
