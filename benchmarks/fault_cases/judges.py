@@ -98,25 +98,36 @@ def one_grey_frame(case: Path, scratch: Path) -> Verdict:
 
 
 def openpi_names(case: Path, scratch: Path) -> Verdict:
+    """The names are recognised; they can be set on import; and a dataset that has them wrong can be mended."""
     held = truth.lerobot(case)
-    names = {"state": "observation.state", "actions": "action"}
-    said = convert(case, scratch / "out.zarr")
-    verdict = _read_or_refused(said, scratch / "out.zarr", True, held, names, (), ("actions", r"\baction\b"))
+    found, named, other, mended = (scratch / f"{name}.zarr" for name in ("found", "named", "other", "mended"))
+    verdict = _read_or_refused(
+        convert(case, found), found, True, held, {"state": "observation.state", "actions": "action"},
+        said_of=("actions", r"\baction\b"),
+    )  # fmt: skip
     if not verdict.right:
         return verdict
-    labels = ",".join(f"joint_{k}" for k in range(7))
-    options = ("--rename", "actions=action.arm", "--kind", "action.arm=action", "--names", f"action.arm={labels}")
-    said = convert(case, scratch / "named.zarr", *options)
+    joints = tuple(f"joint_{k}" for k in range(7))
+    names = ("--names", f"arm={','.join(joints)}")
+    said = convert(case, named, "--rename", "actions=arm", "--kind", "arm=action", *names)
     if not said.done:
         return wrong(f"kind and names cannot be set on import: {said.end}")
-    for path, name in ((scratch / "out.zarr", "action"), (scratch / "named.zarr", "action.arm")):
-        if (kind := Dataset(path).features[name].kind) != "action":
-            return wrong(f"{name} is of kind {kind}")
-    if Dataset(scratch / "named.zarr").features["action.arm"].names != tuple(labels.split(",")):
-        return wrong("the names given on import are not stored")
-    said = robolearn("dataset", "convert", "--input", scratch / "out.zarr", "--output", scratch / "there.hdf5",
-                     "--to", "robomimic_hdf5")  # fmt: skip
-    return verdict if said.done else wrong(f"robomimic's export sees no action: {said.end}")
+    said = convert(case, other, "--rename", "actions=arm", "--kind", "arm=state")
+    if said.done:
+        said = robolearn("dataset", "features", other, "--output", mended, "--kind", "arm=action", *names)
+    if not said.done:
+        return wrong(f"kind and names cannot be mended afterwards: {said.end}")
+    for path, name, labels in ((found, "action", None), (named, "arm", joints), (mended, "arm", joints)):
+        feature = Dataset(path).features[name]
+        if feature.kind != "action" or (labels and feature.names != labels):
+            return wrong(f"{path.name}: {name} is of kind {feature.kind} with the names {feature.names}")
+        if (text := truth.compare(path, held, {"actions": name}, LEROBOT_HZ).text) is not None:
+            return wrong(f"{path.name}: {text}")
+        output = path.with_suffix(".hdf5")
+        said = robolearn("dataset", "convert", "--input", path, "--output", output, "--to", "robomimic_hdf5")
+        if not said.done:
+            return wrong(f"{path.name}: robomimic's export sees no action: {said.end}")
+    return verdict
 
 
 def float_images(case: Path, scratch: Path) -> Verdict:

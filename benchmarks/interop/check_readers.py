@@ -214,7 +214,8 @@ def main(argv: list[str]) -> int:
     notes = {
         "lerobot": f"LeRobot 0.4.4 LeRobotDataset, {' and '.join(backends.get('lerobot', ()))}, every item and "
                    f"windows; {data}",
-        "lerobot_v21": f"LeRobot 0.3.3 LeRobotDataset on format v2.1, PyAV, every item and windows; {data}",
+        "lerobot_v21": f"LeRobot 0.3.3 LeRobotDataset on format v2.1, every item and windows; installed without its "
+                       f"dependencies beside torch 2.13 without CUDA, torchvision's VideoReader by PyAV; {data}",
         "robomimic": f"robomimic 0.3.0 SequenceDataset, every item, windows, filter keys; {data}",
         "zarr2": f"zarr 2, diffusion_policy ReplayBuffer {commit[:10] or 'not run'}, folder and zip; {data}",
         "round_trip": f"ours to theirs (LeRobot: images embedded) and back: values, times, images; {data}",
