@@ -40,6 +40,7 @@ from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDe
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.image_header import image_header
 from robolearn.datasets.layout import Json
 
 FORMAT = "aloha_hdf5"
@@ -48,11 +49,16 @@ BLOCK_BYTES = 64 << 20
 TRIED = 10  # files of a folder, to recognise the layout: some may be damaged
 
 
-def _decoded(data: bytes) -> np.ndarray:
-    """The picture as any reader of its format sees it. Raises DatasetError when the bytes are damaged."""
+def _decoded(data: bytes, size: tuple[int, ...]) -> np.ndarray:
+    """The picture as any reader of its format sees it.
+
+    Raises DatasetError when the bytes are damaged, or of another height and width, before memory for it is taken.
+    """
     codec = next((codec for codec in CODECS.values() if data.startswith(codec.start)), None)
     if codec is None:
         raise DatasetError(f"its {len(data)} bytes are neither JPEG nor PNG")
+    if (found := image_header(data)[:2]) != size:
+        raise DatasetError(f"it is {found[0]}x{found[1]}, expected {size[0]}x{size[1]}")
     image: np.ndarray = codec().decode(data)
     return image
 
@@ -178,7 +184,7 @@ class AlohaSource(Source):
         for start, rows in _blocks(item):
             for step, row in enumerate(rows, start):
                 try:
-                    image = _decoded(encoded_row(row))
+                    image = _decoded(encoded_row(row), self.features[name].shape[:2])
                     spool.add(name, image if self.options.swap_colours else swapped(image))
                 except DatasetError as error:
                     raise DatasetError(f"step {step} of {item.name}: {error}") from error

@@ -231,6 +231,15 @@ def cut_a_picture(file: Path) -> None:
         opened["observations/images/cam_high"][3, 200:] = 0
 
 
+def a_picture_of_another_size(file: Path) -> None:
+    with h5py.File(file, "a") as opened:
+        rows = opened["observations/images/cam_high"][()]
+        other = compressed([np.zeros((8, 8, 3), np.uint8)])[0]
+        rows[2] = 0
+        rows[2, : len(other)] = other[: rows.shape[1]]
+        opened["observations/images/cam_high"][...] = rows
+
+
 def no_steps(file: Path) -> None:
     file.unlink()
     write(file, 2, steps=0)
@@ -243,6 +252,7 @@ def no_steps(file: Path) -> None:
         (shorten_pictures, False, r"cam_high has shape \(5, 24, 32, 3\), action has 6 steps"),
         (drop_camera, False, "it has no observations/images/cam_left_wrist, which the other episodes have"),
         (cut_a_picture, True, "step 3 of /observations/images/cam_high"),
+        (a_picture_of_another_size, True, "step 2 of /observations/images/cam_high: it is 8x8, expected 24x32"),
         (no_steps, False, "it has no steps"),
     ],
 )
