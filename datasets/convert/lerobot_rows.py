@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,12 @@ class Table:
 
     @cached_property
     def counters(self) -> Counters:
-        def read(opened: Any) -> Counters:
-            names = opened.schema_arrow.names
-            columns = [name for name in (INDEX, EPISODE) if name in names]
-            if EPISODE not in columns:
-                raise DatasetError(f"{self.file} has no column {EPISODE!r}.")
-            table = opened.read(columns=columns)
-            index = table[INDEX].to_numpy() if INDEX in columns else None
-            return Counters(index, table[EPISODE].to_numpy())
-
-        return self._opened(read)
+        columns = [name for name in (INDEX, EPISODE) if name in self._parquet.schema_arrow.names]
+        if EPISODE not in columns:
+            raise DatasetError(f"{self.file} has no column {EPISODE!r}.")
+        table = self._guarded(lambda: self._parquet.read(columns=columns))
+        index = table[INDEX].to_numpy() if INDEX in columns else None
+        return Counters(index, table[EPISODE].to_numpy())
 
     def require_order(self, rows: np.ndarray) -> None:
         """Raises DatasetError where `index` of these rows does not count up by one."""
@@ -56,27 +53,39 @@ class Table:
 
     def take(self, key: str, rows: np.ndarray) -> list[Any]:
         """Arrow arrays of one column, of these rows (rising)."""
-        return self._opened(lambda opened: self._take(opened, key, rows))
-
-    def _take(self, opened: Any, key: str, rows: np.ndarray) -> list[Any]:
-        taken, start = [], 0
-        for group in range(opened.num_row_groups):
-            stop = start + opened.metadata.row_group(group).num_rows
-            inside = rows[(rows >= start) & (rows < stop)]
-            if len(inside):
-                if self._groups.get(key, (-1, None))[0] != group:
-                    self._groups[key] = group, opened.read_row_group(group, columns=[key])[key].combine_chunks()
-                taken.append(self._groups[key][1].take(inside - start))
-            start = stop
+        taken = []
+        for group in np.unique(np.searchsorted(self._stops, rows, side="right")).tolist():
+            start, stop = int(self._stops[group - 1]) if group else 0, int(self._stops[group])
+            if self._groups.get(key, (-1, None))[0] != group:
+                self._groups[key] = group, self._guarded(partial(self._read_group, group, key))
+            taken.append(self._groups[key][1].take(rows[(rows >= start) & (rows < stop)] - start))
         return taken
 
-    def _opened(self, read: Any) -> Any:
-        import pyarrow
+    def close(self) -> None:
+        """Let go of the file."""
+        if "_parquet" in self.__dict__:
+            self._parquet.close()
+
+    @cached_property
+    def _parquet(self) -> Any:
         from pyarrow import parquet
 
+        return self._guarded(lambda: parquet.ParquetFile(self.file))
+
+    @cached_property
+    def _stops(self) -> np.ndarray:
+        """`(G,)` the row after the last of each row group."""
+        described = self._parquet.metadata
+        return np.cumsum([described.row_group(group).num_rows for group in range(described.num_row_groups)])
+
+    def _read_group(self, group: int, key: str) -> Any:
+        return self._parquet.read_row_group(group, columns=[key])[key].combine_chunks()
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        import pyarrow
+
         try:
-            with parquet.ParquetFile(self.file) as opened:
-                return read(opened)
+            return call()
         except (OSError, KeyError, pyarrow.ArrowException) as error:
             raise damaged(self.file, error) from error
 
@@ -125,6 +134,11 @@ class RowFinder:
         """Rows of an episode, wherever they are."""
         return sum(int(np.sum(self._table(file).counters.episode == episode)) for file in self._whole)
 
+    def close(self) -> None:
+        """Let go of files."""
+        for table in self._tables.values():
+            table.close()
+
     def _places(self, episode: int, first: int | None, length: int) -> list[tuple[Table, np.ndarray]]:
         if self._by_name:
             if episode not in self._by_number:
@@ -150,7 +164,7 @@ class RowFinder:
         """The last two are kept: episodes follow each other, and some go on in the next file."""
         if file not in self._tables:
             while len(self._tables) > 1:
-                self._tables.pop(next(iter(self._tables)))
+                self._tables.pop(next(iter(self._tables))).close()
             self._tables[file] = Table(file)
         return self._tables[file]
 

@@ -91,6 +91,9 @@ class LeRobotWitness(Witness):
                 return sorted({0, count - 1, *rng.choice(cheap, SEEDED, replace=False).tolist()})
         return super().sample(label, key, count, rng)
 
+    def close(self) -> None:
+        self.finder.close()
+
     def _of(self, label: Label) -> Listed:
         try:
             return self.listed[int(label)]

@@ -1,4 +1,7 @@
-"""The second reader of replay buffers: the steps of an episode are those that fewer than `k` ends lie before."""
+"""The second reader of replay buffers: the steps of episode k are those before which exactly k ends lie.
+
+Arrays that fit are read whole and then indexed in memory; of others the rows are read that are asked for.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import numpy as np
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.witness import Label, Witness
+
+SMALL_BYTES = 16 << 20
 
 
 class ZarrWitness(Witness):
@@ -34,7 +39,7 @@ class ZarrWitness(Witness):
             raise damaged(source, error) from error
         self.episode_of = np.searchsorted(ends, np.arange(ends[-1] if len(ends) else 0), side="right")
         self.count = len(ends)
-        self._rows: tuple[tuple[str, int], np.ndarray] | None = None
+        self._arrays: dict[str, Any] = {}
 
     def episodes(self) -> Sequence[Label]:
         return range(self.count)
@@ -48,10 +53,7 @@ class ZarrWitness(Witness):
         return self.rows(label, self.clock).reshape(-1).astype(np.float64)
 
     def rows(self, label: Label, key: str) -> np.ndarray:
-        asked = (key, int(label))
-        if self._rows is None or self._rows[0] != asked:  # several features may come from one array
-            self._rows = asked, self._selected(key, self._steps(label))
-        return self._rows[1]
+        return self._selected(key, self._steps(label))
 
     def frames(self, label: Label, key: str, steps: Sequence[int]) -> Sequence[bytes | np.ndarray]:
         return list(self._selected(key, self._steps(label)[list(steps)]))
@@ -64,6 +66,11 @@ class ZarrWitness(Witness):
 
     def _selected(self, key: str, rows: np.ndarray) -> np.ndarray:
         try:
-            return np.asarray(self.group[f"data/{key}"].oindex[rows])  # type: ignore[union-attr]
+            if key not in self._arrays:
+                array: Any = self.group[f"data/{key}"]
+                small = array.size * array.dtype.itemsize <= SMALL_BYTES
+                self._arrays[key] = np.asarray(array[:]) if small else array
+            array = self._arrays[key]
+            return array[rows] if isinstance(array, np.ndarray) else np.asarray(array.oindex[rows])
         except Exception as error:  # whatever the array's compressor raises
             raise DatasetError(f"{self.path}: data/{key} cannot be read ({' '.join(str(error).split())}).") from error
