@@ -92,14 +92,18 @@ class ImageCodec(Codec):
             raise DatasetError(f"The {len(data)} bytes of an image hold one of shape {shape}, expected {plane.shape}.")
         self._decode(data, shape, plane)
 
+    def require_whole(self, data: bytes) -> None:
+        """Raises DatasetError when the bytes do not begin and end as a file of this codec does."""
+        if not data.startswith(self.start) or not data.endswith(self.end):
+            kind = "truncated" if data.startswith(self.start) else "not an image of the declared codec"
+            raise DatasetError(f"The {len(data)} bytes of an image are {kind}.")
+
     def _shape(self, data: bytes) -> tuple[int, ...]:
         """`(H, W, 3)` or `(H, W)` from the header. Raises DatasetError for anything but one whole image.
 
         libjpeg fills what a truncated file lacks with grey and only warns, so the end marker is checked here.
         """
-        if not data.startswith(self.start) or not data.endswith(self.end):
-            kind = "truncated" if data.startswith(self.start) else "not an image of the declared codec"
-            raise DatasetError(f"The {len(data)} bytes of an image are {kind}.")
+        self.require_whole(data)
         height, width, channels, _ = image_header(data)
         return (height, width) if channels == 1 else (height, width, 3)
 
@@ -168,14 +172,14 @@ class PngCodec(ImageCodec):
     def _settings(self) -> tuple[str, list[int]]:
         return ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1 if self.level is None else int(self.level)]
 
-    def _shape(self, data: bytes) -> tuple[int, ...]:
-        shape, position = super()._shape(data), len(PNG_START)
+    def require_whole(self, data: bytes) -> None:
+        super().require_whole(data)
+        position = len(PNG_START)
         # OpenCV allocates what a chunk claims to have before it reads it
         while position + 12 <= len(data):
             position += 12 + int.from_bytes(data[position : position + 4], "big")
         if position != len(data):
             raise _undecodable(data)
-        return shape
 
 
 CODECS: dict[str, type[ImageCodec]] = {codec.codec_id: codec for codec in (JpegCodec, PngCodec)}

@@ -21,7 +21,7 @@ from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.process import usable_cores
 from robolearn.datasets import layout
 from robolearn.datasets.convert.check import check_episodes, check_seals
-from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, PartialEpisode, Source
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
 from robolearn.datasets.convert.source import ranges, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
@@ -239,8 +239,8 @@ class _Conversion:
             self._skip(index, str(outcome))
             return
         episode = outcome.episode
-        if isinstance(episode, PartialEpisode) and episode.notes:
-            episode.record = {**episode.record, NOTES: list(episode.notes)}
+        if outcome.notes:
+            episode.record = {**episode.record, NOTES: list(outcome.notes)}
         try:
             self.unfinished.seal(index, outcome.seal.to_json())
             writer.write_episode(episode)

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,19 +32,22 @@ class RldsWitness(Witness):
                 number = counts.get(split, 0)
                 counts[split] = number + 1
                 self._places[f"{split}/{number}"] = file, start, size
-        self._sizes = dict(_sizes(source))
+        try:
+            tree = json.loads((source / "features.json").read_bytes())["featuresDict"]["features"]["steps"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise damaged(source / "features.json", repr(error)) from error
+        self._sizes = dict(_sizes(tree, "steps"))
         self._read: tuple[Label | None, dict[str, Values]] = (None, {})
 
     def episodes(self) -> Sequence[Label]:
         return list(self._places)
 
     def length(self, label: Label) -> int:
-        """The number of `is_first` flags, or what the first leaf of a known size says."""
+        """Values of the smallest leaf there is, by the size that `features.json` gives it."""
         lists = self._lists(label)
-        if "steps/is_first" in lists:
-            return len(lists["steps/is_first"])
-        counts = (len(lists[key]) // size for key, size in self._sizes.items() if key in lists)
-        return next(counts, 0)
+        sized = [(size, key) for key, size in self._sizes.items() if key in lists]
+        size, key = min(sized, default=(1, ""))
+        return len(lists.get(key, ())) // size
 
     def times(self, label: Label) -> np.ndarray | None:
         return None
@@ -89,23 +93,6 @@ class RldsWitness(Witness):
             raise DatasetError(f"{self.path} holds no episode {label}.") from error
 
 
-def _sizes(source: Path) -> Iterator[tuple[str, int]]:
-    """(Leaf of a step, values that it has in a step) as `features.json` says, where the shape is whole."""
-    try:
-        tree = json.loads((source / "features.json").read_bytes())["featuresDict"]["features"]
-        pending = [("steps", tree["steps"]["sequence"]["feature"])]
-        while pending:
-            key, node = pending.pop()
-            if "featuresDict" in node:
-                pending += [(f"{key}/{name}", child) for name, child in node["featuresDict"]["features"].items()]
-            elif "tensor" in node and node["tensor"].get("encoding", "none") == "none":
-                size = math.prod(int(n) for n in node["tensor"].get("shape", {}).get("dimensions", ()))
-                if size > 0:
-                    yield key, size
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(source / "features.json", repr(error)) from error
-
-
 def _walk(file: Path) -> Iterator[tuple[int, int]]:
     """(Start, size) of the content of each whole record."""
     with open(file, "rb") as stream:
@@ -118,3 +105,18 @@ def _walk(file: Path) -> Iterator[tuple[int, int]]:
                 return
             yield place + HEAD, size
             place += HEAD + size + TAIL
+
+
+def _sizes(node: Any, key: str) -> Iterator[tuple[str, int]]:
+    """(Key, numbers a step) of each leaf whose size is known: one for what is stored as bytes or text."""
+    node = node.get("sequence", {}).get("feature", node)
+    if "featuresDict" in node:
+        for name, child in node["featuresDict"]["features"].items():
+            yield from _sizes(child, f"{key}/{name}")
+    elif "tensor" in node and node["tensor"].get("dtype") != "string":
+        sides = [int(side) for side in node["tensor"].get("shape", {}).get("dimensions", ())]
+        as_bytes = node["tensor"].get("encoding", "none") not in ("", "none")
+        if as_bytes or all(side > 0 for side in sides):
+            yield key, 1 if as_bytes else math.prod(sides)
+    elif "image" in node or "text" in node or "tensor" in node or "classLabel" in node:
+        yield key, 1

@@ -13,8 +13,9 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
-from robolearn.datasets.codecs import CODECS, ImageCodec
-from robolearn.datasets.image_header import image_header
+from robolearn.datasets.codecs import ImageCodec
+from robolearn.datasets.convert.picture_file import PictureFile, taken
+from robolearn.datasets.convert.pictures import Pixels
 
 
 class SpoolError(Exception):
@@ -51,12 +52,16 @@ class FrameSpool:
         file: to make; whoever uses the frames removes it.
         codecs: image or depth feature -> codec of the new dataset.
         features: those of the new dataset.
+
+    Attributes:
+        notes: one line for each thing that is left out of the pictures.
     """
 
     def __init__(self, file: Path, codecs: Mapping[str, ImageCodec], features: Features):
         self._file = file
         self._codecs = codecs
-        self._shapes = {name: features[name].shape for name in codecs}
+        self._features = {name: features[name] for name in codecs}
+        self._notes: dict[str, None] = {}
         self._starts: dict[str, list[int]] = {name: [] for name in codecs}
         self._stops: dict[str, list[int]] = {name: [] for name in codecs}
         self._stream = open(file, "wb", buffering=0)  # noqa: SIM115 - closed by __exit__
@@ -70,28 +75,38 @@ class FrameSpool:
         return self._codecs[name].encode(image)
 
     def _check(self, name: str, found: tuple[int, ...]) -> None:
-        expected = self._shapes[name]
+        expected = self._features[name].shape
         if found != expected and (*found, 1) != expected:
             raise DatasetError(
                 f"frame {len(self._starts[name])} of {name!r} is {_size(found)}, expected {_size(expected)}."
             )
 
-    def add_encoded(self, name: str, data: bytes) -> None:
+    def add_encoded(self, name: str, data: bytes, pixels: Pixels | None = None) -> None:
         """Take the next frame as the source encoded it, JPEG or PNG: as it is where the dataset's codec allows.
 
-        Raises DatasetError when it cannot be decoded or has another shape than the feature.
-        """
-        self._append(name, self._transcoded(name, data))
+        Args:
+            pixels: how 16 bits become the 8 of the feature; without it they are refused.
 
-    def _transcoded(self, name: str, data: bytes) -> bytes:
-        ours = self._codecs[name]
-        codec = next((codec for codec in CODECS.values() if data.startswith(codec.start)), None)
-        if codec is None:
-            raise DatasetError(f"frame {len(self._starts[name])} of {name!r} is neither JPEG nor PNG.")
-        height, width, channels, _ = image_header(data)
-        self._check(name, (height, width) if channels == 1 else (height, width, 3))  # before memory for it is taken
-        image = codec().decode(data)
-        return data if isinstance(ours, codec) else self._encoded(name, image)
+        Raises DatasetError when it cannot be decoded or has another shape than the feature, or more bits.
+        """
+        self._append(name, self._transcoded(name, data, pixels))
+
+    def _transcoded(self, name: str, data: bytes, pixels: Pixels | None) -> bytes:
+        ours, feature = self._codecs[name], self._features[name]
+        try:
+            file = PictureFile.read(data)
+            image = taken(file, feature, pixels, self._say)
+        except DatasetError as error:
+            raise DatasetError(f"frame {len(self._starts[name])} of {name!r}: {str(error).rstrip('.')}.") from error
+        as_it_is = file.plain and not file.alpha and file.bits == 8 * image.dtype.itemsize
+        return data if as_it_is and data.startswith(ours.start) else self._encoded(name, image)
+
+    def _say(self, note: str) -> None:
+        self._notes[note] = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self._notes)
 
     def repeat(self, name: str) -> None:
         """The next frame of a feature is the one before."""

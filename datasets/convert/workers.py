@@ -24,10 +24,11 @@ from robolearn.datasets.episode import EpisodeData
 
 @dataclass
 class Checked:
-    """An episode that was read, and found to be what the source holds."""
+    """An episode that was read, and found to be what the source holds; notes say what is not as it was there."""
 
     episode: EpisodeData
     seal: Seal
+    notes: tuple[str, ...] = ()
 
 
 Outcome = Checked | DatasetError
@@ -78,7 +79,8 @@ class EpisodeReader:
         try:
             with FrameSpool(self.job.spool_file(index), self.job.codecs, self.opened.features) as spool:
                 episode = self.opened.read_episode(index, spool)
-            return Checked(episode, self._checked(index, episode))
+            said = episode.notes if isinstance(episode, PartialEpisode) else ()
+            return Checked(episode, self._checked(index, episode), (*said, *spool.notes))
         except (DatasetError, FeatureError) as error:
             return DatasetError(str(error))
         except MemoryError as error:

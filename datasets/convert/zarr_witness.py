@@ -5,6 +5,7 @@ Arrays that fit are read whole and then indexed in memory; of others the rows ar
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,10 @@ class ZarrWitness(Witness):
         try:
             if key not in self._arrays:
                 array: Any = self.group[f"data/{key}"]
-                small = array.size * array.dtype.itemsize <= SMALL_BYTES
-                self._arrays[key] = np.asarray(array[:]) if small else array
+                self._arrays[key] = array
+                if array.size * array.dtype.itemsize <= SMALL_BYTES:
+                    with contextlib.suppress(Exception):  # one chunk is damaged: the others are asked for one by one
+                        self._arrays[key] = np.asarray(array[:])
             array = self._arrays[key]
             return array[rows] if isinstance(array, np.ndarray) else np.asarray(array.oindex[rows])
         except Exception as error:  # whatever the array's compressor raises

@@ -235,7 +235,7 @@ def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_pat
     huge = bytearray(PngCodec().encode(np.zeros((4, 6, 3), np.uint8)))
     huge[16:24] = struct.pack(">II", 60_000, 60_000)
     monkeypatch.setattr(PngCodec, "decode", lambda *_: pytest.fail("it was decoded"))
-    expected = "frame 0 of 'camera' is 60000x60000x3, expected 4x6x3"
+    expected = "frame 0 of 'camera': it is 60000x60000x3, colour of 8 bits, expected 4x6x3 of 8 bits"
     with (
         FrameSpool(tmp_path / "spool", {"camera": JpegCodec()}, {"camera": camera}) as spool,
         pytest.raises(DatasetError, match=expected),
