@@ -167,7 +167,7 @@ def compare_frame(stored: bytes, held: bytes | np.ndarray, claim: Claim, feature
     if isinstance(held, bytes):
         if held == stored:
             return
-        held = decoded(held) if claim.dtype is None else np.frombuffer(held, claim.dtype)
+        held = _without_alpha(decoded(held)) if claim.dtype is None else np.frombuffer(held, claim.dtype)
     expected = fitted(claim.of_picture(held), feature, scaled=claim.range not in (None, (0.0, 255.0)))
     if isinstance(codec, JpegCodec):
         if stored != codec.encode(expected):
@@ -222,6 +222,11 @@ def fitted(picture: np.ndarray, feature: Feature, scaled: bool = False) -> np.nd
     if not scaled and max(abs(low), abs(high)) <= 1.0 and lost > (high - low) / LEVELS:
         raise DatasetError(f"its values go from {low:g} to {high:g} in fractions, which {feature.dtype} cannot hold.")
     return np.ascontiguousarray(rounded.astype(feature.dtype))
+
+
+def _without_alpha(picture: np.ndarray) -> np.ndarray:
+    """Of an encoded picture, whose fourth channel is left out with a note (`picture_file.py`)."""
+    return picture[..., :3] if picture.ndim == 3 else picture
 
 
 def _opaque(alpha: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.process import usable_cores
 from robolearn.datasets import layout
+from robolearn.datasets.convert import lfs
 from robolearn.datasets.convert.check import check_episodes, check_seals
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
@@ -54,7 +55,9 @@ def convert_dataset(
     options = options or ConvertOptions()
     refuse_url(source, "other formats are read from local folders only")
     refuse_url(output)
-    name = detect_format(source) if source_format == "auto" else source_format
+    pointers = lfs.pointers(source) if source.exists() else []
+    with lfs.blamed(source, pointers):
+        name = detect_format(source) if source_format == "auto" else source_format
     module = load_converter(name)
     if not source.exists():
         raise DatasetError(f"{source} does not exist; give the folder or file of an existing dataset.")
@@ -64,13 +67,16 @@ def convert_dataset(
         require_unfinished(output)
     remedy = "Free space or choose another folder; --resume goes on with what is done."
     with explain_os_errors(f"Converting to {output}", remedy), contextlib.ExitStack() as stack:
-        opened = stack.enter_context(contextlib.closing(_open(module, source, name, options)))
-        _check_options(source, opened, options)
-        with contextlib.closing(module.open_witness(source, options)) as witness:
-            opened.notes = [*opened.notes, *check_episodes(source, opened, witness)]
+        with lfs.blamed(source, pointers):
+            opened = stack.enter_context(contextlib.closing(_open(module, source, name, options)))
+            _check_options(source, opened, options)
+            with contextlib.closing(module.open_witness(source, options)) as witness:
+                opened.notes = [*opened.notes, *check_episodes(source, opened, witness)]
+        opened.notes = [*opened.notes, *([lfs.told(source, pointers)] if pointers else [])]
         unfinished = Unfinished(output)
         stack.callback(unfinished.release)
-        return _Conversion(source, name, output, options, opened, unfinished).run()
+        conversion = _Conversion(source, name, output, options, opened, unfinished, pointers)
+        return conversion.run()
 
 
 def _open(module: Converter, source: Path, name: str, options: ConvertOptions) -> Source:
@@ -103,13 +109,15 @@ def _check_options(source: Path, opened: Source, options: ConvertOptions) -> Non
 
 class _Conversion:
     def __init__(
-        self, source: Path, name: str, output: Path, options: ConvertOptions, opened: Source, unfinished: Unfinished
-    ):
+        self, source: Path, name: str, output: Path, options: ConvertOptions, opened: Source, unfinished: Unfinished,
+        pointers: Sequence[Path],
+    ):  # fmt: skip
         self.source, self.format, self.output = source, name, output
         self.options, self.opened, self.unfinished = options, opened, unfinished
         limit = options.max_episodes or opened.num_episodes
         self.total = min(opened.num_episodes, limit)
         self.skipped: dict[int, str] = {}
+        self.pointers = pointers  # files of the source that have not been downloaded
 
     def run(self) -> ConvertReport:
         committed = 0
@@ -250,6 +258,7 @@ class _Conversion:
             self._skip(index, f"{self.source}: episode {self.opened.label(index)}, {error}")
 
     def _skip(self, index: int, reason: str) -> None:
+        reason = lfs.without_copying(reason) if self.pointers else reason
         self.unfinished.skip(index, reason)
         self.skipped[index] = reason
 
@@ -259,7 +268,8 @@ class _Conversion:
             if len(self.skipped) > 1:
                 first = f"None of {len(self.skipped)} episodes can be read: {first}"
             self.unfinished.state = None
-            raise DatasetError(first)
+            with lfs.blamed(self.source, self.pointers):
+                raise DatasetError(first)
         skipped = tuple(self.skipped[index] for index in sorted(self.skipped))
         return ConvertReport(
             self.format, self.output, writer.num_episodes, writer.num_steps,

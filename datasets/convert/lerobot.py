@@ -1,8 +1,9 @@
-"""What LeRobot's formats v2 and v3 have in common: `meta/info.json`, parquet columns, embedded images, videos.
+"""What LeRobot's formats v2 and v3 have in common: episodes of parquet columns, embedded images and videos.
 
 Low-dimensional features keep their names. The columns that count (episode, frame, index, task) become episode ends and
-records; `timestamp` (float32 seconds, nominal in most datasets) becomes the time of each step as it is stored. Image
-`observation.image` becomes `observation.images.image`, others keep their names. Texts go to the episode's record.
+records. `timestamp` (float32 seconds, nominal in most datasets) becomes the time of each step, counted from the first
+step of its episode: in some datasets it runs on from episode to episode, or begins late. Image `observation.image`
+becomes `observation.images.image`, others keep their names. Texts go to the episode's record.
 """
 
 from __future__ import annotations
@@ -10,152 +11,45 @@ from __future__ import annotations
 import contextlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyError
-from robolearn.core.feature import Feature, Features
-from robolearn.datasets.convert.decide import Decision, SourceArray, decide, describe_arrays
-from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.core.errors import DatasetError
+from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.lerobot_info import Info
+from robolearn.datasets.convert.lerobot_look import Looked, column_dtype, picture_kinds, video_feature
 from robolearn.datasets.convert.pictures import Pixels
-from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, damaged
-from robolearn.datasets.convert.source import changes
+from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source
+from robolearn.datasets.convert.source import changes, spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
-from robolearn.datasets.convert.witness import Label, Witness, claim
+from robolearn.datasets.convert.witness import Label, claim
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import Json
 
 LATE_START = "timestamp does not begin at 0: times are counted from the first step of the episode"
-COUNTERS = ("episode_index", "frame_index", "index", "task_index", "timestamp")
 LOOKED_AT = 64  # episodes of which pictures in lists of numbers are looked at
+OPENED = 4  # episodes of which encoded pictures are looked at
+SHORTEST_CUT_S = 1.0  # an episode that lacks more at its end is left out
 
 
 @dataclass(frozen=True)
-class Info:
-    """What `meta/info.json` says, and `meta/robolearn.json` of a dataset that we exported.
+class Place:
+    """Where the frames of an episode and camera are.
 
     Attributes:
-        raw: the whole document.
-        columns: key -> low-dimensional feature in the parquet files.
-        embedded: key -> image or depth feature whose encoded frames are in the parquet files.
-        videos: key -> image feature in video files.
-        texts: keys of text columns.
-        origin: what an export of ours says of the dataset it came from.
+        start_s, stop_s: the times in the file between which they lie; None for its end.
+        trouble: why they cannot be told, or "".
     """
 
-    path: Path
-    raw: Mapping[str, Any]
-    columns: Features = field(default_factory=dict)
-    embedded: Features = field(default_factory=dict)
-    videos: Features = field(default_factory=dict)
-    texts: tuple[str, ...] = ()
-    origin: Origin | None = None
-
-    @classmethod
-    def read(cls, path: Path, version: str) -> Info:
-        """Raises DatasetError when `meta/info.json` is missing, damaged or of another version than `v2` or `v3`."""
-        file = path / "meta" / "info.json"
-        origin_file = path / "meta" / f"{KEY}.json"
-        try:
-            raw = json.loads(file.read_bytes())
-            int(raw["total_episodes"]), int(raw["total_frames"]), float(raw["fps"]), str(raw["data_path"])
-            if not str(raw["codebase_version"]).startswith(version):
-                raise DatasetError(f"{file} is of version {raw['codebase_version']}, expected {version}.")
-            origin = None
-            if origin_file.is_file():
-                origin = Origin.from_json(json.loads(origin_file.read_bytes()), str(origin_file))
-            info = cls(
-                path, raw, texts=tuple(k for k, e in raw["features"].items() if e["dtype"] == "string"), origin=origin
-            )
-            for key, entry in raw["features"].items():
-                if entry["dtype"] in ("image", "video"):
-                    group = info.embedded if entry["dtype"] == "image" else info.videos
-                    group[key] = _image_feature(key, entry)
-                elif entry["dtype"] != "string" and key not in COUNTERS:
-                    info.columns[key] = _feature(key, entry)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, FeatureError) as error:
-            raise damaged(file, repr(error)) from error
-        if origin:
-            info._use(origin)
-        return info
-
-    def _use(self, origin: Origin) -> None:
-        """Take over the features of the exported dataset, and drop what the exporter made up."""
-        for group in (self.columns, self.embedded, self.videos):
-            for key in list(group):
-                if key in origin.keys:
-                    group[key] = origin.features[origin.keys[key]]
-                else:
-                    del group[key]
-
-    @property
-    def fps(self) -> float:
-        return self.origin.fps if self.origin else float(self.raw["fps"])
-
-    def source_array(self, key: str, feature: Feature) -> SourceArray:
-        """A key as it is declared to `decide`: a name that is LeRobot's own is kept, whatever it says."""
-        own = self.origin is not None or key == "action" or key.partition(".")[0] in ("observation", "action", "next")
-        encoded = key not in self.columns
-        dtype = feature.dtype if encoded else str(self.raw["features"][key]["dtype"])
-        return SourceArray(
-            key, feature.shape, dtype, feature, fixed=own, encoded=encoded, known=self.origin is not None
-        )
-
-    def described(self, videos: Sequence[str]) -> Decision:
-        """What becomes of the keys, without a look at any row."""
-        found = {key: feature for key, feature in self.all.items() if key not in self.videos or key in videos}
-        return describe_arrays([self.source_array(k, f) for k, f in found.items()], lambda array: ())
-
-    def file(self, template: str, **fields: Any) -> Path:
-        """Path of a file, from the template `data_path` or `video_path` of `info.json`.
-
-        Raises DatasetError for a template that does not fit or leads out of the dataset.
-        """
-        try:
-            name = str(self.raw[template]).format(**fields)
-        except (KeyError, ValueError, IndexError, AttributeError) as error:
-            raise damaged(self.path / "meta" / "info.json", f"{template}: {error!r}") from error
-        if name.startswith("/") or ".." in Path(name).parts:
-            raise DatasetError(f"{self.path / 'meta' / 'info.json'}: {template} leads out of the dataset.")
-        return self.path / name
-
-    @property
-    def all(self) -> Features:
-        """Every key that becomes a feature, in the order of `info.json`."""
-        found = {**self.columns, **self.embedded, **self.videos}
-        return {key: found[key] for key in self.raw["features"] if key in found}
-
-
-def _feature(key: str, entry: Mapping[str, Any]) -> Feature:
-    shape = tuple(entry["shape"])
-    names = _labels(entry.get("names"))
-    kind = "action" if key == "action" or key.startswith("action.") else "state"
-    return Feature(key, shape, entry["dtype"], kind, names if names and shape == (len(names),) else None)  # type: ignore[arg-type]
-
-
-def _labels(names: Any) -> tuple[str, ...] | None:
-    """A list of names, or one inside a list or mapping."""
-    while isinstance(names, Mapping) or (isinstance(names, list) and names and isinstance(names[0], list)):
-        names = next(iter(names.values()), None) if isinstance(names, Mapping) else names[0]
-    return tuple(map(str, names)) if isinstance(names, list) else None
-
-
-def _image_feature(key: str, entry: Mapping[str, Any]) -> Feature:
-    shape = tuple(int(n) for n in entry["shape"])
-    labels = _labels(entry.get("names")) or ()
-    channels_first = labels[0].startswith("channel") if labels else shape[0] in (1, 3) and shape[-1] not in (1, 3)
-    if channels_first and len(shape) == 3:
-        shape = (*shape[1:], shape[0])
-    details = entry.get("info") or entry.get("video_info") or {}
-    if details.get("video.is_depth_map") or details.get("is_depth_map"):
-        return Feature(key.replace("observation.images.", "observation.depth."), shape[:2], "uint16", "depth")
-    name = f"observation.images.{key.removeprefix('observation.')}" if key.count(".") == 1 else key
-    return Feature(name, shape, "uint8", "image")
+    file: Path
+    start_s: float = 0.0
+    stop_s: float | None = None
+    trouble: str = ""
 
 
 class LeRobotSource(Source):
@@ -168,26 +62,32 @@ class LeRobotSource(Source):
         videos: keys of the videos that are there.
         notes: what is missing.
         numbers: of the episodes that are whole, in the order of `read_episode`.
-        listed: numbers of all episodes; `notes` say why the others are left out.
+        listed: number of every episode -> task texts that `meta/` gives it; `notes` say why the others are left out.
     """
 
     def __init__(
         self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
-        notes: Sequence[str], numbers: Sequence[int], listed: Iterable[int],
+        notes: Sequence[str], numbers: Sequence[int], listed: Mapping[int, Sequence[str]],
     ):  # fmt: skip
         super().__init__()
         self.numbers = list(numbers)
         self.num_episodes = len(self.numbers)
         self.left_out = sorted(set(listed) - set(self.numbers))
-        self.info, self.options, self.tasks = info, options, tasks
+        self.info, self.options, self.tasks, self.listed = info, options, tasks, listed
         self.path = info.path
-        found = {key: f for key, f in info.all.items() if key not in info.videos or key in videos}
-        decision = decide([info.source_array(key, feature) for key, feature in found.items()], options, self._look)
+        looked = self._looked(videos)
+        arrays = [info.source_array(key, item.feature, item.dtype) for key, item in looked.items()]
+        decision = decide(arrays, options, self._look)
         self.names, self.features, self.pixels = decision.names, decision.features, decision.pixels
-        self.claims = {name: claim(key, pixels=self.pixels.get(name)) for key, name in self.names.items()}
+        self._scaled = {key: item.pixels for key, item in looked.items() if item.pixels and key in self.names}
+        self.claims = {}
+        for key, name in self.names.items():
+            self.claims[name] = claim(key, pixels=self.pixels.get(name), channels=self._channels(key))
+            if key in self._scaled:
+                self.claims[name] = replace(self.claims[name], range=self._scaled[key].range)
         self.fps = info.fps
         self.format_version = str(info.raw.get("codebase_version"))
-        self.notes = [*notes, *decision.notes]
+        self.notes = [*notes, *(item.note for item in looked.values() if item.note), *decision.notes]
         self.subsampled = bool(videos) and all(is_half_colour(info.raw["features"][key]) for key in videos)
         self._videos: dict[str, Video] = {}
         self.metadata = {"robot": info.raw.get("robot_type"), "lerobot_stats": _stats(self.path)}
@@ -202,6 +102,54 @@ class LeRobotSource(Source):
     def label(self, index: int) -> Label:
         return self.numbers[index]
 
+    @abstractmethod
+    def rows(self, index: int, columns: Sequence[str], if_there: Sequence[str] = ()) -> Any:
+        """pyarrow table of an episode's rows. Raises DatasetError when its file is damaged."""
+
+    @abstractmethod
+    def row_file(self, index: int, step: int) -> Path:
+        """The parquet file in which a step is."""
+
+    @abstractmethod
+    def video(self, index: int, key: str) -> Place:
+        """Where the frames of an episode are."""
+
+    # what is declared and what is there
+
+    def _looked(self, videos: Sequence[str]) -> dict[str, Looked]:
+        """Every key that is carried over, as it is and not only as `info.json` says."""
+        info = self.info
+        found = {}
+        for key, feature in info.all.items():
+            if key in info.columns:
+                found[key] = column_dtype(key, feature, self._schema, info)
+            elif info.origin is not None:
+                found[key] = Looked(feature)
+            elif key in info.embedded:
+                found[key] = picture_kinds(key, feature, self._first_pictures(key))
+            elif key in videos:
+                found[key] = video_feature(key, feature, (self.video(i, key).file for i in range(self.num_episodes)))
+        return {key: item for key, item in found.items() if key not in info.videos or key in videos}
+
+    @property
+    def _schema(self) -> Any:
+        """The arrow schema of the first episode that can be read; None when none can."""
+        if not hasattr(self, "_found_schema"):
+            self._found_schema = None
+            for index in range(min(OPENED, self.num_episodes)):
+                with contextlib.suppress(DatasetError):
+                    self._found_schema = self.rows(index, ["timestamp"], tuple(self.info.columns)).schema
+                    break
+        return self._found_schema
+
+    def _first_pictures(self, key: str) -> Iterator[bytes]:
+        """Encoded pictures of a few episodes all over the dataset: first, middle and last."""
+        for index in np.unique(np.linspace(0, self.num_episodes - 1, OPENED).astype(int)).tolist():
+            with contextlib.suppress(DatasetError):
+                cells = self.rows(index, [key])[key]
+                for step in sorted({0, len(cells) // 2, len(cells) - 1}) if len(cells) else ():
+                    yield self._image_bytes(key, cells[step].as_py())
+
     def _look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of episodes all over the dataset; those that cannot be read are left out."""
         for index in np.unique(np.linspace(0, self.num_episodes - 1, LOOKED_AT).astype(int)).tolist():
@@ -209,13 +157,12 @@ class LeRobotSource(Source):
                 rows = to_numpy("", array.key, self.rows(index, [array.key])[array.key], array.shape)
                 yield rows[sorted({0, len(rows) // 2, len(rows) - 1})] if len(rows) else rows
 
-    @abstractmethod
-    def rows(self, index: int, columns: Sequence[str]) -> Any:
-        """pyarrow table of an episode's rows. Raises DatasetError when its file is damaged."""
+    def _channels(self, key: str) -> int | None:
+        """Of the pictures in videos, which are decoded in colour, those that a grey feature holds."""
+        feature = self.features[self.names[key]]
+        return 1 if key in self.info.videos and feature.shape[2:] == (1,) else None
 
-    @abstractmethod
-    def video(self, index: int, key: str) -> tuple[Path, float]:
-        """The file with an episode's frames and the time in it at which the episode starts."""
+    # episodes
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
         """See `Source.read_episode`."""
@@ -224,11 +171,18 @@ class LeRobotSource(Source):
         low = [key for key in info.columns if key in self.names]
         embedded = [key for key in info.embedded if key in self.names]
         clock = info.origin.timestamp if info.origin else "timestamp"
-        has_task = bool(self.tasks)
-        wanted = ["timestamp", clock, *low, *embedded, *info.texts, *(["task_index"] if has_task else [])]
-        table = self.rows(index, list(dict.fromkeys(wanted)))
+        wanted = ["timestamp", clock, *low, *embedded, *info.texts]
+        table = self.rows(index, list(dict.fromkeys(wanted)), ("task_index",))
         nominal = to_numpy(where, "timestamp", table["timestamp"], ()).astype(np.float64)
+        frames = {key: self._frames(where, key, index, nominal) for key in info.videos if key in self.names}
+        held = len(table)
+        count = min([held, *(len(found) for found in frames.values())])
+        notes = list(self._cut(where, index, frames, count, held))
+        table = table.slice(0, count)
         times = to_numpy(where, clock, table[clock], ()).astype(np.float64)
+        if not info.origin and times[0] != 0.0:
+            times = times - times[0]
+            notes.append(LATE_START)
         values = {}
         for key in low:
             rows = to_numpy(where, key, table[key], info.columns[key].shape)
@@ -237,18 +191,13 @@ class LeRobotSource(Source):
             else:
                 values[self.names[key]] = rows
         for key in embedded:
-            for data in table[key].to_pylist():
-                spool.add_encoded(self.names[key], self._image_bytes(where, key, data))
-        for key in info.videos:
-            if key in self.names:
-                self._read_video(where, key, index, nominal, spool)
-        notes: tuple[str, ...] = ()
-        if not info.origin and times[0] != 0.0:
-            times, notes = times - times[0], (LATE_START,)
-        record = self._record(number, table, values, has_task)
-        return PartialEpisode(times, values, spool.frames(), record, notes=notes)
+            self._read_embedded(where, key, index, table[key], spool)
+        for key, found in frames.items():
+            self._read_video(where, key, found[:count], spool)
+        record = self._record(number, table, values)
+        return PartialEpisode(times, values, spool.frames(), record, cut=held - count, notes=tuple(notes))
 
-    def _record(self, number: int, table: Any, values: Mapping[str, np.ndarray], has_task: bool) -> Json:
+    def _record(self, number: int, table: Any, values: Mapping[str, np.ndarray]) -> Json:
         origin = self.info.origin
         if origin and number < len(origin.episodes):
             record = dict(origin.episodes[number])
@@ -257,17 +206,24 @@ class LeRobotSource(Source):
         for key in self.info.texts:
             said = changes(table[key].to_pylist())
             record[key] = said[0][1] if len(said) == 1 else said
-        numbers = changes(table["task_index"].to_pylist()) if has_task else []
-        said = [(step, self.tasks.get(task)) for step, task in numbers]
-        record["task"] = self.options.task or (said[0][1] if said else None)
-        if len(said) > 1:
-            record["tasks"] = said
+        tasks = self._tasks_of(number, table)
+        record["task"] = self.options.task or (tasks[0][1] if tasks else None)
+        if len(tasks) > 1:
+            record["tasks"] = tasks
         success = values.get(self.names.get("next.success", ""))
         if success is not None:
             record["success"] = bool(success.any())
         return record
 
-    def _image_bytes(self, where: str, key: str, data: Any) -> bytes:
+    def _tasks_of(self, number: int, table: Any) -> list[tuple[int, str | None]]:
+        """(Step, text) for each change of the task; by the row's `task_index`, else as `meta/` lists the episode."""
+        if "task_index" in table.column_names and self.tasks:
+            found = [(step, self.tasks.get(task)) for step, task in changes(table["task_index"].to_pylist())]
+            if any(text for _, text in found):
+                return found
+        return [(0, text) for text in self.listed.get(number, ())[:1]]
+
+    def _image_bytes(self, key: str, data: Any) -> bytes:
         """The encoded image of a cell: inside it, or in a file that it names."""
         if isinstance(data, Mapping):
             if data.get("bytes"):
@@ -277,7 +233,14 @@ class LeRobotSource(Source):
                 return file.read_bytes()
         elif isinstance(data, bytes):
             return data
-        raise DatasetError(f"{where}: column {key!r} holds neither an image nor the name of a file in the dataset.")
+        raise DatasetError(f"column {key!r} holds neither an image nor the name of a file in the dataset.")
+
+    def _read_embedded(self, where: str, key: str, index: int, column: Any, spool: FrameSpool) -> None:
+        for step, data in enumerate(column.to_pylist()):
+            try:
+                spool.add_encoded(self.names[key], self._image_bytes(key, data), self._scaled.get(key))
+            except DatasetError as error:
+                raise DatasetError(f"{where}, step {step} ({self.row_file(index, step)}): {error}") from error
 
     def _read_pictures(self, where: str, pixels: Pixels, name: str, rows: np.ndarray, spool: FrameSpool) -> None:
         """Pictures that are stored as lists of numbers."""
@@ -289,21 +252,44 @@ class LeRobotSource(Source):
         except DatasetError as error:
             raise DatasetError(f"{where}: {error}") from error
 
-    def _read_video(self, where: str, key: str, index: int, times_s: np.ndarray, spool: FrameSpool) -> None:
-        file, start_s = self.video(index, key)
-        name = self.names[key]
+    # videos
+
+    def _frames(self, where: str, key: str, index: int, nominal: np.ndarray) -> np.ndarray:
+        """Numbers, in its file, of the frames of the first steps: all, or as many as the video has."""
+        place = self.video(index, key)
         try:
+            if place.trouble:
+                raise DatasetError(place.trouble)
             video = self._videos.get(key)
-            if video is None or video.path != file:  # episodes follow each other in a file
-                video = self._videos[key] = Video(file)
-            alone = start_s == 0.0 and video.num_frames == len(times_s)
-            wanted = video.frames_at(start_s + times_s, 0.5 / self.fps, by_number=alone)
-            for repeats, image in video.decode(wanted):
-                spool.add(name, image)
-                for _ in range(repeats - 1):
-                    spool.repeat(name)
+            if video is None or video.path != place.file:  # episodes follow each other in a file
+                video = self._videos[key] = Video(place.file)
+            return video.frames_of(nominal, place.start_s, place.stop_s, self.info.frame_rate)
         except DatasetError as error:
             raise DatasetError(f"{where}: {error}") from error
+
+    def _cut(self, where: str, index: int, frames: Mapping[str, np.ndarray], count: int, held: int) -> Iterator[str]:
+        """Notes on steps at the end that have no frame. Raises DatasetError where the episode is left out for it."""
+        for key, found in frames.items():
+            if len(found) == held or len(found) > count:
+                continue
+            file, steps = self.video(index, key).file, spelt("step", count, held - 1)
+            if self.options.short_videos == "skip":
+                raise DatasetError(f"{where}: {file} has no frame for {steps}; --short-videos cut keeps the others.")
+            if count == 0 or (held - count) / self.info.frame_rate > SHORTEST_CUT_S:
+                raise DatasetError(f"{where}: {file} has no frame for {steps} of {held}: too much to cut off.")
+            yield f"{file} has no frame for {steps}, left out"
+
+    def _read_video(self, where: str, key: str, numbers: np.ndarray, spool: FrameSpool) -> None:
+        name, step = self.names[key], 0
+        grey = self._channels(key) == 1
+        try:
+            for repeats, image in self._videos[key].decode(numbers):
+                spool.add(name, image[..., :1] if grey and image.ndim == 3 else image)
+                for _ in range(repeats - 1):
+                    spool.repeat(name)
+                step += repeats
+        except DatasetError as error:
+            raise DatasetError(f"{where}, step {step}: {error}") from error
 
 
 def _stats(path: Path) -> Json | None:
@@ -323,40 +309,3 @@ def to_numpy(where: str, key: str, column: Any, shape: tuple[int, ...]) -> np.nd
     if flat.null_count or len(values) != rows * int(np.prod(shape, dtype=np.int64)):
         raise DatasetError(f"{where}: column {key!r} does not hold {rows} values of shape {shape} without gaps.")
     return values.reshape(rows, *shape)
-
-
-def read_parquet(file: Path, call: Callable[[Any], Any]) -> Any:
-    """`call(pyarrow.parquet)`, with its errors naming the file."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Reading {file.name} needs pyarrow ({error}). Install it with: pip install '.[convert]' -c constraints.txt"
-        ) from error
-    try:
-        return call(parquet)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise damaged(file, error) from error
-
-
-def require_columns(file: Path, parquet: Any, columns: Sequence[str]) -> None:
-    """Raises DatasetError when the file lacks a column."""
-    missing = [name for name in columns if name not in parquet.schema_arrow.names]
-    if missing:
-        raise DatasetError(f"{file} lacks the column {missing[0]!r}, which meta/info.json lists.")
-
-
-def open_witness(source: Path, options: ConvertOptions) -> Witness:
-    """See `Converter.open_witness`."""
-    from robolearn.datasets.convert.lerobot_witness import LeRobotWitness
-
-    return LeRobotWitness(source)
-
-
-def codebase_version(source: Path) -> str:
-    """What `meta/info.json` says, such as `v3.0`; empty when there is none."""
-    try:
-        return str(json.loads((source / "meta" / "info.json").read_bytes())["codebase_version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""

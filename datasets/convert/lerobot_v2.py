@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.convert.lerobot import (
-    Info,
-    LeRobotSource,
-    codebase_version,
-    open_witness,
-    read_parquet,
-    require_columns,
-)
+from robolearn.datasets.convert.lerobot import LeRobotSource, Place
+from robolearn.datasets.convert.lerobot_info import Info, codebase_version, open_witness, read_parquet, require_columns
+from robolearn.datasets.convert.lfs import is_there
 from robolearn.datasets.convert.protocol import ConvertOptions, SourceDescription, damaged
 from robolearn.datasets.convert.source import ranges
 
@@ -34,11 +30,11 @@ def detect(source: Path) -> bool:
 def describe(source: Path) -> SourceDescription:
     """See `Converter.describe`; reads `meta/` and the names of files only. Counts what is there."""
     info = Info.read(source, "v2")
-    lengths = _lengths(info)
-    present, whole, notes = _inventory(info, list(lengths))
+    listed = _episodes(info)
+    present, whole, notes = _inventory(info, list(listed))
     decision = info.described(present)
     notes += decision.notes
-    steps = sum(lengths[number] for number in whole)
+    steps = sum(listed[number].length for number in whole)
     return SourceDescription(
         FORMAT, len(whole), steps, info.fps, decision.features, tuple(_tasks(info).values()), tuple(notes)
     )
@@ -47,20 +43,32 @@ def describe(source: Path) -> SourceDescription:
 def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
     """See `Converter.open_source`."""
     info = Info.read(source, "v2")
-    lengths = _lengths(info)
-    present, whole, notes = _inventory(info, list(lengths))
+    listed = _episodes(info)
+    present, whole, notes = _inventory(info, list(listed))
     if not whole:
         raise DatasetError(f"{source} holds no whole episode: {'; '.join(notes)}.")
-    return LeRobotV2Source(info, options, _tasks(info), present, notes, whole, lengths)
+    tasks = {number: entry.tasks for number, entry in listed.items()}
+    return LeRobotV2Source(info, options, _tasks(info), present, notes, whole, tasks)
 
 
-def _lengths(info: Info) -> dict[int, int]:
-    """Episode number -> steps, as `meta/episodes.jsonl` lists them."""
-    entries = _jsonl(info.path / "meta" / "episodes.jsonl")
+@dataclass(frozen=True)
+class Listed:
+    """An episode as `meta/episodes.jsonl` lists it."""
+
+    length: int
+    tasks: tuple[str, ...]
+
+
+def _episodes(info: Info) -> dict[int, Listed]:
+    """Episode number -> what `meta/episodes.jsonl` says of it."""
+    file = info.path / "meta" / "episodes.jsonl"
     try:
-        return {int(entry["episode_index"]): int(entry["length"]) for entry in entries}
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(info.path / "meta" / "episodes.jsonl", repr(error)) from error
+        return {
+            int(entry["episode_index"]): Listed(int(entry["length"]), tuple(map(str, entry.get("tasks") or ())))
+            for entry in _jsonl(file)
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(file, repr(error)) from error
 
 
 def _tasks(info: Info) -> dict[int, str]:
@@ -80,13 +88,14 @@ def _jsonl(file: Path) -> list[Any]:
 
 def _file(info: Info, template: str, number: int, key: str = "") -> Path:
     chunk = number // int(info.raw.get("chunks_size", 1000))
-    return info.file(template, episode_chunk=chunk, episode_index=number, video_key=key)
+    # chunk_index is v3's word for the same, and some have it here
+    return info.file(template, episode_chunk=chunk, episode_index=number, video_key=key, chunk_index=chunk)
 
 
 def _inventory(info: Info, numbers: Sequence[int]) -> tuple[list[str], list[int], list[str]]:
     """(Videos of which at least one file is there, episodes that are whole, notes on the rest)."""
-    rows = [n for n in numbers if _file(info, "data_path", n).is_file()]
-    there = {key: {n for n in rows if _file(info, "video_path", n, key).is_file()} for key in info.videos}
+    rows = [n for n in numbers if is_there(_file(info, "data_path", n))]
+    there = {key: {n for n in rows if is_there(_file(info, "video_path", n, key))} for key in info.videos}
     present = [key for key, episodes in there.items() if episodes]
     whole = [n for n in rows if all(n in there[key] for key in present)]
     notes = []
@@ -110,15 +119,19 @@ def _inventory(info: Info, numbers: Sequence[int]) -> tuple[list[str], list[int]
 class LeRobotV2Source(LeRobotSource):
     """One file an episode."""
 
-    def video(self, index: int, key: str) -> tuple[Path, float]:
-        return _file(self.info, "video_path", self.numbers[index], key), 0.0
+    def video(self, index: int, key: str) -> Place:
+        return Place(_file(self.info, "video_path", self.numbers[index], key))
 
-    def rows(self, index: int, columns: Sequence[str]) -> Any:
-        file = _file(self.info, "data_path", self.numbers[index])
+    def row_file(self, index: int, step: int) -> Path:
+        return _file(self.info, "data_path", self.numbers[index])
+
+    def rows(self, index: int, columns: Sequence[str], if_there: Sequence[str] = ()) -> Any:
+        file = self.row_file(index, 0)
 
         def read(parquet: Any) -> Any:
             with parquet.ParquetFile(file) as opened:
-                require_columns(file, opened, columns)
-                return opened.read(columns=list(columns))
+                require_columns(self.info, file, opened, columns)
+                more = [name for name in if_there if name in opened.schema_arrow.names and name not in columns]
+                return opened.read(columns=[*columns, *more])
 
         return read_parquet(file, read)

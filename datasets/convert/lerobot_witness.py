@@ -132,7 +132,7 @@ class LeRobotWitness(Witness):
         return video, 0 if self.chunked else self._first_frame(video, key, chunk, file, number)
 
     def _first_frame(self, video: CountedVideo, key: str, chunk: int, file: int, number: int) -> int:
-        """The lengths of the episodes before it in the file; where the file has frames of others too, by its rate."""
+        """The lengths of the episodes before it in the file; where these are not what the file has, by its rate."""
         fps, before = float(self.info["fps"]), 0
         shared = [(entry.videos[key][2], n) for n, entry in self.listed.items()
                   if entry.videos.get(key, (-1, -1))[:2] == (chunk, file)]  # fmt: skip
@@ -140,9 +140,8 @@ class LeRobotWitness(Witness):
         for start_s, n in sorted(shared):
             starts[n] = before, round(start_s * fps)
             before += self.length(n)
-        if before < video.count and any(by_rate > by_length for by_length, by_rate in starts.values()):
-            return starts[number][1]
-        return starts[number][0]
+        by_length, by_rate = starts[number]
+        return by_length if before == video.count else by_rate
 
     def _list_v2(self) -> dict[int, Listed]:
         file = self.path / "meta" / "episodes.jsonl"

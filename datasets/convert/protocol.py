@@ -24,6 +24,7 @@ from robolearn.datasets.layout import Json
 from robolearn.datasets.progress import Progress, no_progress
 
 ImageCodec = Literal["jpeg", "png"]
+ShortVideos = Literal["cut", "skip"]
 Subsampling = Literal["auto", "444", "420"]
 
 
@@ -51,6 +52,8 @@ class ConvertOptions:
         drop: features or source keys to leave out.
         ranges: feature or source key of pictures that are not uint8 -> the values that are black and white.
         swap_colours: red and blue of the pictures are the other way round than the format has them.
+        short_videos: what becomes of an episode whose video ends up to a second early: `cut` leaves out the steps
+            without a frame, `skip` the episode.
     """
 
     fps: float | None = None
@@ -71,6 +74,7 @@ class ConvertOptions:
     drop: Sequence[str] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     swap_colours: bool = False
+    short_videos: ShortVideos = "cut"
 
 
 @dataclass(frozen=True)

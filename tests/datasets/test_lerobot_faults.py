@@ -24,11 +24,11 @@ CAM = "observation.images.cam"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"  # noqa: E501
 
 
-def write_video(path, numbers, pix_fmt="yuv420p") -> None:
+def write_video(path, numbers, rate=FPS) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "12", "g": "4"})
-        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, pix_fmt
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "g": "4"})
+        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
         for number in numbers:
             image = np.full((SIZE, SIZE, 3), 4 * number + 10, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -56,12 +56,12 @@ def write_info(root, version, kind, shape=(SIZE, SIZE, 3), **changes) -> None:
     (root / "meta/info.json").write_text(json.dumps(info | changes))
 
 
-def rows(episode, times=None, action=pyarrow.float32(), **columns):
+def rows(episode, times=None, action=None, **columns):
     length = LENGTHS[episode]
     pairs = np.stack([STARTS[episode] + np.arange(length), -np.arange(length)], 1) + 0.1
     times = np.arange(length) / FPS if times is None else times
     return pyarrow.table({
-        "action": pyarrow.array(pairs.tolist(), pyarrow.list_(action)),
+        "action": pyarrow.array(pairs.tolist(), pyarrow.list_(action or pyarrow.float32())),
         "timestamp": pyarrow.array(times, pyarrow.float32()),
         "index": STARTS[episode] + np.arange(length), "episode_index": np.full(length, episode), **columns,
     })  # fmt: skip
@@ -81,7 +81,7 @@ def write_v2(root, columns=None, **info):
     return root
 
 
-def write_v3(root, times=None, starts=STARTS, stops=None, frames=sum(LENGTHS)):
+def write_v3(root, times=None, starts=STARTS, stops=None, frames=19):
     """Three episodes in one file of rows and one video; `times(episode)` are the timestamps."""
     write_info(root, "v3.0", "video", data_path="data/file-{file_index:03d}.parquet",
                video_path="videos/{video_key}/file-{file_index:03d}.mp4")  # fmt: skip
@@ -202,7 +202,8 @@ def test_more_than_a_second_is_not_cut_off(tmp_path):
     for e in range(3):
         table = rows(e, np.arange(LENGTHS[e]) / 2)
         parquet.write_table(table, source / f"data/chunk-000/episode_{e:06d}.parquet")
-    with pytest.raises(DatasetError, match=r"has no frame for steps? .* too much to cut off"):
+        write_video(source / f"videos/{CAM}/episode_{e:06d}.mp4", range(3), rate=2)
+    with pytest.raises(DatasetError, match=r"has no frame for steps 3 to 5 of 6: too much to cut off"):
         convert(source, tmp_path)
 
 
@@ -305,7 +306,8 @@ def test_grey_of_16_bits_is_depth_whatever_it_is_called(tmp_path, shape):
     assert (feature.kind, feature.dtype, feature.shape) == ("depth", "uint16", (SIZE, SIZE))
     assert all((dataset.image("observation.depth.cam", k) == depth(k)).all() for k in range(19))
     assert report.notes == (
-        f"{CAM} is declared an image, but its pictures are grey of 16 bits: carried over as depth (uint16), without loss",
+        f"{CAM} is declared an image, but its pictures are grey of 16 bits: carried over as depth (uint16), "
+        "without loss",
     )
 
 
@@ -386,8 +388,8 @@ def test_a_pointer_counts_as_a_file_that_is_not_there_and_is_said_to_be_one(tmp_
     assert [episode["source_episode"] for episode in dataset.episodes] == [0, 2]
     told = [note for note in report.notes if "Git LFS" in note]
     assert told == [
-        f"{source / name} is a Git LFS pointer, whose content was not downloaded: run `git lfs pull` in the repository, "
-        "then convert again"
+        f"{source / name} is a Git LFS pointer, whose content was not downloaded: run `git lfs pull` in the "
+        "repository, then convert again"
     ]
     assert "copy it again" not in " ".join((*report.notes, *report.skipped))
 

@@ -350,9 +350,11 @@ def test_a_rate_that_is_stored_cannot_be_given(version2, tmp_path):
 def test_frames_are_chosen_by_the_nearest_time(tmp_path):
     write_video(tmp_path / "a.mp4", range(5))
     video = Video(tmp_path / "a.mp4")
-    assert video.frames_at(np.array([0.0, 0.06, 0.09, 0.2]), 0.025).tolist() == [0, 1, 2, 4]
+    times = np.array([0.0, 0.06, 0.09, 0.2])
+    assert video.frames_of(times, 0.0, None, FPS).tolist() == [0, 1, 2, 4]
+    assert video.frames_of(times[:3] + 7.0, 0.05, None, FPS).tolist() == [1, 2, 3], "from where they count is no matter"
     with pytest.raises(DatasetError, match=r"no frame for step 1 at 0\.240 s \(its 5 frames are from 0\.000 to 0\.200"):
-        video.frames_at(np.array([0.2, 0.24]), 0.025)
+        video.frames_of(np.array([0.0, 0.24]), 0.0, None, FPS)
     repeats = [(count, round((image.mean() - 10) / 4)) for count, image in video.decode(np.array([1, 1, 3]))]
     assert repeats == [(2, 1), (1, 3)]
 

@@ -13,7 +13,7 @@ from robolearn.cli.dataset.making import element_names, pairs, progress_bar, ran
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
-from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, ImageCodec, Subsampling
+from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, ImageCodec, ShortVideos, Subsampling
 from robolearn.datasets.progress import Progress, no_progress
 
 OURS = "robolearn"
@@ -22,7 +22,7 @@ SHOWN = 20
 IMPORT_ONLY = (
     "source_format", "fps", "task", "image_codec", "jpeg_quality", "jpeg_subsampling", "camera", "image_size",
     "num_episodes", "missing_as_zeros", "kind", "names", "drop", "range",
-    "swap_colours",
+    "swap_colours", "short_videos",
 )  # fmt: skip
 EXPORT_ONLY = {
     "lerobot_v3": ("mask", "video", "crf"),
@@ -81,6 +81,8 @@ class ConvertCommand:
     """Convert the first so many episodes only."""
     missing_as_zeros: bool = False
     """A chunk of a zarr array that is not stored holds zeros; by default it is damage."""
+    short_videos: ShortVideos = "cut"
+    """An episode whose video ends up to a second early: cut leaves out the steps without a frame, skip the episode."""
     mask: str | None = None
     """Export the episodes of this mask only."""
     video: VideoCodec = "av1"
@@ -127,7 +129,7 @@ class ConvertCommand:
             self.fps, self.renamed, self.image_codec, self.jpeg_quality, self.jpeg_subsampling, self.task, self.camera,
             self.image_size, self.num_episodes, self.resume, self.workers, progress,
             self.missing_as_zeros, self.kinds, element_names(self.names), self.drop,
-            ranges(self.range), self.swap_colours,
+            ranges(self.range), self.swap_colours, self.short_videos,
         )  # fmt: skip
 
     def export_options(self, progress: Progress) -> ExportOptions:
