@@ -22,7 +22,7 @@ from _verbs import robolearn
 from robolearn.cli.demo import ENV, EXECUTE, FULL, policy_arguments
 from robolearn.evaluation.figures import Figure, results_file, write_figures
 from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.statistics import wilson_interval
+from robolearn.evaluation.tally import Tally
 
 ROOT = Path("outputs/bench_demo")
 SEEDS = (0, 1, 2)
@@ -83,7 +83,10 @@ def chain_figures(folder: Path, command: str) -> list[Figure]:
     demo = json.loads((folder / "demo.json").read_text())
     deployed = json.loads((folder / "deploy" / "results.json").read_text())
     episodes = deployed["episodes"]
-    rate = wilson_interval(sum(e["success"] for e in episodes), len(episodes))
+    tally = Tally.of_episodes(episodes)
+    if tally.rate is None or tally.exit_status:
+        raise SystemExit(f"The deployment measured too little to be published: {tally}")
+    rate = tally.rate
     lateness = deployed["loop"]["lateness_ms"]
     ticks = deployed["loop"]["ticks"]
     stages = {stage["name"]: round(stage["wall_s"], 1) for stage in demo["stages"]}

@@ -72,6 +72,10 @@ def show(comparison: Comparison, console: Console) -> None:
         table.add_row(escape(method.name), parameters, *(_interval(method, m) for m in ("success", "score")),
                       *(_number(method.final(c)) for c in ("val_loss", "action_error")))  # fmt: skip
     console.print(table)
+    for method in comparison.methods:
+        for results in method.evaluations:
+            if results.aborted:
+                console.print(f"{method.name}: {results.tally.beside}, not counted", markup=False, highlight=False)
     for pair in comparison.pairs:
         console.print(*_lines(pair), sep="\n", markup=False, highlight=False)
 
@@ -83,6 +87,8 @@ def _lines(pair: Pair) -> list[str]:
     if pair.reason:
         return [f"{names}not compared, {pair.reason}"]
     lines = [f"{names}{pair.start_states} start state" + ("s" if pair.start_states != 1 else "")]
+    if pair.left_out:
+        lines[0] += f", {pair.left_out} left out: an episode was aborted"
     for d in pair.differences:
         interval = f"{d.value.value:+.3f}  {d.value.bounds('+.3f')}"
         lines.append(f"  {d.measure:<8}{interval}  p = {format_p(d.p)}  ({d.test})")

@@ -7,13 +7,16 @@ import shutil
 import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robolearn.core.busy import BusyWatch
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
 from robolearn.core.files import write_text
 from robolearn.core.output import held_output
+
+if TYPE_CHECKING:
+    from robolearn.evaluation.tally import Tally
 
 ENV = "put_on_plate"
 TASK = "put the bar on the plate"
@@ -66,6 +69,7 @@ POLICY = [
     "--policy.heads", "4", "--policy.dropout", "0", "--policy.attention-dropout", "0",
 ]  # fmt: skip
 EXECUTE = "8"
+MEASURED = (0, 3, 4)  # exit status of `eval` and `deploy` that ran to their end, see `evaluation/tally.py`
 
 
 def main(argv: list[str]) -> int:
@@ -81,11 +85,14 @@ def main(argv: list[str]) -> int:
     summary = run_demo(options, replace(sizes, **given))
     if options.json:
         print(json.dumps(summary))
-    return 0
+    return int(summary["status"])
 
 
 def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
-    """Run all parts and return what `demo.json` holds: times, memory and results."""
+    """Run all parts and return what `demo.json` holds: times, memory and results.
+
+    Episodes that were aborted end nothing: they are in the report, in the summary and in its `status`.
+    """
     with held_output(options.output):
         return _run_demo(options, sizes)
 
@@ -114,12 +121,14 @@ def _run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
             "evaluate",
             ["eval", "--policy", policy, "--env", ENV, "--num-episodes", str(sizes.eval_episodes),
              "--execute", EXECUTE, "--num-videos", str(min(6, sizes.eval_episodes)), "--output", evaluation],
+            MEASURED,
         )  # fmt: skip
         with runner.serving(["serve", "--policy", policy, "--port", "0"]) as address:
             runner.run(
                 "deploy",
                 ["deploy", "--server", address, "--robot", "sim", "--env", ENV, "--execute", EXECUTE,
                  "--num-episodes", str(sizes.deploy_episodes), "--output", deployment],
+                MEASURED,
             )  # fmt: skip
     total_s = time.monotonic() - start
     page = build_demo_report(
@@ -134,7 +143,7 @@ def _run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     write_text(output / "demo.json", json.dumps(summary, indent=1))
     print(
         f"\nevaluation {summary['eval_success']}, deployment {summary['deploy_success']}, "
-        f"loop lateness p99 {summary['lateness_p99_ms']:.3f} ms, {total_s:.0f} s in all, "
+        f"loop lateness p99 {_milliseconds(summary['lateness_p99_ms'])}, {total_s:.0f} s in all, "
         f"peak memory {memory.peak_gb:.2f} GB\nReport: {page}"
     )
     return summary
@@ -150,16 +159,26 @@ def policy_arguments(dataset: str, output: str, seed: int, steps: int) -> list[s
 
 def _summary(evaluation: Path, deployment: Path, total_s: float, peak_gb: float, page: Path) -> dict[str, Any]:
     from robolearn.evaluation.results import EvaluationResults
+    from robolearn.evaluation.tally import Tally
 
-    evaluated = EvaluationResults.load(evaluation)
     deployed = json.loads((deployment / "results.json").read_text())
     episodes = deployed["episodes"]
+    tallies = EvaluationResults.load(evaluation).tally, Tally.of_episodes(episodes)
     return {
         "total_s": total_s,
         "peak_memory_gb": peak_gb,
-        "eval_success": f"{sum(e.success for e in evaluated.episodes)}/{len(evaluated.episodes)}",
-        "deploy_success": f"{sum(e['success'] for e in episodes)}/{len(episodes)}",
+        "eval_success": _in_short(tallies[0]),
+        "deploy_success": _in_short(tallies[1]),
+        "status": max(tally.exit_status for tally in tallies),
         "lateness_p99_ms": deployed["loop"]["lateness_ms"]["p99"],
         "safety_stops": sum(e["safety_stops"] for e in episodes),
         "report": str(page),
     }
+
+
+def _in_short(tally: Tally) -> str:
+    return f"{tally.counts} ({tally.beside})" if tally.beside else tally.counts
+
+
+def _milliseconds(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f} ms"

@@ -56,7 +56,9 @@ def main(argv: list[str]) -> int:
     )
     from robolearn.control.deploy import DeployConfig, deploy
     from robolearn.control.loop import LoopOptions
+    from robolearn.control.verdict import OperatorJudge, somebody_is_there
     from robolearn.evaluation.goals import goal_source
+    from robolearn.evaluation.tally import Tally
 
     config = DeployConfig(
         server=options.server,
@@ -73,26 +75,29 @@ def main(argv: list[str]) -> int:
     )
     options.output.mkdir(parents=True, exist_ok=True)
     save_yaml(options, options.output / "config.yaml")
-    results = deploy(config, None if options.json else _show_episode, main_stderr)
+    judge = OperatorJudge(main_stderr) if somebody_is_there() else None
+    results = deploy(config, None if options.json else _show_episode, main_stderr, judge)
     if options.json:
         print(json.dumps(results, indent=1))
     else:
         _show(results)
         print(f"Saved: {options.output}/results.json")
-    return 0
+    return Tally.of_episodes(results["episodes"]).exit_status
 
 
 def _show_episode(episode: dict[str, Any]) -> None:
     # one line after each episode: a live display would draw while the loop runs
-    result = "success" if episode["success"] else "failure"
     stops = f", {episode['safety_stops']} safety stops" if episode["safety_stops"] else ""
-    print(f"start state {episode['init_state']:3d}  {result}  {episode['duration_s']:5.1f} s{stops}", flush=True)
+    cause = f", {episode['cause']}" if episode["cause"] else ""
+    words = f"{episode['outcome']:<8} {episode['duration_s']:5.1f} s{stops}{cause}"
+    print(f"start state {episode['init_state']:3d}  {words}", flush=True)
 
 
 def _show(results: dict[str, Any]) -> None:
-    success, loop = results["success"], results["loop"]
-    low, high = success["wilson"]["interval"]
-    print(f"\nsuccess {success['k']}/{success['n']}  [{low:.3f}, {high:.3f}]  (95 % Wilson)")
+    from robolearn.evaluation.tally import Tally
+
+    loop = results["loop"]
+    print(f"\nsuccess {Tally.of_episodes(results['episodes'])}")
     print(f"safety stops {results['safety_stops']}, limited ticks {results['limited_ticks']} of {loop['ticks']}")
     print(f"\n{'ms':<28}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}")
     rows = {f"lateness at {loop['rate_hz']:g} Hz ({loop['priority']})": loop["lateness_ms"], **results["latency_ms"]}

@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from robolearn.core.errors import DatasetError
-    from robolearn.evaluation.episode import EpisodeResult
+    from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
     from robolearn.evaluation.evaluate import EvaluationConfig, default_output, evaluate
     from robolearn.evaluation.goals import goal_source
     from robolearn.evaluation.results import EvaluationResults
@@ -102,12 +102,16 @@ def main(argv: list[str]) -> int:
     )
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json) as progress:
         task = progress.add_task("loading", total=options.num_episodes)
-        successes = 0
+        successes = aborted = 0
 
-        def count(episode: EpisodeResult) -> None:
-            nonlocal successes
-            successes += episode.success
-            progress.update(task, advance=1, description=f"{successes} succeeded")
+        def count(episode: EpisodeResult | AbortedEpisode) -> None:
+            nonlocal successes, aborted
+            if isinstance(episode, AbortedEpisode):
+                aborted += 1
+            else:
+                successes += episode.success
+            beside = f", {aborted} aborted" if aborted else ""
+            progress.update(task, advance=1, description=f"{successes} succeeded{beside}")
 
         command = shlex.join(["robolearn", "eval", *argv])
         older = ""
@@ -129,7 +133,7 @@ def main(argv: list[str]) -> int:
         show(results, Console())
         print(f"device: {describe_device(options.device, device)}")
         print(f"Saved: {output}/results.json" + (f", {output}/videos" if options.num_videos > 0 else ""))
-    return 0
+    return results.tally.exit_status
 
 
 def show(results: EvaluationResults, console: Console) -> None:
@@ -151,11 +155,14 @@ def show(results: EvaluationResults, console: Console) -> None:
             cells += [str(episode.init_state), outcome, *numbers, ""]
         table.add_row(*cells)
     console.print(table)
+    for one in results.aborted:
+        console.print(f"start state {one.init_state} aborted: {one.cause}", markup=False, highlight=False)
     success, entropy, timing = results.success, results.entropy, results.timing()
     modes = f", base {results.environment['modes']}, {entropy.n} successes" if entropy else ""
     varied = [f"behaviour entropy {_bootstrapped(entropy)}{modes}"] if entropy else []
+    beside = f", {results.tally.beside}" if results.aborted else ""
     console.print(
-        f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  {success.bounds()}  (95 % Wilson)",
+        f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  {success.bounds()}  (95 % Wilson){beside}",
         f"mean of max score {_bootstrapped(results.score)}",
         *varied,
         f"{timing['steps']} steps in {timing['wall_s']:.1f} s; {timing['inference_ms']:.1f} ms a prediction",

@@ -74,8 +74,11 @@ class StageRunner:
     def __init__(self) -> None:
         self.stages: list[Stage] = []
 
-    def run(self, name: str, arguments: Sequence[str]) -> None:
-        """Run one verb to its end, its output shown. Raises RobolearnError when it fails."""
+    def run(self, name: str, arguments: Sequence[str], statuses: Sequence[int] = (0,)) -> int:
+        """Run one verb to its end, its output shown, and return its exit status.
+
+        Raises RobolearnError when that is none of `statuses`: the verb has failed.
+        """
         command = self._announce(name, arguments)
         start = time.monotonic()
         process = python_child("robolearn", arguments)
@@ -84,9 +87,10 @@ class StageRunner:
         except BaseException:
             stop_process(process, _SAVING_S)
             raise
-        if status != 0:
+        if status not in statuses:
             raise RobolearnError(f"The stage {name!r} ended ({end_in_words(status)}); its last lines above say why.")
         self.stages.append(Stage(name, command, time.monotonic() - start))
+        return status
 
     @contextmanager
     def serving(self, arguments: Sequence[str], timeout_s: float = 60.0) -> Iterator[str]:

@@ -154,6 +154,8 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
     def on_checkpoint(checkpoint: Path, step: int) -> dict[str, float]:
         source = PolicySource(checkpoint, device=str(choose_device(run.device)))
         results = evaluate(source, config, run.output / "evaluations" / f"{step:08d}")
+        if results.aborted:
+            configuration.main_stderr(f"evaluation at step {step}: {results.tally.beside}, not counted")
         return {"eval_success": results.success.value, "eval_score": results.score.value}
 
     return on_checkpoint, check_spec

@@ -16,14 +16,16 @@ import numpy as np
 from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_match
 from robolearn.control.requester import ChunkRequester
 from robolearn.control.safety import SafetyLimits
+from robolearn.control.verdict import Judge
 from robolearn.core import config as configuration
 from robolearn.core.clock import MonotonicClock
-from robolearn.core.errors import ConfigError, RobolearnError, ServerError, one_line
+from robolearn.core.errors import ConfigError, DeviceError, RobolearnError, ServerError, one_line
+from robolearn.core.failure import explained
 from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
 from robolearn.evaluation.goals import GoalSource, make_goals
-from robolearn.evaluation.statistics import wilson_interval
-from robolearn.hardware.robot import make_robot
+from robolearn.evaluation.tally import Tally, outcome_word
+from robolearn.hardware.robot import Robot, make_robot
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import PolicyClient
 
@@ -74,32 +76,37 @@ def deploy(
     config: DeployConfig,
     on_episode: Callable[[dict[str, Any]], None] | None = None,
     say: Callable[[str], None] = lambda words: None,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """Run the episodes and return (and write) the results.
 
-    `on_episode` is given each finished episode, `say` what a person should know while they wait.
+    An episode that something else than the policy kept from being judged is `aborted`, with its cause. When the robot
+    has failed, or the server stays away for `connect_wait_s`, the start states that are left are aborted as well,
+    without being run: an arm that has reported a fault is not moved again by itself.
 
-    Raises ServerError when no server answers at the start, FeatureError when policy and robot do not match,
-    DeviceError when the robot fails. However it ends, Ctrl-C included, the arm is stopped, the robot is
-    disconnected, and the results of the finished episodes are written.
+    `on_episode` is given each episode that was run, `say` what a person should know while they wait. `judge` is asked
+    for the outcome of episodes that nothing measured; without one they stay unjudged.
+
+    Raises DeviceError when the robot cannot be connected, ServerError when no server answers at the start, FeatureError
+    when policy and robot do not match. However it ends, Ctrl-C included, the arm is stopped, the robot is disconnected,
+    and the results of the finished episodes are written.
     """
     output = config.output
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     robot = make_robot(config.robot)
     client = PolicyClient(config.server, config.token, timeout_s=2.0)
-    records: list[EpisodeRecord] = []
-    episodes: list[dict[str, Any]] = []
+    episodes: list[_Finished] = []
     results: dict[str, Any] = {}
     with contextlib.ExitStack() as cleanup:
+        # raised before the robot's processes and our threads start, so that all inherit the same
+        priority = cleanup.enter_context(raised_priority())
+        robot.connect()
+        cleanup.callback(_disconnect, robot, say)
         client.connect(config.connect_wait_s, _telling(say, config))
         cleanup.callback(client.close)
         spec = _spec_of(client)
         goals = make_goals(config.goals, spec)
-        # raised before the robot's processes and our threads start, so that all inherit the same
-        priority = cleanup.enter_context(raised_priority())
-        robot.connect()
-        cleanup.callback(robot.disconnect)
         execute = check_match(spec, robot, config.loop)
         limits = SafetyLimits.from_capabilities(robot.capabilities, config.max_speed_m_s)
         time_limit_s = config.time_limit_s or robot.time_limit_s
@@ -109,24 +116,110 @@ def deploy(
         if output is not None:
             # from here on results are this run's, however it ends
             (output / RESULTS).unlink(missing_ok=True)
+        init_states = range(config.init_state, config.init_state + config.num_episodes)
         try:
-            for init_state in range(config.init_state, config.init_state + config.num_episodes):
-                goal = goals.goal(init_state) if goals else None
-                robot.prepare(init_state)
-                with no_interruptions():
-                    record = loop.run(time_limit_s, goal)
-                records.append(record)
-                episodes.append(_episode(init_state, record, requester.last_error))
-                if on_episode:
-                    on_episode(episodes[-1])
+            for init_state in init_states:
+                if not requester.wait_until_connected(config.connect_wait_s, _telling(say, config)):
+                    hindrance: str | None = f"server gone: {requester.last_error or 'the connection was lost'}"
+                else:
+                    goal = goals.goal(init_state) if goals else None
+                    finished = _Finished(init_state)
+                    episodes.append(finished)
+                    hindrance = _run_episode(finished, robot, loop, time_limit_s, goal, judge)
+                    finished.last_error = requester.last_error
+                    if on_episode:
+                        on_episode(finished.to_dict())
+                if hindrance is not None:
+                    left = init_states[len(episodes) :]
+                    episodes += [_Finished(k, EpisodeRecord(aborted=_not_run(hindrance))) for k in left]
+                    if left:
+                        say(f"Not run: {len(left)} episodes from start state {left[0]} on ({hindrance}).")
+                    break
         finally:
-            if records:
-                results = summarize(config, records, episodes, priority)
+            if episodes:
+                results = summarize(config, episodes, priority)
                 if output is not None:
                     part = output / f"{RESULTS}.part"
                     part.write_text(json.dumps(results, indent=1))
                     part.replace(output / RESULTS)
     return results
+
+
+@dataclass
+class _Finished:
+    """An episode, and what is known of it beside its record."""
+
+    init_state: int
+    record: EpisodeRecord = field(default_factory=EpisodeRecord)
+    last_error: str | None = None
+    judged_by: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        record = self.record
+        return {
+            "init_state": self.init_state,
+            "outcome": outcome_word(record.success, record.aborted),
+            "success": record.success,
+            "cause": record.aborted,
+            "judged_by": self.judged_by,
+            "score": record.score,
+            "duration_s": record.duration_s,
+            "ticks": int(record.ticks.lateness_s.size),
+            "late_ticks": int(record.ticks.late),
+            "skipped_ticks": int(record.ticks.skipped),
+            "safety_stops": record.safety_stops,
+            "limited_ticks": record.limiter.limited,
+            "limits": dataclasses.asdict(record.limiter),
+            "states": {state.value: count for state, count in record.states.items()},
+            "requests": dataclasses.asdict(record.requests),
+            "dropped_actions": record.dropped_actions,
+            "late_chunks": record.late_chunks,
+            "refused_chunks": record.refused_chunks,
+            "last_error": self.last_error,
+        }
+
+
+def _run_episode(
+    finished: _Finished,
+    robot: Robot,
+    loop: EpisodeLoop,
+    time_limit_s: float,
+    goal: dict[str, np.ndarray] | None,
+    judge: Judge | None,
+) -> str | None:
+    """Fill in `finished`. Returns why no other episode can be run, or None."""
+    record = finished.record
+    try:
+        robot.prepare(finished.init_state)
+        with no_interruptions():
+            loop.run(time_limit_s, goal, record)
+    except Exception as error:
+        # of whatever kind: what the episodes before it found is kept, and the arm is not moved again by itself
+        known = isinstance(error, DeviceError | OSError)
+        record.success = None
+        record.aborted = "device failed: " + one_line(error if known else explained(error))
+        if not known:
+            raise
+        return record.aborted
+    if record.success is not None:
+        finished.judged_by = "robot"
+    elif record.aborted is None and judge is not None:
+        record.success = judge(finished.init_state)
+        finished.judged_by = None if record.success is None else "operator"
+    return None
+
+
+def _not_run(hindrance: str) -> str:
+    kind, _, what = hindrance.partition(": ")
+    return f"{kind}: not run; {what}"
+
+
+def _disconnect(robot: Robot, say: Callable[[str], None]) -> None:
+    """What a robot that has failed says at its disconnection must not hide what was found before."""
+    try:
+        robot.disconnect()
+    except DeviceError as error:
+        say(f"The robot could not be disconnected: {error}")
 
 
 def _telling(say: Callable[[str], None], config: DeployConfig) -> Callable[[float], None]:
@@ -161,32 +254,9 @@ def _spec_of(client: PolicyClient) -> PolicySpec:
     return spec
 
 
-def _episode(init_state: int, record: EpisodeRecord, last_error: str | None) -> dict[str, Any]:
-    return {
-        "init_state": init_state,
-        "success": record.success,
-        "score": record.score,
-        "duration_s": record.duration_s,
-        "ticks": int(record.ticks.lateness_s.size),
-        "late_ticks": int(record.ticks.late),
-        "skipped_ticks": int(record.ticks.skipped),
-        "safety_stops": record.safety_stops,
-        "limited_ticks": record.limiter.limited,
-        "limits": dataclasses.asdict(record.limiter),
-        "states": {state.value: count for state, count in record.states.items()},
-        "requests": dataclasses.asdict(record.requests),
-        "dropped_actions": record.dropped_actions,
-        "late_chunks": record.late_chunks,
-        "refused_chunks": record.refused_chunks,
-        "last_error": last_error,
-    }
-
-
-def summarize(
-    config: DeployConfig, records: Sequence[EpisodeRecord], episodes: list[dict[str, Any]], priority: str
-) -> dict[str, Any]:
+def summarize(config: DeployConfig, finished: Sequence[_Finished], priority: str) -> dict[str, Any]:
     """The contents of results.json."""
-    successes = sum(record.success for record in records)
+    records, episodes = [f.record for f in finished], [f.to_dict() for f in finished]
     lateness_ms = np.concatenate([record.ticks.lateness_s for record in records]) * 1e3
     counts, _ = np.histogram(np.minimum(lateness_ms, LATENESS_BINS_MS[-1]), bins=LATENESS_BINS_MS)
     chunks = [chunk for record in records for chunk in record.chunks]
@@ -199,11 +269,7 @@ def summarize(
     }
     return {
         "episodes": episodes,
-        "success": {
-            "k": successes,
-            "n": len(records),
-            "wilson": wilson_interval(successes, len(records)).to_dict(),
-        },
+        **Tally.of_episodes(episodes).to_dict(),
         "loop": {
             "rate_hz": config.loop.rate_hz,
             "priority": priority,

@@ -29,9 +29,12 @@ class Requester(Protocol):
     """Where chunks come from; `ChunkRequester` in earnest, a scripted one in tests."""
 
     counts: RequestCounts
+    last_error: str | None
 
     @property
     def in_flight(self) -> bool: ...
+    @property
+    def connected(self) -> bool: ...
     def begin(self, goal: dict[str, np.ndarray] | None = None) -> None: ...
     def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None: ...
     def poll(self) -> Chunk | None: ...
@@ -58,6 +61,7 @@ class LoopOptions:
         stale_s: longest gap between actions before a safety stop.
         stop_after_s: how long a pose is held by commands before the arm is left to hold by itself.
         success_hold_s: the task must stay solved for this long.
+        still_s: the scene has stood still when the newest observation is older than this.
     """
 
     rate_hz: float = 200.0
@@ -65,17 +69,26 @@ class LoopOptions:
     stale_s: float = 0.1
     stop_after_s: float = 2.0
     success_hold_s: float = 0.25
+    still_s: float = 1.0
 
 
 @dataclass
 class EpisodeRecord:
-    """What happened in one episode. Times in s on the loop's clock; ages and latencies in ms."""
+    """What happened in one episode. Times in s on the loop's clock; ages and latencies in ms.
 
-    success: bool = False
+    Attributes:
+        success: None where nothing measured it, or the episode was aborted.
+        aborted: what other than the policy kept the episode from being judged, as `KIND: what happened`.
+        usable_chunks: chunks with an action that was not too late.
+    """
+
+    success: bool | None = None
+    aborted: str | None = None
     score: float | None = None
     duration_s: float = 0.0
     safety_stops: int = 0
     dropped_actions: int = 0
+    usable_chunks: int = 0
     late_chunks: int = 0
     refused_chunks: int = 0
     requests: RequestCounts = field(default_factory=RequestCounts)
@@ -156,15 +169,28 @@ class EpisodeLoop:
         self._commander = Commander(robot, limits, self._dt_s, options.rate_hz, options.stale_s, options.stop_after_s)
         self._ticker = Ticker(clock, options.rate_hz)
 
-    def run(self, time_limit_s: float, goal: dict[str, np.ndarray] | None = None) -> EpisodeRecord:
+    def run(
+        self,
+        time_limit_s: float,
+        goal: dict[str, np.ndarray] | None = None,
+        record: EpisodeRecord | None = None,
+    ) -> EpisodeRecord:
         """Run until the task has stayed solved, or the time is over; the arm is then brought to rest.
 
+        It also ends, aborted, when the arm has stopped because the server is gone, and when the scene stands still. An
+        episode in which the policy gave no action that could be used is aborted too, whatever has become of the task.
+
         Every request carries the goal, feature name -> (goal_horizon, *shape), for goal-conditioned policies.
-        Raises DeviceError when the robot fails. Whatever ends the episode, the arm is told to stop.
+        What is measured goes into `record`, which is also returned. Raises DeviceError when the robot fails. Whatever
+        ends the episode, the arm is told to stop.
         """
+        self.record = EpisodeRecord() if record is None else record
         self._begin(goal)
         try:
             self._run(time_limit_s)
+            self.record.aborted = self.record.aborted or self._unused()
+            if self.record.aborted is not None:
+                self.record.success = None
             while not self._commander.at_rest:
                 self._ticker.wait()
                 self._commander.brake(self.clock.now())
@@ -177,7 +203,6 @@ class EpisodeLoop:
         return self.record
 
     def _begin(self, goal: dict[str, np.ndarray] | None) -> None:
-        self.record = EpisodeRecord()
         self._history.clear()
         self._executed.clear()
         self._scheduler.clear()
@@ -194,6 +219,10 @@ class EpisodeLoop:
             self._ticker.wait()
             now_s = self.clock.now()
             sample = self.robot.read()
+            self.record.duration_s = now_s - self._start_s
+            self.record.aborted = self._interrupted(now_s - sample.host_time_s)
+            if self.record.aborted is not None:
+                return
             if now_s >= next_policy_s:
                 next_policy_s += self._dt_s * (1 + int((now_s - next_policy_s) / self._dt_s))
                 self._observe(sample)
@@ -203,8 +232,9 @@ class EpisodeLoop:
                 next_outcome_s = now_s + _OUTCOME_EVERY_S
                 outcome = self.robot.outcome()
                 self.record.score = outcome.score
+                # measured, and no success until it has stayed solved
+                self.record.success = None if outcome.success is None else False
                 solved_since_s = None if not outcome.success else now_s if solved_since_s is None else solved_since_s
-            self.record.duration_s = now_s - self._start_s
             if solved_since_s is not None and now_s - solved_since_s >= self.options.success_hold_s:
                 self.record.success = True
                 return
@@ -232,6 +262,7 @@ class EpisodeLoop:
         self.record.chunks.append(chunk)
         if usable:
             self._t_obs_s = chunk.t_obs_s
+            self.record.usable_chunks += 1
         else:
             self.record.late_chunks += 1
 
@@ -242,3 +273,28 @@ class EpisodeLoop:
         self.record.states[state] += 1
         if state is State.RUNNING and scheduled is not None:
             self.record.observation_age_ms.append((now_s - self._t_obs_s) * 1e3)
+
+    def _interrupted(self, observation_age_s: float) -> str | None:
+        """Why nothing of the policy can be measured any more, or None."""
+        if observation_age_s > self.options.still_s:
+            return f"scene stood still: the newest observation is {observation_age_s:.1f} s old"
+        if self._commander.watchdog.state is State.STOPPED and not self.requester.connected:
+            return f"server gone: {self.requester.last_error or 'the connection was lost'}"
+        return None
+
+    def _unused(self) -> str | None:
+        """Why no action of the policy could be used in the whole episode, or None where one was."""
+        record, counts = self.record, self.requester.counts
+        if record.usable_chunks:
+            return None
+        error = self.requester.last_error
+        if counts.lost or not self.requester.connected:
+            return f"server gone: {error or 'the connection was lost'}"
+        if counts.failed:
+            return f"no usable answer: {counts.failed} of {counts.sent} requests failed, the last with: {error}"
+        if record.refused_chunks:
+            return f"no usable answer: {record.refused_chunks} chunks were not finite or of another shape"
+        if record.late_chunks:
+            wait_s = float(np.median([chunk.received_s - chunk.t_obs_s for chunk in record.chunks]))
+            return f"no usable answer: all {record.late_chunks} came too late, {wait_s:.2f} s after the observation"
+        return f"no usable answer: none came within {record.duration_s:.1f} s"

@@ -99,6 +99,13 @@ class ChunkRequester:
         """Whether there is a connection, as far as this side knows."""
         return self._client.connected
 
+    def wait_until_connected(self, timeout_s: float, sleep: Callable[[float], object]) -> bool:
+        """Give the thread up to `timeout_s` to find its server again; whether there is a connection."""
+        deadline_s = self._clock.now() + timeout_s
+        while not self.connected and self._clock.now() < deadline_s:
+            sleep(0.1)
+        return self.connected
+
     def begin(self, goal: dict[str, np.ndarray] | None = None) -> None:
         """A new episode: requests and answers of the one before are void, counts start again.
 

@@ -53,13 +53,24 @@ class Method:
         return float(np.mean(ends)) if ends else None
 
     def episodes(self, measure: str) -> dict[int, float]:
-        """start state -> mean outcome over the runs, for the start states that all of them were evaluated on."""
+        """start state -> mean outcome over the runs, for the start states that were judged in all of them."""
         tables = [
             {e.init_state: float(e.success if measure == "success" else e.max_score) for e in results.episodes}
             for results in self.evaluations
         ]
         shared = set.intersection(*map(set, tables)) if tables else set()
         return {k: float(np.mean([table[k] for table in tables])) for k in sorted(shared)}
+
+    @property
+    def init_states(self) -> set[int]:
+        """That all of the runs were evaluated on, whether the episode was judged or not."""
+        found = [set(results.init_states) for results in self.evaluations]
+        return set.intersection(*found) if found else set()
+
+    @property
+    def aborted(self) -> int:
+        """Episodes of all runs that were not judged."""
+        return sum(len(results.aborted) for results in self.evaluations)
 
 
 @dataclass(frozen=True)
@@ -82,11 +93,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods side by side. `reason` says why there are no differences to test, where there are none."""
+    """Two methods side by side. `reason` says why there are no differences to test, where there are none.
+
+    Attributes:
+        start_states: that both were judged on; each is one pair of the tests.
+        left_out: start states that both ran from, but an episode was aborted.
+    """
 
     first: str
     second: str
     start_states: int
+    left_out: int = 0
     differences: tuple[Difference, ...] = ()
     reason: str = ""
 
@@ -151,14 +168,16 @@ def _pair(first: Method, second: Method) -> Pair:
         return Pair(first.name, second.name, 0, reason=reason)
     outcomes = {measure: (first.episodes(measure), second.episodes(measure)) for measure in _MEASURES}
     shared = sorted(outcomes["success"][0].keys() & outcomes["success"][1].keys())
+    both = first.init_states & second.init_states
     if not shared:
-        return Pair(first.name, second.name, 0, reason="no start state in common")
+        none = "no start state on which both were judged" if both else "no start state in common"
+        return Pair(first.name, second.name, 0, len(both), reason=none)
     single = len(first.evaluations) == len(second.evaluations) == 1
     differences = []
     for measure, tables in outcomes.items():
         a, b = (np.array([table[k] for k in shared]) for table in tables)
         differences.append(_difference(measure, a, b, single and measure == "success"))
-    return Pair(first.name, second.name, len(shared), tuple(differences))
+    return Pair(first.name, second.name, len(shared), len(both) - len(shared), tuple(differences))
 
 
 def _difference(measure: str, a: np.ndarray, b: np.ndarray, binary: bool) -> Difference:
@@ -186,6 +205,7 @@ def _method_record(method: Method) -> dict[str, Any]:
         "runs": [str(run.path) for run in method.runs],
         "sampling": method.runs[0].sampling,
         "parameters": method.parameters,
+        "aborted": method.aborted,
         **{curve: method.final(curve) for curve in ("loss", "val_loss", "action_error")},
         **{measure: e.to_dict() if (e := method.estimate(measure)) else None for measure in _MEASURES},
     }
@@ -196,6 +216,7 @@ def _pair_record(pair: Pair) -> dict[str, Any]:
         "first": pair.first,
         "second": pair.second,
         "start_states": pair.start_states,
+        "left_out": pair.left_out,
         "reason": pair.reason or None,
         "differences": [
             {"measure": d.measure, **d.value.to_dict(), "p": d.p, "test": d.test, "detail": d.detail or None}

@@ -83,7 +83,10 @@ def _results(comparison: Comparison) -> str:
 def _summary(method: Method) -> list[object]:
     evaluations = method.evaluations
     parameters = f"{method.parameters:,}" if method.parameters is not None else None
-    cells: list[object] = [page.words(method.name), parameters, sum(len(e.episodes) for e in evaluations) or None]
+    episodes: object = sum(len(e.episodes) for e in evaluations) or None
+    if method.aborted:
+        episodes = f"{episodes}, {method.aborted} aborted"
+    cells: list[object] = [page.words(method.name), parameters, episodes]
     for measure in ("success", "score"):
         e = method.estimate(measure)
         cells.append(_with_bounds(e) if e else "")
@@ -104,7 +107,8 @@ def _tests(pairs: Sequence[Pair]) -> str:
         return page.absent("there is one method only.")
     rows: list[list[object]] = []
     for pair in pairs:
-        row: list[object] = [page.words(pair.first), page.words(pair.second), pair.start_states]
+        pairs_of = f"{pair.start_states}, {pair.left_out} left out" if pair.left_out else pair.start_states
+        row: list[object] = [page.words(pair.first), page.words(pair.second), pairs_of]
         for d in pair.differences:
             row.append(_with_bounds(d.value, "+.3f"))
             row.append(
@@ -117,6 +121,8 @@ def _tests(pairs: Sequence[Pair]) -> str:
         "of a difference at least as large if neither were better: McNemar's exact test of successes, Wilcoxon's exact "
         "signed-rank test of scores and of means over seeds. Intervals are 95 %."
     )
+    if any(pair.left_out for pair in pairs):
+        note += " Left out are start states where an episode was aborted before it could be judged."
     if any("seeds" in name for pair in pairs for name in (pair.first, pair.second)):
         note += " With several seeds, p speaks of these trained policies; the range over seeds speaks of the method."
     if len(pairs) > 1:

@@ -1,4 +1,4 @@
-"""The outcome of one episode."""
+"""The outcome of one episode, or why there is none."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ class EpisodeResult:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class AbortedEpisode:
+    """An episode that ended before it could be judged. `cause` is one line, `KIND: what happened`."""
+
+    init_state: int
+    cause: str

@@ -15,7 +15,7 @@ from robolearn.core.errors import ConfigError
 from robolearn.core.output import held_output
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
-from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
 from robolearn.evaluation.goals import GoalSource
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.rollout import RolloutConfig
@@ -81,14 +81,15 @@ def evaluate(
     source: PolicySource,
     config: EvaluationConfig,
     output: Path | None = None,
-    on_episode: Callable[[EpisodeResult], None] | None = None,
+    on_episode: Callable[[EpisodeResult | AbortedEpisode], None] | None = None,
     command: str | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> EvaluationResults:
     """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones.
 
-    Raises, before the first episode, like `check_job` and `held_output`, and ConfigError when `output` is the folder of
-    a training run, whose own files it would replace.
+    At least one episode was judged then; what happened to the others is in `aborted`. Raises, before the first episode,
+    like `check_job` and `held_output`, and ConfigError when `output` is the folder of a training run, whose own files
+    it would replace; then like `run_episodes`.
     """
     if output is not None and (output / METRICS).exists():
         raise ConfigError(f"{output} holds a training run; choose another --output for its evaluation.")
@@ -110,7 +111,7 @@ def _evaluate(
     init_states: list[int],
     seen: SeenStates,
     output: Path | None,
-    on_episode: Callable[[EpisodeResult], None] | None,
+    on_episode: Callable[[EpisodeResult | AbortedEpisode], None] | None,
     command: str | None,
     on_ready: Callable[[], None] | None,
 ) -> EvaluationResults:
@@ -143,7 +144,8 @@ def _evaluate(
             "goals": report.goals,
             "seen_start_states": seen.to_dict(),
         },
-        episodes=tuple(episodes),
+        episodes=tuple(e for e in episodes if isinstance(e, EpisodeResult)),
+        aborted=tuple(e for e in episodes if isinstance(e, AbortedEpisode)),
         wall_s=time.perf_counter() - started,
         command=command,
         provenance=provenance(),

@@ -52,6 +52,7 @@ figure{margin:1rem 0 1.3rem}figcaption{font-size:.88rem;margin-top:.3rem}
 .videos figure{margin:0}video{display:block;width:100%;border-radius:6px;background:#000}
 .map{display:flex;flex-wrap:wrap;gap:3px;margin:.6rem 0 .8rem;max-width:450px}
 .map i{width:15px;height:15px;border-radius:3px;background:var(--good)}.map i.bad{background:var(--bad)}
+.map i.none{background:var(--soft)}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--accent)}
 .absent{background:var(--card);border:1px dashed var(--rule);border-radius:8px;padding:.7rem 1rem;color:var(--soft);
 overflow-wrap:anywhere}

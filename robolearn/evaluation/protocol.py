@@ -39,7 +39,7 @@ class Protocol:
             environment=environment["name"],
             version=environment["scene_version"],
             options=environment.get("options") or {},
-            start_states=(results.episodes[0].init_state, results.episodes[-1].init_state),
+            start_states=(results.init_states[0], results.init_states[-1]),
             execute=results.settings["execute"],
             max_steps=int(min(results.settings.get("max_steps") or math.inf, environment["max_steps"])),
             goals=goals,

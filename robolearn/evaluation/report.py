@@ -21,7 +21,8 @@ from robolearn.evaluation import page
 from robolearn.evaluation.charts import Interval, Line, histogram, interval_chart, line_chart
 from robolearn.evaluation.page import Card, Section
 from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.statistics import Estimate, wilson_interval
+from robolearn.evaluation.statistics import Estimate
+from robolearn.evaluation.tally import Tally
 from robolearn.training.metrics import read_metrics
 
 GOAL_EVALUATION = 0.9
@@ -143,19 +144,11 @@ def _cards(
 ) -> list[Card]:
     cards = []
     if evaluation:
-        e = evaluation.success
-        cards.append(
-            Card("Evaluation success", f"{evaluation.successes}/{e.n}",
-                 _rate(e), e.value >= GOAL_EVALUATION)
-        )  # fmt: skip
+        cards.append(_rate_card("Evaluation success", evaluation.tally, GOAL_EVALUATION))
     else:
         cards.append(Card("Evaluation success", "–", "not run"))
-    episodes = deployment["episodes"] if deployment else []
-    if episodes:
-        k, n = _successes(episodes), len(episodes)
-        d = wilson_interval(k, n)
-        cards.append(Card("Real-time success", f"{k}/{n}", _rate(d),
-                          k / n >= GOAL_DEPLOYMENT))  # fmt: skip
+    if deployment and deployment["episodes"]:
+        cards.append(_rate_card("Real-time success", Tally.of_episodes(deployment["episodes"]), GOAL_DEPLOYMENT))
     else:
         cards.append(Card("Real-time success", "–", "not run"))
     lateness = _lateness_ms(deployment, "p99") if deployment else None
@@ -163,6 +156,13 @@ def _cards(
     cards.append(_duration_card(inputs.total_s))
     cards.append(_limit_card("Peak memory", inputs.peak_memory_gb, "GB", GOAL_MEMORY_GB, 2))
     return cards
+
+
+def _rate_card(label: str, tally: Tally, goal: float) -> Card:
+    if tally.rate is None:
+        return Card(label, "–", f"none judged: {tally.beside}")
+    beside = f"; {tally.beside}" if tally.beside else ""
+    return Card(label, tally.counts, _rate(tally.rate) + beside, tally.rate.value >= goal)
 
 
 def _limit_card(label: str, value: float | None, unit: str, limit: float, digits: int) -> Card:
@@ -266,7 +266,7 @@ def _training(metrics: list[dict[str, Any]], folder: Path | None) -> str:
 
 def _evaluation(results: EvaluationResults, deployment: dict[str, Any] | None, folder: Path | None) -> str:
     e, score, timing = results.success, results.score, results.timing()
-    first, last = results.episodes[0].init_state, results.episodes[-1].init_state
+    first, last = results.init_states[0], results.init_states[-1]
     html = page.paragraph(
         f"{results.environment['name']} (version {results.environment['scene_version']}), one episode from each of the "
         f"start states {first} to {last}. An episode counts as a success when the task is solved within "
@@ -274,18 +274,20 @@ def _evaluation(results: EvaluationResults, deployment: dict[str, Any] | None, f
         f"{results.environment['control_hz']:g} Hz."
     )
     rows = [Interval("simulation", e.value, e.low, e.high, f"{results.successes} of {e.n}")]
-    if deployment and deployment["episodes"]:
-        k, n = _successes(deployment["episodes"]), len(deployment["episodes"])
-        d = wilson_interval(k, n)
-        rows.append(Interval("real-time arm", d.value, d.low, d.high, f"{k} of {n}"))
+    deployed = Tally.of_episodes(deployment["episodes"] if deployment else ())
+    if d := deployed.rate:
+        rows.append(Interval("real-time arm", d.value, d.low, d.high, f"{deployed.successes} of {d.n}"))
     html += interval_chart(rows) + page.paragraph("Success with 95 % Wilson intervals.", soft=True)
-    squares = "".join(
-        f'<i{"" if episode.success else " class=bad"} title="start {episode.init_state}: '
-        f'{"success" if episode.success else "failure"}, {episode.steps} steps"></i>'
-        for episode in results.episodes
-    )
-    html += f'<div class="map" role="img" aria-label="outcome of each start state">{squares}</div>'
-    html += page.paragraph("One square for each start state, in order: green is success, red is failure.", soft=True)
+    html += _not_judged(results.tally, [(x.init_state, x.cause) for x in results.aborted])
+    squares = {
+        x.init_state: ("" if x.success else " class=bad", f"{'success' if x.success else 'failure'}, {x.steps} steps")
+        for x in results.episodes
+    }
+    squares |= {x.init_state: (" class=none", "aborted") for x in results.aborted}
+    drawn = "".join(f'<i{kind} title="start {k}: {what}"></i>' for k, (kind, what) in sorted(squares.items()))
+    html += f'<div class="map" role="img" aria-label="outcome of each start state">{drawn}</div>'
+    legend = "green is success, red is failure" + (", grey was aborted" if results.aborted else "")
+    html += page.paragraph(f"One square for each start state, in order: {legend}.", soft=True)
     html += page.facts({
         "mean of the best score, 95 % bootstrap": f"{score.value:.3f} {score.bounds()}",
         "median steps to success": _median([x.first_success_step for x in results.episodes if x.success]),
@@ -318,10 +320,22 @@ def _videos(results: EvaluationResults, folder: Path | None) -> str:
     )
 
 
+def _not_judged(tally: Tally, aborted: list[tuple[object, str]]) -> str:
+    """What is not in the success rate and why; nothing where every episode was judged."""
+    if not tally.beside:
+        return ""
+    html = page.paragraph(f"Not in the success rate: {tally.beside}.")
+    return html + (page.table(("start", "aborted because"), aborted) if aborted else "")
+
+
 def _deployment(results: dict[str, Any]) -> str:
     loop, latency = results.get("loop") or {}, results.get("latency_ms") or {}
     records = [{"episode": i, **record} for i, record in enumerate(results["episodes"])]
-    html = page.records(records, hidden=("ticks", "score", "skipped_ticks", "late_chunks", "refused_chunks"))
+    aborted = [(record.get("init_state"), record["cause"]) for record in records if record.get("cause")]
+    html = _not_judged(Tally.of_episodes(records), aborted)
+    hidden = ["ticks", "score", "skipped_ticks", "late_chunks", "refused_chunks", "cause"]
+    hidden += ["success"] if all("outcome" in record for record in records) else []
+    html += page.records(records, hidden)
     counts = {
         "loop rate": f"{loop['rate_hz']:g} Hz" if "rate_hz" in loop else None,
         "priority": loop.get("priority"),
@@ -374,10 +388,6 @@ def _provenance(inputs: DemoReportInputs, dataset: Dataset | None, evaluation: E
         values["policy"] = evaluation.policy["source"]
     html += "<h3>Run</h3>" + page.facts(values)
     return html + "<h3>Versions</h3>" + page.facts(record["versions"])
-
-
-def _successes(episodes: list[dict[str, Any]]) -> int:
-    return sum(bool(episode.get("success")) for episode in episodes)
 
 
 def _lateness_ms(results: dict[str, Any], quantile: str) -> float | None:

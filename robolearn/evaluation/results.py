@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.config import from_dict
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.files import write_text
-from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
 from robolearn.evaluation.statistics import Estimate, behaviour_entropy, bootstrap_mean, wilson_interval
+from robolearn.evaluation.tally import Tally
 
 FORMAT = "robolearn.evaluation/1"
 FILE_NAME = "results.json"
@@ -20,16 +21,17 @@ _NEEDED = {"policy": ("source",), "environment": ("name", "scene_version", "max_
 
 @dataclass(frozen=True)
 class EvaluationResults:
-    """Episodes of one policy in one environment.
+    """Episodes of one policy in one environment; all that is computed of them is of the judged ones.
 
     Attributes:
         policy: `source` (directory or factory), `spec`, `provenance` of the checkpoint.
         environment: `name`, `scene_version`, `options`, `control_hz`, `max_steps`, `modes` (how many, or None).
         settings: `seed`, `execute`, `workers`, `max_steps`.
-        episodes: in the order of the start states.
+        episodes: those that were judged, in the order of the start states.
         wall_s: of the whole evaluation, loading included.
         command: what was typed, if anything was.
         provenance: versions, git revision, machine and date of the evaluation.
+        aborted: episodes that ended before they could be judged.
     """
 
     policy: dict[str, Any]
@@ -39,11 +41,21 @@ class EvaluationResults:
     wall_s: float
     command: str | None
     provenance: dict[str, Any]
+    aborted: tuple[AbortedEpisode, ...] = ()
+
+    @property
+    def init_states(self) -> list[int]:
+        """Of all episodes, judged or not."""
+        return sorted([e.init_state for e in self.episodes] + [e.init_state for e in self.aborted])
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(self.successes, len(self.episodes), tuple(e.cause for e in self.aborted))
 
     @property
     def made(self) -> str:
         """When, and how many episodes."""
-        date, n = str(self.provenance.get("date")), len(self.episodes)
+        date, n = str(self.provenance.get("date")), len(self.init_states)
         return f"{date[:10]} {date[11:16]} UTC ({n} episode{'s' if n != 1 else ''})"
 
     @property
@@ -87,11 +99,12 @@ class EvaluationResults:
             "policy": self.policy,
             "environment": self.environment,
             "settings": self.settings,
-            "init_states": [e.init_state for e in self.episodes],
+            "init_states": self.init_states,
             "timing": self.timing(),
             "command": self.command,
             "provenance": self.provenance,
             "episodes": [e.to_dict() for e in self.episodes],
+            "aborted": [asdict(e) for e in self.aborted],
         }
 
     def save(self, folder: Path) -> Path:
@@ -119,7 +132,7 @@ class EvaluationResults:
                 for name in names:
                     found[part][name]
             if not found["episodes"]:
-                raise DatasetError(f"{path} holds no episodes. Run the evaluation again.")
+                raise DatasetError(f"{path} holds no judged episodes. Run the evaluation again.")
             return cls(
                 policy=found["policy"],
                 environment=found["environment"],
@@ -131,6 +144,10 @@ class EvaluationResults:
                 wall_s=float(found["timing"]["wall_s"]),
                 command=found["command"],
                 provenance=found["provenance"],
+                aborted=tuple(
+                    from_dict(AbortedEpisode, episode, f"aborted {number}")
+                    for number, episode in enumerate(found.get("aborted", ()))
+                ),
             )
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             reason = str(error).rstrip(".")

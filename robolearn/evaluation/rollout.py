@@ -11,8 +11,9 @@ have been used (receding horizon):
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,16 @@ def episode_generator(seed: int, init_state: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))
 
 
+@contextlib.contextmanager
+def blamed_on(who: str) -> Iterator[None]:
+    """Exceptions that leave the block tell in `blamed` whose they are."""
+    try:
+        yield
+    except Exception as error:
+        setattr(error, "blamed", who)  # noqa: B010
+        raise
+
+
 def run_episode(
     policy: Policy,
     env: SimEnv,
@@ -119,7 +130,8 @@ def run_episode(
     scores: list[float] = []
     goal = goals.goal(init_state) if goals else None
     asked = {"goal": goal} if goal is not None and env.accepts_goal else {}
-    observation, info = env.reset(options={"init_state": init_state, **asked})
+    with blamed_on("environment"):
+        observation, info = env.reset(options={"init_state": init_state, **asked})
     if on_step:
         on_step(env, 0, False)
     step = 0
@@ -129,17 +141,21 @@ def run_episode(
         history.push(observation)
         if step % execute == 0:
             before = time.perf_counter()
-            chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
-            inference_s.append(time.perf_counter() - before)
-            actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
+            with blamed_on("policy"):
+                chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
+                inference_s.append(time.perf_counter() - before)
+                actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
             scheduler.place(actions.reshape(len(actions), -1), now_s, now_s)
         scheduled = scheduler.action_at(now_s)
         assert scheduled is not None  # execute <= action_horizon, so the chunk covers this step
         action = scheduled.reshape(policy.spec.action_feature.shape)
-        observation, _, terminated, truncated, info = env.step(action)
+        with blamed_on("environment"):
+            observation, _, terminated, truncated, info = env.step(action)
+            if info.get("success") is None:
+                raise FeatureError(f"Environment {env.name!r} does not say in info['success'] whether it is solved.")
+            scores.append(float(info.get("score", info["success"])))
         executed.push(action)
         step += 1
-        scores.append(float(info.get("score", info["success"])))
         if info["success"] and first_success is None:
             first_success = step
         done = bool(terminated or truncated)

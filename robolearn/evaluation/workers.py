@@ -10,17 +10,19 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import signal
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robolearn.core.errors import MissingDependencyError, RobolearnError
-from robolearn.core.failure import UnexpectedError, explained
+from robolearn.core.errors import ConfigError, MissingDependencyError, RobolearnError, one_line
+from robolearn.core.failure import UnexpectedError, debugging, explained, traceback_of
 from robolearn.core.interrupt import spared_children
 from robolearn.core.process import end_in_words
-from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
 from robolearn.evaluation.goals import Goals, GoalSource, make_goals
 from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
 from robolearn.evaluation.source import Policy, PolicySource
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from robolearn.sim.env import SimEnv
 
 _STOP_TIMEOUT_S = 5.0
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -112,54 +115,120 @@ def run_episodes(
     job: RolloutJob,
     init_states: Sequence[int],
     workers: int,
-    on_episode: Callable[[EpisodeResult], None] | None = None,
+    on_episode: Callable[[EpisodeResult | AbortedEpisode], None] | None = None,
     on_ready: Callable[[], None] | None = None,
-) -> tuple[list[EpisodeResult], WorkerReport]:
+) -> tuple[list[EpisodeResult | AbortedEpisode], WorkerReport]:
     """Run one episode from each start state and return the results in the order of `init_states`.
 
     `on_ready` is called once, when the first worker has loaded policy and environment.
 
-    Raises the RobolearnError of the first episode that cannot be run, with its start state named, after all
-    workers have been stopped. Ctrl-C stops them too.
+    An episode in which something raised, or whose worker died, is aborted; the others go on. What would end every
+    episode is raised instead: an error at loading, an option that is wrong, a library that is missing, and the error of
+    the first start state when the first three (or all, of fewer) are aborted. All workers have been stopped then.
+    Ctrl-C stops them too.
     """
-    context = multiprocessing.get_context("spawn")
     waiting = deque(init_states)
-    results: dict[int, EpisodeResult] = {}
+    outcomes: dict[int, EpisodeResult | AbortedEpisode] = {}
+    failures: dict[int, _Failure] = {}
     report: WorkerReport | None = None
-    busy: dict[multiprocessing.connection.Connection, int | None] = {}
-    processes: dict[multiprocessing.connection.Connection, Any] = {}
-    try:
+    not_started = ""
+    with contextlib.closing(_Pool(job)) as pool:
         for _ in range(max(1, min(workers, len(init_states)))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(job, theirs), daemon=True)
-            with spared_children():
-                process.start()
-            theirs.close()
-            busy[ours] = None
-            processes[ours] = process
-        while busy:
-            for connection in multiprocessing.connection.wait(list(busy)):
-                assert isinstance(connection, multiprocessing.connection.Connection)
-                answer = _receive(connection, processes[connection], busy[connection])
-                if isinstance(answer, EpisodeResult):
-                    results[answer.init_state] = answer
-                    if on_episode:
-                        on_episode(answer)
-                else:
-                    if report is None and on_ready:
-                        on_ready()
-                    report = answer
-                if waiting:
-                    busy[connection] = waiting.popleft()
-                else:
-                    del busy[connection]
-                # a worker that has just died is noticed when its answer is read
-                with contextlib.suppress(BrokenPipeError):
-                    connection.send(busy.get(connection))
-        for process in processes.values():
+            pool.start()
+        while pool.busy:
+            connection, answer = pool.answer()
+            init_state = pool.busy[connection]
+            if isinstance(answer, WorkerReport):
+                if report is None and on_ready:
+                    on_ready()
+                report = answer
+            elif init_state is None:
+                assert isinstance(answer, _Failure)
+                if report is None:
+                    raise answer.error
+                not_started = f"; {answer.error}"  # in place of one that died: the others go on
+            else:
+                if isinstance(answer, _Failure):
+                    failures[init_state] = answer
+                    _raise_what_is_everywhere(failures, init_state, init_states[:_TRIES])
+                outcomes[init_state] = answer.aborted(init_state) if isinstance(answer, _Failure) else answer
+                if on_episode:
+                    on_episode(outcomes[init_state])
+            if isinstance(answer, _Failure) and answer.died:
+                pool.drop(connection)
+                if waiting and init_state is not None:
+                    pool.start()
+            else:
+                pool.hand_out(connection, waiting)
+        pool.join()
+    for init_state in waiting:
+        outcomes[init_state] = AbortedEpisode(init_state, f"worker died: none could be started again{not_started}")
+    assert report is not None
+    return [outcomes[k] for k in init_states], report
+
+
+def _raise_what_is_everywhere(failures: Mapping[int, _Failure], latest: int, first: Sequence[int]) -> None:
+    """Raise the error that every episode would end with, if it is one of that kind."""
+    if isinstance(failures[latest].error, ConfigError | MissingDependencyError):
+        raise failures[latest].error
+    if all(k in failures for k in first):
+        raise failures[first[0]].error
+
+
+class _Pool:
+    """Worker processes. `busy` holds those that owe an answer, with the start state that they are at."""
+
+    def __init__(self, job: RolloutJob):
+        self._job = job
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: dict[Connection, Any] = {}
+        self.busy: dict[Connection, int | None] = {}
+
+    def start(self) -> None:
+        """Start a worker; its first answer is a WorkerReport."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(self._job, theirs), daemon=True)
+        with spared_children():
+            process.start()
+        theirs.close()
+        self.busy[ours] = None
+        self._processes[ours] = process
+
+    def answer(self) -> tuple[Connection, EpisodeResult | WorkerReport | _Failure]:
+        """Wait for the next answer of a worker that owes one. A death is an answer, too."""
+        connection = multiprocessing.connection.wait(list(self.busy))[0]
+        assert isinstance(connection, Connection)
+        try:
+            return connection, connection.recv()
+        except (EOFError, ConnectionResetError):
+            process, init_state = self._processes[connection], self.busy[connection]
             process.join(_STOP_TIMEOUT_S)
-    finally:
-        for connection, process in processes.items():
+            status, loading = process.exitcode, init_state is None
+            doing = "loading" if loading else f"start state {init_state}"
+            how = f"{end_in_words(status)}{_hint(status, loading)}"
+            error = RobolearnError(f"An evaluation worker died at {doing} ({how}).")
+            return connection, _Failure(error, f"worker died: {how}", died=True)
+
+    def hand_out(self, connection: Connection, waiting: deque[int]) -> None:
+        """Give a worker the next start state; when there is none, let it end."""
+        if waiting:
+            self.busy[connection] = waiting.popleft()
+        else:
+            del self.busy[connection]
+        # a worker that has just died is noticed when its answer is read
+        with contextlib.suppress(BrokenPipeError):
+            connection.send(self.busy.get(connection))
+
+    def drop(self, connection: Connection) -> None:
+        """A worker that owes nothing more."""
+        del self.busy[connection]
+
+    def join(self) -> None:
+        for process in self._processes.values():
+            process.join(_STOP_TIMEOUT_S)
+
+    def close(self) -> None:
+        for connection, process in self._processes.items():
             connection.close()
             if process.is_alive():
                 process.terminate()
@@ -167,26 +236,6 @@ def run_episodes(
             if process.is_alive():
                 process.kill()
                 process.join()
-    assert report is not None
-    return [results[k] for k in init_states], report
-
-
-def _receive(
-    connection: multiprocessing.connection.Connection, process: Any, init_state: int | None
-) -> EpisodeResult | WorkerReport:
-    """A worker's next message. Raises RobolearnError when it reports an error or has died."""
-    doing = "loading" if init_state is None else f"start state {init_state}"
-    try:
-        answer = connection.recv()
-    except (EOFError, ConnectionResetError):
-        process.join(_STOP_TIMEOUT_S)
-        raise RobolearnError(
-            f"An evaluation worker died at {doing} ({end_in_words(process.exitcode)}"
-            f"{_hint(process.exitcode, loading=init_state is None)})."
-        ) from None
-    if not isinstance(answer, _Failure):
-        return answer
-    raise answer.error
 
 
 def _hint(status: int | None, loading: bool) -> str:
@@ -201,9 +250,24 @@ def _hint(status: int | None, loading: bool) -> str:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What a worker ended with, in a form that can be sent."""
+    """What ended an episode, or a worker at loading, in a form that can be sent.
+
+    Attributes:
+        cause: of an aborted episode.
+        died: the worker is no more.
+    """
 
     error: RobolearnError
+    cause: str
+    died: bool = False
+
+    @classmethod
+    def of(cls, error: Exception, init_state: int | None) -> _Failure:
+        told, whose = explained(error), getattr(error, "blamed", "evaluation")
+        return cls(_named(told, init_state), f"{whose} failed: {one_line(told)}", died=init_state is None)
+
+    def aborted(self, init_state: int) -> AbortedEpisode:
+        return AbortedEpisode(init_state, self.cause)
 
 
 def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) -> None:
@@ -227,19 +291,25 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
             )
             init_state = connection.recv()
         while init_state is not None:
-            if init_state in job.videos and job.video_folder is not None:
-                result = _film(policy, env, init_state, job, name, job.video_folder, goals)
-            else:
-                result = run_episode(policy, env, init_state, job.rollout, name, goals=goals)
+            found: EpisodeResult | _Failure
+            try:
+                if init_state in job.videos and job.video_folder is not None:
+                    found = _film(policy, env, init_state, job, name, job.video_folder, goals)
+                else:
+                    found = run_episode(policy, env, init_state, job.rollout, name, goals=goals)
+            except Exception as error:
+                found = _Failure.of(error, init_state)
+                if debugging():
+                    print(traceback_of(error), file=sys.stderr)
             with _talking():
-                connection.send(result)
+                connection.send(found)
                 init_state = connection.recv()
         env.close()
     except _ParentLeftError:
         return
     except Exception as error:
         with contextlib.suppress(BrokenPipeError):
-            connection.send(_Failure(_named(explained(error), init_state)))
+            connection.send(_Failure.of(error, init_state))
 
 
 class _ParentLeftError(Exception):

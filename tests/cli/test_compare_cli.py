@@ -36,6 +36,15 @@ def test_a_method_is_shown_with_the_sampler_it_was_evaluated_with(runs, tmp_path
     assert "\nbeso [sampling_steps=1] " in capsys.readouterr().out
 
 
+def test_what_was_not_judged_is_said_beside_the_method_and_the_test(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    runs.append(str(write_evaluation(tmp_path / "unlucky", [1.0] * 6, aborted=(2,))))
+    assert main(["compare", *runs, "--output", str(tmp_path / "page.html")]) == 0
+    out = capsys.readouterr().out
+    assert "\nunlucky: 1 aborted (worker died), not counted\n" in out
+    assert "bc - unlucky: 5 start states, 1 left out: an episode was aborted\n" in out
+
+
 def test_compare_json_is_the_comparison_and_nothing_else(runs, tmp_path, capsys):
     assert main(["compare", *runs, "--json", "--output", str(tmp_path / "page.html")]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -58,7 +58,7 @@ def test_deploy_prints_episodes_and_the_latency_table(server, tmp_path, capfd):
     arguments = ["--server", server, "--env", "put_on_plate", "--num-episodes", "1", "--time-limit-s", "0.5"]
     assert main(["deploy", *arguments, "--output", str(tmp_path)]) == 0
     out = capfd.readouterr().out
-    assert "start state   0  failure" in out
+    assert "start state   0  failure " in out
     assert "success 0/1" in out
     assert "lateness at 200 Hz" in out
     assert f"Saved: {tmp_path}/results.json" in out

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,15 @@ import pytest
 pytest.importorskip("gym_pusht")
 pytest.importorskip("torch")
 
+from rich.console import Console
+
 from robolearn.cli import eval as eval_verb
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
 from robolearn.core.output import held_output
 from robolearn.datasets.normalizer import Normalizer
+from robolearn.evaluation.episode import AbortedEpisode
+from robolearn.evaluation.results import EvaluationResults
 from robolearn.policies.checkpoint import make_policy, save_policy
 from robolearn.policies.registry import POLICIES
 from robolearn.policies.spec import PolicySpec
@@ -71,6 +76,17 @@ def test_one_episode_has_no_bootstrap_interval(tmp_path, capsys):
     assert "success 0/1 = 0.000  [0.000, 0.793]  (95 % Wilson)" in out
     assert "(no interval: 1 value only)" in out
     assert "bootstrap" not in out
+
+
+def test_an_aborted_episode_is_shown_with_its_cause_and_beside_the_rate(tmp_path, capsys):
+    eval_verb.main(options(checkpoint(tmp_path / "p"), tmp_path / "out"))
+    results = EvaluationResults.load(tmp_path / "out")
+    lost = AbortedEpisode(100001, "worker died: with exit status -9 (a signal)")
+    capsys.readouterr()
+    eval_verb.show(replace(results, episodes=results.episodes[:1], aborted=(lost,)), Console(width=120))
+    out = capsys.readouterr().out
+    assert "start state 100001 aborted: worker died: with exit status -9 (a signal)\n" in out
+    assert "success 0/1 = 0.000  [0.000, 0.793]  (95 % Wilson), 1 aborted (worker died)\n" in out
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=str)

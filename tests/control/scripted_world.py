@@ -81,6 +81,8 @@ class ScriptedServer:
         self.latency_s = latency_s
         self.down = down
         self.counts = RequestCounts()
+        self.connected = True
+        self.last_error: str | None = None
         self.asked: list[float] = []
         self.prefixes: list[np.ndarray | None] = []
         self.goal: dict[str, np.ndarray] | None = None

@@ -15,7 +15,7 @@ pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
 from robolearn.control import deploy as deploy_module
 from robolearn.control.deploy import DeployConfig, deploy, percentiles
 from robolearn.core.errors import ConfigError, DeviceError, FeatureError, ServerError
-from robolearn.hardware.robot import make_robot
+from robolearn.hardware.robot import Outcome, make_robot
 
 
 @pytest.fixture
@@ -56,15 +56,19 @@ def test_results_say_what_happened(server_process, robots, tmp_path):
     assert results["config"]["token"] is None
 
 
-def test_a_server_killed_in_mid_episode_stops_the_arm_and_a_new_one_moves_it_again(server_process, robots):
+def test_a_server_killed_in_mid_episode_stops_the_arm_and_a_new_one_moves_it_in_the_next_episode(
+    server_process, robots
+):
     process, url = server_process()
     port = int(url.rsplit(":", 1)[1])
-    track = []
+    track, said = [], []
 
-    def restart():
-        server_process(port)
+    def restart(episode):
+        stop.set()
+        if episode["init_state"] == 0:
+            server_process(port)
 
-    def watch():
+    def watch():  # up to the end of the first episode: then the scene is reset
         while not stop.is_set():
             if robots and robots[0].scene.process is not None:
                 try:
@@ -74,36 +78,88 @@ def test_a_server_killed_in_mid_episode_stops_the_arm_and_a_new_one_moves_it_aga
             time.sleep(0.01)
 
     stop = threading.Event()
-    killed, restarted = later(2.5, process.kill), later(4.0, restart)
+    killed = later(2.0, process.kill)
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        results = deploy(DeployConfig(url, num_episodes=1, time_limit_s=8.0))
+        results = deploy(DeployConfig(url, num_episodes=2, time_limit_s=4.5), restart, said.append)
     finally:
         stop.set()
         watcher.join()
         killed.join()
-        restarted.join()
-    (episode,) = results["episodes"]
-    assert episode["safety_stops"] >= 1
-    assert episode["requests"]["reconnects"] >= 1
-    assert episode["states"]["holding"] > 50
-    assert episode["requests"]["answered"] > 10
+    lost, went_on = results["episodes"]
+    assert (lost["outcome"], lost["success"]) == ("aborted", None)
+    assert lost["cause"].startswith("server gone: ")
+    assert lost["duration_s"] < 4.4
+    assert lost["safety_stops"] >= 1
+    assert lost["states"]["holding"] > 50
+    assert went_on["outcome"] in ("success", "failure")
+    assert went_on["requests"]["answered"] > 10
+    assert (results["success"]["n"], results["aborted"]) == (1, {"n": 1, "kinds": {"server gone": 1}})
     steps = [abs(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(track, track[1:], strict=False) if b[0] > a[0]]
     assert max(steps) < 1.0  # nowhere a jump
 
 
-def test_a_cell_that_dies_in_mid_episode_is_a_device_error_and_finished_episodes_are_kept(
-    server_process, robots, tmp_path
-):
+def test_with_a_server_that_stays_away_the_episodes_that_are_left_are_not_run(server_process, robots):
+    process, url = server_process()
+    seen, said = [], []
+    config = DeployConfig(url, num_episodes=3, time_limit_s=0.5, connect_wait_s=0.2)
+
+    def kill(episode):
+        seen.append(episode)
+        process.kill()
+
+    results = deploy(config, kill, said.append)
+    assert [e["outcome"] for e in results["episodes"]] == ["failure", "aborted", "aborted"]
+    assert [e["init_state"] for e in seen] == [0, 1]
+    assert results["episodes"][2]["cause"].startswith("server gone: not run; ")
+    assert said[-1].startswith("Not run: 1 episodes from start state 2 on (server gone: ")
+
+
+def test_a_cell_that_dies_in_mid_episode_aborts_that_episode_and_those_that_are_left(server_process, robots, tmp_path):
     _, url = server_process()
 
     def kill_in_second(episode):
         later(0.5, robots[0].scene.process.kill)
 
-    with pytest.raises(DeviceError, match="simulated cell has ended"):
-        deploy(DeployConfig(url, num_episodes=3, output=tmp_path, time_limit_s=1.0), kill_in_second)
-    assert len(json.loads((tmp_path / "results.json").read_text())["episodes"]) == 1
+    deploy(DeployConfig(url, num_episodes=3, output=tmp_path, time_limit_s=1.0), kill_in_second)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [e["outcome"] for e in results["episodes"]] == ["failure", "aborted", "aborted"]
+    assert results["episodes"][1]["cause"].startswith("device failed: The simulated cell has ended")
+    assert results["episodes"][2]["cause"].startswith("device failed: not run; The simulated cell has ended")
+    assert 0.2 < results["episodes"][1]["duration_s"] < 1.0
+    assert (results["success"]["k"], results["success"]["n"], results["aborted"]["n"]) == (0, 1, 2)
+
+
+def test_a_fault_in_a_driver_is_raised_and_what_was_found_before_is_kept(server_process, robots, tmp_path):
+    _, url = server_process()
+
+    def break_driver(episode):
+        robots[0].arm.read = lambda: {}["joint 7"]
+
+    with pytest.raises(KeyError):
+        deploy(DeployConfig(url, num_episodes=3, output=tmp_path, time_limit_s=0.3), break_driver)
+    results = json.loads((tmp_path / "results.json").read_text())
+    kept, faulty = results["episodes"]
+    assert (kept["outcome"], faulty["outcome"]) == ("failure", "aborted")
+    assert faulty["cause"].startswith("device failed: KeyError: 'joint 7' at ")
+
+
+def test_where_nothing_measures_the_outcome_the_operator_is_asked(server_process, robots, tmp_path):
+    _, url = server_process()
+    answers = {0: True, 1: False, 2: None}
+
+    def cover_the_camera(episode=None):
+        robots[0].scene.outcome = Outcome
+
+    config = DeployConfig(url, num_episodes=4, time_limit_s=0.3, output=tmp_path)
+    results = deploy(config, cover_the_camera, judge=lambda init_state: answers[init_state - 1])
+    found = [(e["outcome"], e["success"], e["judged_by"]) for e in results["episodes"]]
+    assert found == [
+        ("failure", False, "robot"), ("success", True, "operator"), ("failure", False, "operator"),
+        ("unjudged", None, None),
+    ]  # fmt: skip
+    assert (results["success"]["k"], results["success"]["n"], results["unjudged"]) == (1, 3, 1)
 
 
 def test_results_of_an_earlier_run_do_not_pass_for_those_of_one_that_failed(server_process, robots, tmp_path):
@@ -119,9 +175,9 @@ def test_results_of_an_earlier_run_do_not_pass_for_those_of_one_that_failed(serv
         robots[-1].scene.process.kill()
 
     threading.Thread(target=kill_once_episodes_have_begun, daemon=True).start()
-    with pytest.raises(DeviceError):
-        deploy(DeployConfig(url, num_episodes=1, output=tmp_path, time_limit_s=20.0))
-    assert not (tmp_path / "results.json").exists()
+    deploy(DeployConfig(url, num_episodes=1, output=tmp_path, time_limit_s=20.0))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert (results["success"], results["aborted"]["n"]) == ({"k": 0, "n": 0, "wilson": None}, 1)
 
 
 def test_ctrl_c_in_mid_episode_disconnects_everything(server_process, robots):
@@ -134,7 +190,15 @@ def test_ctrl_c_in_mid_episode_disconnects_everything(server_process, robots):
         timer.join()
 
 
-def test_without_a_server_nothing_is_started(robots):
+def test_a_robot_that_cannot_be_connected_is_told_before_a_server_is_waited_for(robots):
+    said = []
+    config = DeployConfig("ws://127.0.0.1:9", robot="sim:put_on_plat", connect_wait_s=60.0)
+    with pytest.raises(DeviceError, match="Did you mean 'put_on_plate'"):
+        deploy(config, say=said.append)
+    assert said == []
+
+
+def test_without_a_server_nothing_moves_and_nothing_is_left_running(robots):
     with pytest.raises(ServerError, match="No policy server answers"):
         deploy(DeployConfig("ws://127.0.0.1:9", connect_wait_s=0.0))
 

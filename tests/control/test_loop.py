@@ -1,14 +1,17 @@
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scripted_world import CAPABILITIES, HOME, SPEC, ScriptedRobot, ScriptedServer, run, straight_line
 
-from robolearn.control.loop import EpisodeLoop, LoopOptions, check_match
+from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_match
 from robolearn.control.safety import SafetyLimits
 from robolearn.control.watchdog import State
 from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import ConfigError, DeviceError, FeatureError
 from robolearn.core.feature import Feature, features
-from robolearn.hardware.robot import Robot
+from robolearn.hardware.robot import Outcome, Robot
 from robolearn.policies.spec import PolicySpec
 
 PERIOD_S = 0.005
@@ -171,6 +174,98 @@ def test_a_late_tick_while_braking_at_the_end_keeps_the_deceleration(clock):
     assert passed_s.max() > 0.012
     braking = times[2:] > 1.006
     assert np.abs(np.diff(speed) / passed_s[1:])[braking].max() <= 3.0 + 1e-6
+
+
+def test_an_outcome_that_nothing_measures_is_neither_success_nor_failure(clock):
+    robot = ScriptedRobot(clock)
+    robot.outcome = Outcome  # type: ignore[method-assign]
+    record = run(robot, ScriptedServer(clock, straight_line()), 1.0)
+    assert (record.success, record.aborted) == (None, None)
+    measured = run(ScriptedRobot(clock), ScriptedServer(clock, straight_line()), 1.0)
+    assert (measured.success, measured.aborted) == (False, None)
+
+
+def test_an_episode_ends_aborted_once_the_arm_has_stopped_because_the_server_is_gone(clock):
+    """Gone at 1 s: the last chunk was of 0.8 s and ends at 1.2 s, 0.1 s are bridged, then the pose is held for 2 s."""
+    robot, server = ScriptedRobot(clock), ScriptedServer(clock, straight_line(), down=lambda now: now > 0.99)
+    robot.on_read = lambda now_s: setattr(server, "connected", now_s < 1.0)
+    server.last_error = "The connection was lost."
+    record = run(robot, server, 10.0)
+    assert (record.success, record.aborted) == (None, "server gone: The connection was lost.")
+    assert record.duration_s == pytest.approx(1.2 + 0.1 + 2.0, abs=0.1)
+    assert record.states[State.RUNNING] > 200
+
+
+def test_a_server_that_is_back_before_the_arm_has_stopped_aborts_nothing(clock):
+    robot = ScriptedRobot(clock)
+    server = ScriptedServer(clock, straight_line(), down=lambda now: 0.99 < now < 2.5)
+    robot.on_read = lambda now_s: setattr(server, "connected", not 1.0 < now_s < 2.5)
+    record = run(robot, server, 4.0)
+    assert (record.success, record.aborted) == (False, None)
+    assert record.safety_stops == 1
+
+
+def test_a_scene_that_stands_still_aborts_the_episode_and_the_arm_comes_to_rest(clock):
+    robot = ScriptedRobot(clock)
+    read = robot.read
+
+    def frozen():
+        sample = read()
+        return replace(sample, host_time_s=min(sample.host_time_s, 0.8))
+
+    robot.read = frozen  # type: ignore[method-assign]
+    record = run(robot, ScriptedServer(clock, straight_line()), 10.0)
+    assert record.success is None
+    assert record.aborted == "scene stood still: the newest observation is 1.0 s old"
+    assert record.duration_s == pytest.approx(1.8, abs=0.02)
+    assert len(robot.stops) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "latency_s", "words"),
+    [
+        (lambda t: np.full((8, 10), np.nan), 0.0, r"no usable answer: \d+ chunks were not finite or of another shape"),
+        (straight_line(), 0.5, r"no usable answer: all \d came too late, 0.50 s after the observation"),
+        (straight_line(), 9.0, r"no usable answer: none came within 2.0 s"),
+    ],
+)
+def test_without_any_action_that_could_be_used_an_episode_is_aborted(clock, policy, latency_s, words):
+    record = run(ScriptedRobot(clock), ScriptedServer(clock, policy, latency_s), 2.0)
+    assert record.success is None
+    assert re.fullmatch(words, record.aborted)
+
+
+def test_an_episode_that_got_only_errors_is_aborted_with_the_last_of_them(clock):
+    server = ScriptedServer(clock, straight_line(), down=lambda now: True)
+    robot = ScriptedRobot(clock)
+    robot.on_read = lambda now_s: vars(server.counts).update(sent=3, failed=3)
+    server.last_error = "The policy server reported: out of memory"
+    assert run(robot, server, 1.0).aborted == (
+        "no usable answer: 3 of 3 requests failed, the last with: The policy server reported: out of memory"
+    )
+
+
+def test_a_task_that_was_solved_without_an_action_of_the_policy_is_no_success_of_it(clock):
+    server = ScriptedServer(clock, straight_line(), down=lambda now: True)
+    record = run(ScriptedRobot(clock, goal_x=0.0), server, 5.0)
+    assert record.success is None
+    assert record.aborted == "no usable answer: none came within 0.3 s"
+
+
+def test_what_was_measured_before_the_robot_failed_is_in_the_record(clock):
+    robot, record = ScriptedRobot(clock), EpisodeRecord()
+
+    def fail(now_s):
+        if now_s > 0.5:
+            raise DeviceError("The arm has ended.")
+
+    robot.on_read = fail
+    limits = SafetyLimits.from_capabilities(CAPABILITIES)
+    loop = EpisodeLoop(robot, ScriptedServer(clock, straight_line()), SPEC, LoopOptions(), 4, limits, clock)
+    with pytest.raises(DeviceError):
+        loop.run(2.0, None, record)
+    assert record.duration_s == pytest.approx(0.5, abs=0.01)
+    assert record.ticks.lateness_s.size > 90
 
 
 POSE = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)), "gripper")

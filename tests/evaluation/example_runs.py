@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from robolearn.evaluation.episode import EpisodeResult
+from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
 from robolearn.evaluation.results import EvaluationResults
 
 
@@ -26,12 +26,16 @@ def write_training(folder: Path, policy="bc", seed=0, losses=(1.0, 0.5), evaluat
 
 def write_evaluation(
     folder: Path, scores, training=None, policy="bc", seed=0, first=0, goals=None, sampling=None, execute=4,
-    command="robolearn eval --policy <p>", **environment
+    command="robolearn eval --policy <p>", aborted=(), **environment
 ) -> Path:  # fmt: skip
-    """An evaluation whose episodes reached `scores`; those of at least 0.5 are successes."""
+    """An evaluation whose episodes reached `scores`; those of at least 0.5 are successes.
+
+    Start states in `aborted` have no result.
+    """
     episodes = tuple(
         EpisodeResult(first + k, score >= 0.5, 10, None, score, score, None, 5, 2.0, 1.0)
         for k, score in enumerate(scores)
+        if first + k not in aborted
     )
     source = folder / "policy" if training is None else training / "checkpoints" / "00000020"
     options = config(source, policy, seed)
@@ -43,6 +47,7 @@ def write_evaluation(
         environment=usual | environment,
         settings={"seed": 0, "execute": execute, "workers": 1, "max_steps": None, "goals": goals},
         episodes=episodes, wall_s=1.0, command=command, provenance={},
+        aborted=tuple(AbortedEpisode(k, "worker died: with exit status 9") for k in aborted),
     ).save(folder)  # fmt: skip
     return folder
 

@@ -75,6 +75,31 @@ def test_names_are_as_short_as_they_can_be(tmp_path):
     assert [run.name for run in load_runs(paths)] == ["bc/pusht", "beso/pusht"]
 
 
+def test_start_states_that_were_not_judged_on_both_sides_are_left_out_and_counted(tmp_path):
+    """The first was not judged on 8, which it failed, nor on 1; the second not on 0."""
+    paths = [
+        write_evaluation(tmp_path / "a", GOOD, aborted=(1, 8)), write_evaluation(tmp_path / "b", BAD, aborted=(0,)),
+    ]  # fmt: skip
+    comparison = compare(load_runs(paths))
+    (pair,) = comparison.pairs
+    assert (pair.start_states, pair.left_out) == (7, 3)
+    assert pair.differences[0].value.value == pytest.approx(6 / 7)
+    assert comparison.methods[0].estimate("success").n == 8
+    assert comparison.protocols[0][0].start_states == (0, 9)
+    page = write_comparison(comparison, tmp_path / "page.html").read_text()
+    assert "7, 3 left out" in page and "8, 2 aborted" in page
+    assert "Left out are start states where an episode was aborted" in page
+
+
+def test_methods_that_were_never_judged_on_the_same_start_state_are_not_compared(tmp_path):
+    paths = [
+        write_evaluation(tmp_path / "a", GOOD[:4], aborted=(0, 1)),
+        write_evaluation(tmp_path / "b", GOOD[:4], aborted=(2, 3)),
+    ]
+    (pair,) = compare(load_runs(paths)).pairs
+    assert (pair.reason, pair.left_out) == ("no start state on which both were judged", 4)
+
+
 def test_the_difference_is_tested_on_the_start_states_both_ran_from(tmp_path):
     """States 2 to 9 are shared: of these the first solves 2 to 7, the second (which began at 2) 2 and 3."""
     paths = [write_evaluation(tmp_path / "a", GOOD), write_evaluation(tmp_path / "b", BAD, first=2)]

@@ -1,3 +1,4 @@
+import json
 import re
 import sys
 from dataclasses import replace
@@ -16,8 +17,10 @@ from robolearn.evaluation.charts import (
     nice_ticks,
     short_number,
 )
+from robolearn.evaluation.episode import AbortedEpisode
 from robolearn.evaluation.page import table
 from robolearn.evaluation.report import DemoReportInputs, build_demo_report
+from robolearn.evaluation.results import EvaluationResults
 
 sys.path.append(str(Path(__file__).parent))
 from example_demo import write_deployment, write_evaluation, write_example
@@ -134,6 +137,33 @@ def test_a_deployment_without_timing_is_shown_with_what_it_has(tmp_path):
     page = Page(build_demo_report(DemoReportInputs(tmp_path / "r.html", deployment=tmp_path)))
     assert "Real-time success 1/1" in page.text
     assert "the loop recorded no lateness histogram" in page.text
+
+
+def test_episodes_that_were_not_judged_are_beside_the_rates_with_their_causes(tmp_path):
+    results = EvaluationResults.load(write_evaluation(tmp_path / "eval", failures=(), num_videos=0))
+    lost = AbortedEpisode(2, "worker died: with exit status 9")
+    replace(results, episodes=(*results.episodes[:2], results.episodes[3]), aborted=(lost,)).save(tmp_path / "eval")
+    episodes = [
+        {"init_state": 0, "success": True, "outcome": "success", "cause": None},
+        {"init_state": 1, "success": None, "outcome": "aborted", "cause": "server gone: <lost>"},
+        {"init_state": 2, "success": None, "outcome": "unjudged", "cause": None},
+    ]
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "results.json").write_text(json.dumps({"episodes": episodes}))
+    inputs = DemoReportInputs(tmp_path / "r.html", evaluation=tmp_path / "eval", deployment=tmp_path / "deploy")
+    page = Page(build_demo_report(inputs))
+    assert "Evaluation success 3/3 100 %, 95 % interval 43.9 to 100.0 %; 1 aborted (worker died)" in page.text
+    assert "Real-time success 1/1" in page.text
+    assert "Not in the success rate: 1 aborted (server gone), 1 unjudged." in page.text
+    assert "server gone: <lost>" in page.text
+    assert "worker died: with exit status 9" in page.text
+
+
+def test_a_deployment_of_which_nothing_was_judged_has_no_rate(tmp_path):
+    episodes = [{"init_state": 0, "success": None, "outcome": "aborted", "cause": "device failed: off"}]
+    (tmp_path / "results.json").write_text(json.dumps({"episodes": episodes}))
+    page = Page(build_demo_report(DemoReportInputs(tmp_path / "r.html", deployment=tmp_path)))
+    assert "Real-time success – none judged: 1 aborted (device failed)" in page.text
 
 
 def test_a_missed_goal_is_marked(tmp_path):

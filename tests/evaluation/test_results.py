@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from robolearn.core.errors import CheckpointError, ConfigError, DatasetError
+from robolearn.evaluation.episode import AbortedEpisode
 from robolearn.evaluation.evaluate import EvaluationConfig, default_output, evaluate
 from robolearn.evaluation.results import EvaluationResults
 from robolearn.evaluation.rollout import RolloutConfig
@@ -86,8 +88,29 @@ def test_results_without_episodes_are_refused(evaluated, tmp_path):
     results, _ = evaluated
     record = {**results.to_dict(), "episodes": []}
     (tmp_path / "results.json").write_text(json.dumps(record))
-    with pytest.raises(DatasetError, match=r"results.json holds no episodes"):
+    with pytest.raises(DatasetError, match=r"results.json holds no judged episodes"):
         EvaluationResults.load(tmp_path)
+
+
+def test_aborted_episodes_are_in_the_file_and_in_no_figure(evaluated, tmp_path):
+    results, _ = evaluated
+    lost = AbortedEpisode(5, "worker died: with exit status 9")
+    some = replace(results, episodes=results.episodes[:3], aborted=(lost,))
+    some.save(tmp_path)
+    again = EvaluationResults.load(tmp_path)
+    assert (again.aborted, again.init_states) == ((lost,), [2, 3, 4, 5])
+    assert (again.success.value, again.success.n, again.score.n) == (1.0, 3, 3)
+    assert str(again.tally).endswith(", 1 aborted (worker died)")
+    assert again.tally.exit_status == 3
+
+
+def test_results_of_before_there_were_aborted_episodes_are_read(evaluated, tmp_path):
+    results, _ = evaluated
+    record = results.to_dict()
+    del record["aborted"]
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    assert EvaluationResults.load(tmp_path).tally == results.tally
+    assert results.tally.exit_status == 0
 
 
 @pytest.mark.parametrize("name", ["success", "max_score", "steps", "init_state", "wall_s"])

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from robolearn.core.errors import FeatureError, MissingDependencyError, RobolearnError
 from robolearn.core.failure import UnexpectedError
 from robolearn.core.feature import Feature, features
+from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
 from robolearn.evaluation.source import PolicySource
 from robolearn.evaluation.workers import RolloutJob, image_options, run_episodes
 from robolearn.policies.spec import PolicySpec
@@ -43,15 +45,49 @@ def test_every_episode_is_reported_as_it_ends():
     assert sorted(seen) == [0, 1, 2]
 
 
-def test_a_users_error_keeps_its_kind_and_names_the_start_state():
-    with pytest.raises(FeatureError, match=r"^policy 'tiny_world:make_policy', start state 4, step 0: .*non-finite"):
-        run_episodes(job(fault="nan", fault_at=4), [0, 4], workers=1)
+def causes(found):
+    """start state -> cause of the aborted ones, and the start states of the judged ones."""
+    return (
+        {e.init_state: e.cause for e in found if isinstance(e, AbortedEpisode)},
+        [e.init_state for e in found if isinstance(e, EpisodeResult)],
+    )
+
+
+def test_an_episode_that_cannot_go_on_is_aborted_with_its_cause_and_the_others_are_run():
+    seen = []
+    stuck = replace(job(fault="nan", fault_at=4), env_options={"jams_at": 2})
+    found, _ = run_episodes(stuck, [0, 2, 4, 1], workers=1, on_episode=seen.append)
+    aborted, judged = causes(found)
+    assert judged == [0, 1]
+    assert aborted[2].startswith("environment failed: RuntimeError: the gripper is stuck at ")
+    assert re.match(r"policy failed: policy 'tiny_world:make_policy', start state 4, step 0: .*non-finite", aborted[4])
+    assert [e.init_state for e in seen] == [0, 2, 4, 1]
+
+
+def test_a_worker_that_dies_costs_its_episode_and_is_replaced():
+    aborted, judged = causes(run_episodes(job(fault="die", fault_at=3), [0, 3, 1], workers=1)[0])
+    assert judged == [0, 1]
+    assert aborted == {3: "worker died: exit status 9"}
+
+
+def test_when_no_worker_can_be_started_again_what_was_found_is_kept(tmp_path):
+    source = PolicySource(factory="tiny_world:make_once", options={"marker": str(tmp_path / "made")})
+    aborted, judged = causes(run_episodes(RolloutJob(source, "tiny_line"), [0, 1, 2], workers=1)[0])
+    assert judged == [0]
+    assert aborted[1].startswith("worker died: exit status 9")
+    assert aborted[2].startswith("worker died: none could be started again; ")
+    assert str(tmp_path / "made") in aborted[2]
+
+
+def test_when_the_first_three_start_states_are_aborted_the_error_of_the_first_is_raised():
+    with pytest.raises(FeatureError, match=r"^policy 'tiny_world:make_policy', start state 5, step 0: .*non-finite"):
+        run_episodes(job(fault="nan", fault_at=3), [5, 3, 4, 0], workers=1)
 
 
 def test_an_exception_in_a_users_policy_becomes_one_line_with_its_place_and_keeps_its_traceback():
     told = r"^start state 2: KeyError: 'no such layer' at .*/tiny_world.py, line \d+, in predict_chunk\. --debug shows"
     with pytest.raises(UnexpectedError, match=told) as caught:
-        run_episodes(job(fault="bug", fault_at=2), [0, 2], workers=1)
+        run_episodes(job(fault="bug", fault_at=2), [2], workers=1)
     assert not caught.value.ours
     assert "in run_episode" in caught.value.details and "in predict_chunk" in caught.value.details
 
@@ -61,9 +97,9 @@ def test_an_exception_that_looks_like_a_lost_parent_is_told_too():
         run_episodes(job(fault="eof"), [0], workers=1)
 
 
-def test_a_worker_that_dies_names_the_start_state_it_was_at():
+def test_a_worker_that_dies_at_the_only_start_state_names_it():
     with pytest.raises(RobolearnError, match=r"worker died at start state 3 \(exit status 9\)\.$"):
-        run_episodes(job(fault="die", fault_at=3), [0, 3], workers=1)
+        run_episodes(job(fault="die", fault_at=3), [3], workers=1)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ CONTROL_HZ = 20.0
 class TinyLine(SimEnv):
     accepts_goal = True
 
-    def __init__(self, max_steps: int = 40, can_render: bool = True):
+    def __init__(self, max_steps: int = 40, can_render: bool = True, jams_at: int | None = None):
+        self.jams_at = jams_at
         self.can_render = can_render
         self.name = "tiny_line"
         self.scene_version = "1"
@@ -47,6 +48,8 @@ class TinyLine(SimEnv):
     def step(self, action):
         action = self.check_action(action)
         self.actions.append(action)
+        if self.jams_at is not None and self._x <= -self.jams_at / 10:
+            raise RuntimeError("the gripper is stuck")
         self._x += float(np.clip(action[0], -0.1, 0.1))
         self._steps += 1
         info = self.task_info()
@@ -144,6 +147,12 @@ def make_seeker(**options):
 
 def make_policy(**options):
     return LinePolicy(**options)
+
+
+def make_once(marker):
+    """A policy that kills its worker at start state 1, and cannot be loaded a second time."""
+    with open(marker, "x"):
+        return LinePolicy(fault="die", fault_at=1)
 
 
 def killed():
