@@ -117,7 +117,10 @@ def decide(arrays: Sequence[SourceArray], options: ConvertOptions, look: Look) -
 
 def _decided(arrays: Sequence[SourceArray], wishes: Wishes, look: Look, strict: bool) -> Decision:
     numbers, pictures = _names(arrays, wishes.rename)
-    wished = wishes.resolved([(array.key, *both) for array, *both in zip(arrays, numbers, pictures, strict=True)])
+    wished = wishes.resolved([
+        (array.key, *((picture, number) if _may_be_picture(array) else (number, picture)))
+        for array, number, picture in zip(arrays, numbers, pictures, strict=True)
+    ])  # fmt: skip
     if all(wish.drop for wish in wished):
         raise ConfigError(f"--drop {' '.join(wishes.drop)}: all features would be left out; nothing would remain.")
     taken: list[Taken] = []

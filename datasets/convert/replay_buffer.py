@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import json
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from robolearn.datasets.layout import is_encoded
 
 LARGEST_ENTRY = 256 << 20  # of a zip file, unpacked: one chunk has to fit in memory
 LOOKED_AT = 100  # episodes of which pictures are looked at to judge their range
+NO_NUMBERS = "it does not hold numbers"
 INCOMPLETE = "possibly an incomplete copy"
 INSTALL_IMAGECODECS = "install imagecodecs with: pip install '.[umi]' -c constraints.txt"
 
@@ -81,7 +82,7 @@ class Buffer:
         _check_ends(path, episode_ends)
         arrays, said = _covering(arrays, episode_ends)
         if not arrays:
-            raise DatasetError(f"{path} holds no data: {'; '.join(said) or 'no arrays'}.")
+            raise DatasetError(f"{path} holds no data: {'; '.join([*notes, *said]) or 'no arrays'}.")
         gaps = {key: found for key, array in arrays.items() if (found := _missing_chunks(path, array))}
         layout = None if origin else find_layout(arrays)
         notes += [*said, *(layout.notes if layout else ())]
@@ -225,27 +226,61 @@ def _missing_codec(message: str) -> str | None:
 
 
 def _open_arrays(path: Path, group: Any) -> tuple[dict[str, Any], list[str]]:
-    """(Arrays of numbers in `data/`, notes on the others). Raises DatasetError when one cannot be opened."""
+    """(Arrays of numbers in `data/`, notes on the others). Raises DatasetError for a pickle, and where a compressor is
+    missing what zarr raises.
+    """
     arrays, notes = {}, []
     for key in sorted(_members(path)):
         try:
-            arrays[key] = _safe(path, group[f"data/{key}"])
-        except Exception as error:
-            if "No Zarr data type found" not in str(error):  # objects and records, which hold no numbers
+            array = _safe(path, group[f"data/{key}"])
+            if array.dtype.kind not in "biuf":
+                raise TypeError(NO_NUMBERS)
+            arrays[key] = array
+        except DatasetError:
+            raise
+        except Exception as error:  # zarr has no common base of what a damaged description makes it raise
+            if _missing_codec(str(error)):
                 raise
-            notes.append(f"data/{key} is not carried over: it does not hold numbers")
-    odd = [key for key, array in arrays.items() if array.dtype.kind not in "biuf"]
-    notes += [f"data/{key} is not carried over: it does not hold numbers" for key in odd]
-    return {key: array for key, array in arrays.items() if key not in odd}, notes
+            # objects and records hold no numbers
+            odd = isinstance(error, TypeError) or "No Zarr data type found" in str(error)
+            why = NO_NUMBERS if odd else f"it cannot be opened ({_reason(error)})"
+            notes.append(f"data/{key} is not carried over: {why}")
+    notes += [
+        f"meta/{name} is not carried over: only the ends of episodes are read there"
+        for name in sorted(group["meta"])
+        if name != "episode_ends"
+    ]
+    return arrays, notes
 
 
 def _members(path: Path) -> list[str]:
-    """Names in `data/`, also of arrays that zarr cannot open."""
+    """Keys in `data/`, also of arrays that zarr cannot open; `obs/state` for one in a group of its own."""
     if path.is_dir():
-        described = [*(path / "data").glob("*/.zarray"), *(path / "data").glob("*/zarr.json")]
-        return [file.parent.name for file in described]
+        return list(_arrays_below(path / "data", ""))
     with zipfile.ZipFile(path) as archive:
-        return [n.split("/")[1] for n in archive.namelist() if re.fullmatch(r"data/[^/]+/(\.zarray|zarr\.json)", n)]
+        described = {n.removeprefix("data/") for n in archive.namelist() if n.startswith("data/")}
+        found = {n.rpartition("/")[0] for n in described if n.endswith("/.zarray")}
+        for name in (n for n in described if n.endswith("/zarr.json")):
+            if _is_array(archive.read(f"data/{name}")):
+                found.add(name.rpartition("/")[0])
+        return list(found)
+
+
+def _arrays_below(folder: Path, prefix: str) -> Iterator[str]:
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        description = entry / "zarr.json"  # of format 3, which calls groups and arrays the same
+        if (entry / ".zarray").is_file() or (description.is_file() and _is_array(description.read_bytes())):
+            yield prefix + entry.name
+        elif (entry / ".zgroup").is_file() or description.is_file():
+            yield from _arrays_below(entry, f"{prefix}{entry.name}/")
+
+
+def _is_array(description: bytes) -> bool:
+    """Whether a `zarr.json` describes an array; a damaged one is taken for one, to be named."""
+    try:
+        return bool(json.loads(description).get("node_type") != "group")
+    except (ValueError, AttributeError):
+        return True
 
 
 def _missing_chunks(path: Path, array: Any) -> dict[int, str]:

@@ -133,13 +133,20 @@ def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[d
     declared = [_declared(data, demos[place]) for place in places]
     looked = [arrays for arrays, _ in declared if arrays]
     votes: dict[str, Counter[tuple[tuple[int, ...], str]]] = {}
+    fitting: Counter[str] = Counter()
     for arrays in looked:
+        steps = len(arrays[next((key for key in ("actions", "action") if key in arrays), next(iter(arrays)))])
         for key, array in arrays.items():
             votes.setdefault(key, Counter())[tuple(array.shape[1:]), array.dtype.str] += 1
+            fitting[key] += len(array) == steps
     found: dict[str, SourceArray] = {}
     notes: list[str] = []
-    if any(with_next for _, with_next in declared):
+    others = sorted({name for _, names in declared for name in names})
+    if "next_obs" in others:
         notes.append("next_obs is not carried over: it is obs one step later")
+        others.remove("next_obs")
+    if others and not origin:
+        notes.append(f"not carried over, because they are no arrays of steps: {', '.join(others)}")
     for key, counted in votes.items():
         (shape, code), _ = counted.most_common(1)[0]
         dtype, there, bare = np.dtype(code), sum(counted.values()), key.removeprefix("obs/")
@@ -153,6 +160,8 @@ def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[d
             notes.append(f"{key} ({dtype}) is not carried over: it does not hold numbers")
         elif there <= len(looked) / 2:
             notes.append(f"{key} is not carried over: it is in {there} of the {len(looked)} demonstrations looked at")
+        elif fitting[key] <= there / 2:
+            notes.append(f"{key} is not carried over: it does not have a row for each step")
         else:
             found[key] = _source_array(key, shape, dtype)
     if origin:  # HDF5 lists by name
@@ -163,21 +172,24 @@ def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[d
     return found, notes
 
 
-def _declared(data: Any, name: str) -> tuple[dict[str, Any], bool]:
-    """(Arrays of a demonstration, whether it has next_obs); none of a damaged one: it is left out later, and named."""
+def _declared(data: Any, name: str) -> tuple[dict[str, Any], list[str]]:
+    """(Arrays of a demonstration, what else is in it); none of a damaged one: it is left out later, and named."""
     try:
-        return dict(_arrays(data[name])), "next_obs" in data[name]
+        demo = data[name]
+        arrays = dict(_arrays(demo))
+        held = [*(key for key in demo if key not in ("obs", "states")), *(f"obs/{key}" for key in demo.get("obs", ()))]
+        return arrays, [key for key in held if key not in arrays]
     except (KeyError, OSError, AttributeError, TypeError, RuntimeError):
-        return {}, False
+        return {}, []
 
 
 def _arrays(demo: Any) -> Iterator[tuple[str, Any]]:
     """Arrays of steps: those of the demonstration itself and those in `obs`."""
     for key, item in demo.items():
-        if key not in STRUCTURE and hasattr(item, "shape"):
+        if key not in STRUCTURE and getattr(item, "shape", ()):
             yield key, item
     for key, item in demo.get("obs", {}).items():
-        if hasattr(item, "shape"):
+        if getattr(item, "shape", ()):
             yield f"obs/{key}", item
 
 

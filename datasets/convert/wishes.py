@@ -56,7 +56,7 @@ class Wishes:
                 raise ConfigError("--rename: " + unknown_name("key", key, known))
 
     def resolved(self, called: Sequence[Sequence[str]]) -> list[Wish]:
-        """What is wished of each array, by its key and the names that it may get, the key first.
+        """What is wished of each array, by its key and the names that it may get: the key first, then the likely one.
 
         Raises ConfigError with the closest match and the list for what is none of them.
         """
@@ -80,7 +80,7 @@ def _places(option: str, said: str, called: Sequence[Sequence[str]]) -> list[int
     keys = [place for place, names in enumerate(called) if said == names[0]]
     places = keys or [place for place, names in enumerate(called) if said in names]
     if not places:
-        known = {name for names in called for name in names}
+        known = {name for names in called for name in names[:2]}
         raise ConfigError(f"--{option}: " + unknown_name("feature", said, known))
     return places
 

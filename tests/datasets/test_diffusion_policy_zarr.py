@@ -409,3 +409,30 @@ def test_real_human_pusht(shared_data, tmp_path):
         original = group["data/img"][step].astype(float)
         mse = np.mean((dataset.image("observation.images.top", step) - original) ** 2)
         assert 10 * np.log10(255**2 / mse) > 38
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_in_groups_of_their_own_are_read_and_others_named(tmp_path, zarr_format, packed):
+    state = np.arange(1, 19, dtype=np.float32).reshape(9, 2)
+    source = tmp_path / "a.zarr"
+    group = zarr.create_group(source, zarr_format=zarr_format)
+    group.create_array("data/actions", data=-state, chunks=(3, 2))
+    group.create_array("data/obs/state", data=state, chunks=(3, 2))
+    group.create_array("data/obs/images/top", data=np.full((9, 16, 20, 3), 7, np.uint8), chunks=(3, 16, 20, 3))
+    group.create_array("meta/episode_ends", data=np.array(ENDS, np.int64))
+    group.create_array("meta/speed", data=np.array([1.0, 2.0]))
+    source = zipped(source, tmp_path / "a.zip") if packed else source
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert set(dataset.features) == {"action", "observation.state", "observation.images.top"}
+    assert (dataset.array("observation.state") == state).all()
+    assert report.notes[0] == "meta/speed is not carried over: only the ends of episodes are read there"
+
+
+def test_an_array_that_cannot_be_opened_costs_only_itself(tmp_path):
+    source = make_source(tmp_path / "a.zarr", action=np.ones((9, 2)), state=np.ones((9, 2)))
+    (source / "data/state/.zarray").write_text("{")
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
+    assert list(Dataset(tmp_path / "out.zarr").features) == ["action"]
+    assert report.notes[0].startswith("data/state is not carried over: it cannot be opened (")

@@ -264,3 +264,17 @@ def test_names_kinds_and_features_can_be_chosen(source, tmp_path):
     found = Dataset(tmp_path / "out.zarr").features
     assert found["observation.robot0_eef_pos"].names == ("x", "y", "z")
     assert "next.done" not in found
+
+
+def test_what_is_no_array_of_steps_is_named_and_costs_no_demonstration(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        for name in LENGTHS:
+            file[f"data/{name}/obs/intrinsics"] = np.eye(3)
+            file[f"data/{name}/score"] = 3.0
+            file[f"data/{name}/action_dict/rel_pos"] = np.ones((LENGTHS[name], 3))
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 3
+    assert report.notes[1:3] == (
+        "not carried over, because they are no arrays of steps: action_dict, score",
+        "obs/intrinsics is not carried over: it does not have a row for each step",
+    )
