@@ -52,7 +52,9 @@ def blamed(source: Path, found: Sequence[Path]) -> Iterator[None]:
     except DatasetError as error:
         if not found:
             raise
-        raise DatasetError(f"{told(source, found)}. ({without_copying(str(error))})") from error
+        named = any(str(file) in str(error) for file in found)
+        rest = "" if named else f" ({without_copying(str(error))})"
+        raise DatasetError(f"{told(source, found)}.{rest}") from error
 
 
 def without_copying(reason: str) -> str:
