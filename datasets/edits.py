@@ -41,8 +41,9 @@ QUARANTINE = "quarantine"
 LABELS = ("task", "success", "notes")
 # what recording, salvaging and the tools write into a record
 FACTS = frozenset((
-    *layout.RESERVED, "started_at", "clock", "rate_hz", "late_ticks", "skipped_ticks", "pauses", "software", "seed",
-    "init_state", "success_env", "success_operator", "salvaged", "losses", "source_dataset", "source_episode",
+    *layout.RESERVED, "started_at", "clock", "rate_hz", "late_ticks", "skipped_ticks", "slowed_by", "pauses",
+    "software", "seed", "init_state", "success_env", "success_operator", "salvaged", "losses", "source_dataset",
+    "source_episode",
 ))  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def _describe_dataset(dataset: Dataset) -> Json:
         "success": {"yes": yes, "no": no, "unknown": len(records) - yes - no},
         "timing": describe_timing(dataset),
         "late_ticks": sum(int(record.get("late_ticks") or 0) for record in records),
+        "slow": _describe_slow(records),
         "pending": len(find_journals(dataset.path / layout.PENDING)) if local else None,
         "masks": {name: int(mask.sum()) for name, mask in dataset.masks.items()},
         "label_edits": sum(edit.labels is not None for edit in dataset.edits),
@@ -112,6 +113,18 @@ def describe_timing(dataset: Dataset) -> Json | None:
     }
 
 
+def _describe_slow(records: Sequence[Json]) -> Json | None:
+    """Episodes that were recorded more slowly than they should have been, and what held them up; None without any."""
+    slow = [record for record in records if record.get("slowed_by")]
+    if not slow:
+        return None
+    return {
+        "episodes": len(slow),
+        "slowest_hz": min(float(record.get("rate_hz") or 0) for record in slow),
+        "by": dict(Counter(str(record["slowed_by"]) for record in slow)),
+    }
+
+
 def size_on_disk(path: Path) -> int:
     """Bytes of all files below a folder, or of a file."""
     if path.is_file():
@@ -154,6 +167,7 @@ def to_text(info: Json) -> str:
         ("steps", _steps(info)),
         ("rate", f"{info['fps']:g} Hz nominal" if info["fps"] else "not stored"),
         ("timing", _timing(info)),
+        ("slow", _slow(info)),
         ("success", _success(info)),
         ("masks", _masks(info)),
         ("edits", _edits(info)),
@@ -186,6 +200,16 @@ def _steps(info: Json) -> str:
         if seconds >= 2 * length or length == 1:
             return f"{info['steps']} ({seconds / length:.1f} {unit})"
     raise AssertionError
+
+
+def _slow(info: Json) -> str | None:
+    slow = info.get("slow")
+    if not slow:
+        return None
+    return (
+        f"{_counted(slow['episodes'], 'episode')}, the slowest recorded at {slow['slowest_hz']:.1f} of "
+        f"{info['fps']:g} Hz; held up by: {', '.join(slow['by'])}"
+    )
 
 
 def _timing(info: Json) -> str | None:

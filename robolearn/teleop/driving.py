@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event
+from robolearn.teleop.pace import describe_slow
 from robolearn.teleop.session import Episode, TeleopSession
 from robolearn.teleop.station import Station
 
@@ -36,7 +37,13 @@ def drive(station: Station, duration_s: float | None = None, init_state: int = 0
     def out_of_time() -> bool:
         return end_s is not None and station.clock.now() >= end_s
 
+    slow_told = False
+
     def tick(episode: Episode, measured: Command, target: Command) -> None:
+        nonlocal slow_told
+        if episode.slowed_by and not slow_told:
+            slow_told = True
+            station.status.say(describe_slow("driving", episode.rate_hz, station.rate_hz, episode.slowed_by))
         station.status.tick(f"start state {init_state}", episode, measured)
 
     session = TeleopSession(

@@ -24,6 +24,7 @@ from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event, InputDevice
+from robolearn.teleop.pace import describe_slow
 from robolearn.teleop.session import Episode, Recorder, TeleopSession
 from robolearn.teleop.status import Status
 from robolearn.teleop.target import TeleopTarget
@@ -203,6 +204,7 @@ def episode_record(episode: Episode, device: InputDevice, task: str, seed: int, 
         "late_ticks": episode.late_ticks,
         "skipped_ticks": episode.skipped_ticks,
         "rate_hz": round(episode.rate_hz, 4),
+        "slowed_by": episode.slowed_by,
         "pauses": [list(pause) for pause in episode.pauses],
         "software": {"git_revision": git_revision(), "versions": package_versions()},
     }
@@ -243,6 +245,8 @@ class RecordingSession:
         self._simulated_time = isinstance(clock, VirtualClock)
         self._heading = ""
         self._announced = False
+        self._rate_hz = rate_hz
+        self._slow_told = False
         self._session = TeleopSession(target, device, clock, rate_hz, recorder, self._tick, stop)
 
     def run(self, num_episodes: int) -> RecordSummary:
@@ -292,6 +296,9 @@ class RecordingSession:
         if not self._announced:
             self._status.say(f"{self._heading} is ready; it begins when you move")
             self._announced = True
+        if episode.slowed_by and not self._slow_told:
+            self._slow_told = True
+            self._status.say(describe_slow("recording", episode.rate_hz, self._rate_hz, episode.slowed_by))
         self._status.tick(self._heading, episode, measured)
 
     def _commit(self, episode: Episode, summary: RecordSummary) -> None:
@@ -310,3 +317,5 @@ class RecordingSession:
             f"{self._heading} saved: {episode.steps} steps, {episode.duration_s:.1f} s at {episode.rate_hz:.2f} Hz, "
             f"{outcome}; {counts}"
         )
+        if episode.slowed_by:
+            self._status.say("  " + describe_slow("recorded", episode.rate_hz, self._rate_hz, episode.slowed_by))

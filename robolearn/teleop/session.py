@@ -22,6 +22,7 @@ from robolearn.core.provenance import wall_time
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event, InputDevice, Motion
 from robolearn.teleop.integrator import Leash, TargetIntegrator
+from robolearn.teleop.pace import Pace
 from robolearn.teleop.target import TeleopTarget
 
 ENDINGS = (Event.SAVE, Event.DISCARD, Event.STOP)
@@ -41,6 +42,7 @@ class Episode:
         late_ticks, skipped_ticks: recorded ticks that began late, and due times that passed without a tick.
         success: what the target says at the end; None where nothing measures it.
         mark: what the operator said: True, False or None.
+        slowed_by: what keeps the recorded ticks from coming at the rate asked for, see `robolearn.teleop.pace`.
         paused, waiting: the operator has the clutch down; the first motion has not come yet.
     """
 
@@ -54,6 +56,7 @@ class Episode:
     skipped_ticks: int = 0
     success: bool | None = None
     mark: bool | None = None
+    slowed_by: str | None = None
     paused: bool = False
     waiting: bool = False
 
@@ -109,6 +112,7 @@ class TeleopSession:
         self._device = device
         self._clock = clock
         self._ticker = Ticker(clock, rate_hz)
+        self._pace = Pace(clock, rate_hz)
         self._integrator = TargetIntegrator(*target.workspace_m, leash)
         self._recorder = recorder or Recorder()
         self._on_tick = on_tick
@@ -137,11 +141,16 @@ class TeleopSession:
         while True:
             late = ticker.wait() > ticker.tolerance_s
             now_s = self._clock.now()
-            observation = target.observe()
+            with self._pace.spending("scene"):
+                observation = target.observe()
             measured = Command.from_action(observation["observation.state"])
-            device.observe(observation, now_s - began_s)
-            motion = device.read()
-            if self._handle_events(motion, episode, now_s - first_step_s) or self._should_stop():
+            with self._pace.spending("operator"):
+                device.observe(observation, now_s - began_s)
+                motion = device.read()
+            ends = self._handle_events(motion, episode, now_s - first_step_s)
+            with self._pace.spending("viewer"):
+                ends = ends or self._should_stop()
+            if ends:
                 break
             if motion.gripper is not None or motion.twist.any():
                 episode.waiting = False
@@ -151,14 +160,18 @@ class TeleopSession:
             if not still:
                 if episode.steps == 0:
                     first_step_s = now_s
+                    self._pace.reset()
                 stamp_s = now_s - first_step_s
-                self._recorder.step(stamp_s, {**observation, "action": action}, target.sim_state())
+                with self._pace.spending("recording"):
+                    self._recorder.step(stamp_s, {**observation, "action": action}, target.sim_state())
                 episode.late_ticks += late
                 episode.steps += 1
                 episode.duration_s = stamp_s
+                episode.slowed_by = self._pace.slowed_by(episode.steps - 1, episode.recorded_s)
             episode.skipped_ticks = ticker.skipped
-            target.apply(action)
-            episode.success = target.success()
+            with self._pace.spending("scene"):
+                target.apply(action)
+                episode.success = target.success()
             if self._on_tick is not None:
                 self._on_tick(episode, measured, command)
         self._recorder.pause()  # what devices do from here on, while the arm comes to rest, is not the episode
