@@ -16,7 +16,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from robolearn.core.errors import ConfigError, MissingDependencyError
+from robolearn.core.errors import ConfigError, DeviceError, MissingDependencyError
 from robolearn.core.provenance import machine
 from robolearn.core.realtime import raised_priority
 from robolearn.core.shared_record import SharedRecord
@@ -62,8 +62,8 @@ def _shared_memory(group: str) -> Check:
     try:
         record = SharedRecord.create(f"robolearn_doctor_{os.getpid()}", {"x": ((), "float64")})
         record.close()
-    except OSError as error:
-        return Check(group, "shared memory", "bad", str(error), "mount a tmpfs at /dev/shm")
+    except DeviceError as error:
+        return Check(group, "shared memory", "bad", str(error), "mount a tmpfs at /dev/shm, of 256 MiB or more")
     folder = Path("/dev/shm")
     free = shutil.disk_usage(folder).free / 2**20 if folder.is_dir() else float("inf")
     if free < 256:

@@ -57,6 +57,8 @@ class SharedSegment:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             except FileExistsError as error:
                 raise DeviceError(f"The shared segment {path} is in use by a running process.") from error
+            except OSError as error:
+                raise _no_memory(path, error) from error
             with contextlib.suppress(OSError):  # a file system without locks: its segments are never left over
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is(path, descriptor):
@@ -69,9 +71,7 @@ class SharedSegment:
         except OSError as error:
             path.unlink(missing_ok=True)
             os.close(descriptor)
-            raise DeviceError(
-                f"Shared memory for {name!r} could not be had: {error.strerror} ({path.parent})."
-            ) from error
+            raise _no_memory(path, error) from error
 
     @classmethod
     def open(cls, name: str) -> SharedSegment:
@@ -131,6 +131,11 @@ def remove_left_over() -> list[str]:
         finally:
             os.close(descriptor)
     return removed
+
+
+def _no_memory(path: Path, error: OSError) -> DeviceError:
+    reason = (error.strerror or str(error)).lower()
+    return DeviceError(f"Shared memory for {path.name!r} could not be had: {reason} ({path.parent}).")
 
 
 def _is(path: Path, descriptor: int) -> bool:

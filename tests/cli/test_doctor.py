@@ -3,12 +3,14 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from robolearn.cli import checks as doctor_checks
 from robolearn.cli import doctor
 from robolearn.cli.checks import Check
+from robolearn.core import shared_segment
 from robolearn.core.errors import ConfigError
 from robolearn.hardware.discovery import FoundDevice
 from robolearn.sim import rendering
@@ -162,6 +164,13 @@ def test_asking_for_real_time_priority_leaves_the_priority_as_it_was():
     before = os.sched_getscheduler(0)
     assert by_name(doctor_checks.machine_checks())["real-time priority"].status in ("ok", "info")
     assert os.sched_getscheduler(0) == before
+
+
+def test_shared_memory_that_cannot_be_had_is_named_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(shared_segment, "_MEMORY", Path("/proc/sys"))  # a folder in which nothing can be made
+    found = by_name(doctor_checks.machine_checks())["shared memory"]
+    assert (found.status, found.advice) == ("bad", "mount a tmpfs at /dev/shm, of 256 MiB or more")
+    assert "could not be had: " in found.found and "(/proc/sys)" in found.found
 
 
 def test_this_machine_is_examined_without_raising():
