@@ -28,7 +28,7 @@ import numpy as np
 
 from robolearn.core import config
 from robolearn.core.clock import Clock, MonotonicClock
-from robolearn.core.errors import ConfigError, RobolearnError
+from robolearn.core.errors import ConfigError, DeviceError, RobolearnError
 from robolearn.core.feature import Features
 from robolearn.core.interrupt import stopped_in_order
 from robolearn.core.process import adopt_parent_from_environment
@@ -54,6 +54,7 @@ COMMAND_TIMEOUT_S = 0.2
 _HISTORY = 64  # samples kept for a reader that was held up: a quarter of a second at 250 Hz
 _DECELERATION_M_S2 = 3.0
 _LONGEST_CATCH_UP_S = 0.05
+_LOOK_EVERY = 50  # ticks between looks whether the driver lives; where the kernel tells us itself, it is sooner
 _REST = 0.2  # share of a period in which others may have the processor, also when ticks take longer than a period
 
 
@@ -225,7 +226,10 @@ def describe(env: RealtimeEnv, rate_hz: float) -> dict[str, Any]:
 
 
 def run_cell(options: CellOptions) -> None:
-    """Run until a signal ends it. Raises RobolearnError when the environment or its records cannot be opened."""
+    """Run until a signal ends it.
+
+    Raises RobolearnError when the environment or its records cannot be opened, DeviceError when the driver has ended.
+    """
     from robolearn.sim.registry import make_env
 
     env: Any = make_env(options.env)
@@ -265,6 +269,8 @@ def _run(cell: Cell, records: Records, clock: Clock, period_s: float) -> None:
             records.publish(cell, tick)
         if tick % 5 == 0:
             records.publish_task(cell, reset)
+        if tick % _LOOK_EVERY == 0 and not records.command.writer_alive:
+            raise DeviceError("The driver of the simulated cell has ended.")
 
 
 def main() -> int:

@@ -37,10 +37,16 @@ def later(delay_s, act):
 
 def test_results_say_what_happened(server_process, robots, tmp_path):
     _, url = server_process()
-    seen = []
+    seen, priorities = [], set()
+
+    def note(episode):
+        seen.append(episode)
+        priorities.update(os.sched_getscheduler(pid) for pid in (0, robots[0].scene.process.pid))
+
     output = tmp_path / "out"
     config = DeployConfig(url, num_episodes=2, init_state=5, output=output, time_limit_s=1.0, token="secret")
-    results = deploy(config, seen.append)
+    results = deploy(config, note)
+    assert len(priorities) == 1, "loop and cell run at the same priority"
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == json.loads(json.dumps(results))
     assert [e["init_state"] for e in results["episodes"]] == [5, 6]
     assert results["episodes"] == seen

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from robolearn.core.clock import VirtualClock
+from robolearn.core.errors import DeviceError
 from robolearn.core.feature import Feature, features
 from robolearn.sim.realtime import Cell, _run
 
@@ -139,6 +140,7 @@ class ResetRequested:
 
     class Silent:
         sequence = 0
+        writer_alive = True
 
     class Request:
         sequence = 1
@@ -183,3 +185,13 @@ def test_a_cell_that_cannot_keep_up_leaves_the_processor_to_others_between_ticks
     with pytest.raises(Stop):
         _run(cell, records, clock, 0.004)
     assert min(rests) >= 0.1 * 0.004
+
+
+def test_a_cell_whose_driver_has_died_ends_within_a_moment(cell, clock):
+    records = ResetRequested()
+    records.publish = records.publish_task = lambda *_: None
+    records.command.writer_alive = False
+    start_s = clock.now()
+    with pytest.raises(DeviceError, match="driver of the simulated cell has ended"):
+        _run(cell, records, clock, 0.004)
+    assert clock.now() - start_s <= 0.25
