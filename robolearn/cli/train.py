@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from robolearn.core import config as configuration
 from robolearn.core.busy import BusyWatch
 from robolearn.core.errors import ConfigError, unknown_name
-from robolearn.core.registry import Registry
 
 if TYPE_CHECKING:
     from robolearn.policies.spec import PolicySpec
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> int:
     as_json = "--json" in options
     options = [o for o in options if o != "--json"]
     under = _underlay(options, name)
-    command = _command(POLICIES, name)
+    command = _command(name)
     description = (
         "Train a policy by imitation. --preset TASK lays a recorded configuration under these options "
         f"({', '.join(PRESETS)}), --config FILE.yaml one of your own."
@@ -189,16 +188,17 @@ def _underlay(options: list[str], policy: str) -> tuple[Mapping[str, Any], str] 
     return (under, path or f"preset {task}") if under else None
 
 
-def _command(policies: Registry, name: str) -> type:
+def _command(name: str) -> type:
     """TrainConfig with the policy's own options under `--policy.`.
 
     The name of the policy is part of the configuration that a run writes, so that it can be given back with --config.
     """
     import tyro
 
+    from robolearn.policies.registry import config_of
     from robolearn.training.config import TrainConfig
 
-    policy_config = policies.resolve(name).Config
+    policy_config = config_of(name)
     return dataclasses.make_dataclass(
         "Train",
         [

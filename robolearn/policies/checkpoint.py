@@ -28,7 +28,7 @@ from robolearn.core.failure import is_users
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.base import Policy
 from robolearn.policies.device import choose_device
-from robolearn.policies.registry import POLICIES
+from robolearn.policies.registry import POLICIES, config_of
 from robolearn.policies.spec import PolicySpec
 
 NORMALIZER = "normalizer.safetensors"
@@ -135,7 +135,9 @@ def _declared(directory: Path, sampling: Mapping[str, Any]) -> tuple[str, Any, P
                 f"install the package that declares it (entry points {POLICIES.group})."
             )
         kind = POLICIES.resolve(declared["name"])
-        config = configuration.from_dict(kind.Config, declared["config"], where=f"{directory}/config.yaml")
+        config = configuration.from_dict(
+            config_of(declared["name"]), declared["config"], where=f"{directory}/config.yaml"
+        )
         config = _with_sampling(kind, config, sampling)
         return declared["name"], config, PolicySpec.from_dict(json.loads((directory / "features.json").read_text()))
 

@@ -10,11 +10,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from robolearn.core.errors import ConfigError
+from safetensors import SafetensorError
+
+from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.core.output import check_output, held_output
 from robolearn.datasets.layout import METADATA as DATASET_METADATA
 from robolearn.datasets.storage import sync_file_system
@@ -71,27 +73,47 @@ class Checkpoints:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from training into this folder, which is made. Raises ConfigError when one does."""
-        with held_output(self.output):
-            self.create()
+        with ExitStack() as stack:
+            with self.writing("the output folder"):
+                stack.enter_context(held_output(self.output))
+                self.create()
             yield
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Have `write` fill a new folder, point `last` to it, then delete older ones; nothing if it is there already.
 
-        A kill or power cut at any moment leaves the old checkpoint or the new one, whole.
+        A kill or power cut at any moment leaves the old checkpoint or the new one, whole; so does a full disk, which is
+        a CheckpointError.
         """
         final = self._folder / f"{step:08d}"
         if self.last == final.resolve():
             return final
         partial = final.with_name(final.name + PARTIAL)
         shutil.rmtree(partial, ignore_errors=True)
-        write(partial)
-        shutil.rmtree(final, ignore_errors=True)
-        sync_file_system(partial)
-        os.replace(partial, final)
-        self._point_to(final)
+        with self.writing(f"the checkpoint of step {step}"):
+            try:
+                write(partial)
+                sync_file_system(partial)
+                shutil.rmtree(final, ignore_errors=True)
+                os.replace(partial, final)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            self._point_to(final)
         self._clear_away(final)
         return final
+
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Turn a full disk, or another that cannot be written, into one line that says which checkpoint there is."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+            left = "there is no checkpoint yet: mend that, then start again"
+            if (last := self.last) is not None:
+                left = f"the checkpoint of step {int(last.name)} is intact: mend that, then go on with --resume"
+            raise CheckpointError(f"{self.output}: {what} cannot be written ({reason[:200]}); {left}.") from error
 
     def _point_to(self, checkpoint: Path) -> None:
         link = self._folder / (LAST + PARTIAL)
@@ -104,10 +126,16 @@ class Checkpoints:
         """Add to the provenance of a checkpoint; a power cut leaves the old record or the new one, whole."""
         file = checkpoint / "provenance.json"
         partial = file.with_name(file.name + PARTIAL)
-        partial.write_text(json.dumps({**load_provenance(checkpoint), **values}, indent=2))
-        sync_file_system(checkpoint)
-        os.replace(partial, file)
-        sync_file_system(checkpoint)
+        record = json.dumps({**load_provenance(checkpoint), **values}, indent=2)
+        with self.writing("the result of an evaluation"):
+            try:
+                partial.write_text(record)
+                sync_file_system(checkpoint)
+                os.replace(partial, file)
+            except OSError:
+                partial.unlink(missing_ok=True)
+                raise
+            sync_file_system(checkpoint)
 
     def _clear_away(self, newest: Path) -> None:
         for older in self._folder.iterdir():

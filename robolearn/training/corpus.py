@@ -142,6 +142,8 @@ def _features_of(spec: PolicySpec) -> Features:
 
 
 def _chosen(dataset: str, available: dict[str, Feature], wanted: Sequence[str], option: str) -> dict[str, Feature]:
+    if isinstance(wanted, str):
+        raise ConfigError(f"{option} is the text {wanted!r}, expected a list of features: a field tuple[str, ...].")
     for name in wanted:
         if name not in available:
             raise ConfigError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.files import write_text
 
 
 class MetricsWriter:
@@ -20,8 +23,9 @@ class MetricsWriter:
     def __init__(self, directory: Path, resume_step: int = 0, tensorboard: bool = True):
         self.path = directory / "metrics.jsonl"
         kept = [line for line in read_metrics(self.path) if line["step"] <= resume_step] if resume_step else []
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._file = self.path.open("a")
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        # unbuffered: what a full disk did not take must not come up again at the end
+        self._file = self.path.open("ab", buffering=0)
         self._board: Any = None
         if tensorboard:
             try:
@@ -34,8 +38,10 @@ class MetricsWriter:
             )
 
     def write(self, step: int, **values: float) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        """Raises OSError when the disk is full."""
+        line = (json.dumps({"step": step, **values}) + "\n").encode()
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)

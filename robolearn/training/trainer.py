@@ -21,6 +21,7 @@ from robolearn.core.provenance import provenance
 from robolearn.datasets.loader import Source
 from robolearn.datasets.normalizer import Normalizer
 from robolearn.policies.checkpoint import NORMALIZER, check_unchanged, load_provenance, make_policy, save_policy
+from robolearn.policies.registry import config_of
 from robolearn.policies.spec import PolicySpec
 from robolearn.training import continuation, state
 from robolearn.training.checkpoints import Checkpoints
@@ -68,6 +69,7 @@ class Trainer:
         check_spec: Callable[[PolicySpec], None] | None = None,
     ):
         self.config, self.name = config, name
+        config_of(name)
         self._on_checkpoint = on_checkpoint
         self.checkpoints = Checkpoints(config.output, config.keep_every)
         self.checkpoints.require(config.resume)
@@ -133,12 +135,14 @@ class Trainer:
         if not self.processes.is_first:
             return self._run()
         with self.checkpoints.held():
-            configuration.save_yaml(self.resolved(), self.config.output / "config.yaml")
+            with self.checkpoints.writing("the configuration"):
+                configuration.save_yaml(self.resolved(), self.config.output / "config.yaml")
             return self._run()
 
     def _run(self) -> TrainResult:
         c, start = self.config, time.monotonic()
-        writer = MetricsWriter(c.output, resume_step=self.step) if self.processes.is_first else None
+        with self.checkpoints.writing("the metrics"):
+            writer = MetricsWriter(c.output, resume_step=self.step) if self.processes.is_first else None
         seen: dict[str, float] = {}
         try:
             with StopRequest() as stop, ProgressLine(self.name, self.step, c.steps, self._quiet) as progress:
@@ -148,7 +152,8 @@ class Trainer:
                     seen.update(finite)
                     progress.show(finite)
                     if writer is not None and finite:
-                        writer.write(self.step, **finite)
+                        with self.checkpoints.writing("the metrics"):
+                            writer.write(self.step, **finite)
 
                 if self.step and self.checkpoints.last is not None:
                     report(self._evaluate(self.checkpoints.last))

@@ -2,8 +2,11 @@
 
 import errno
 import fcntl
+import json
 import os
+import re
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -12,7 +15,8 @@ pytest.importorskip("torch")
 
 from world import BC, run_config, write_dataset
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import CheckpointError, ConfigError
+from robolearn.policies.checkpoint import load_policy
 from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.trainer import train
 
@@ -69,3 +73,53 @@ def test_what_people_put_beside_the_checkpoints_stays(run):
     train(replace(run, steps=6, resume=True), "bc", BC, quiet=True)
     assert (mine / "model.safetensors").is_file()
     assert sorted(p.name for p in folder.iterdir()) == ["00000006", "last", "my_best"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(disk, leave):
+    """Leave so many bytes free."""
+    state = os.statvfs(disk)
+    (disk / "filler").write_bytes(bytes(state.f_bavail * state.f_frsize - leave))
+
+
+@pytest.mark.parametrize(
+    ("leave", "what"), [(0, "the (output folder|configuration|metrics)"), (32768, "the checkpoint of step 4")]
+)
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_that_there_is(tmp_path, small_disk, leave, what):
+    config = run_config(write_dataset(tmp_path / "d.zarr"), small_disk / "run", steps=2, checkpoint_every=2)
+    train(config, "bc", BC, quiet=True)
+    before = {file.name: file.read_bytes() for file in (config.output / "checkpoints" / "last").iterdir()}
+    fill(small_disk, leave)
+    later = replace(config, steps=4, log_every=1, resume=True)
+    with pytest.raises(CheckpointError) as error:
+        train(later, "bc", BC, quiet=True)
+    message = str(error.value)
+    assert re.search(f"{what} cannot be written .*No space left on device.*; the checkpoint of step 2 is", message)
+    assert "\n" not in message
+    assert "the checkpoint of step 2 is intact: mend that, then go on with --resume." in message
+    folder = config.output / "checkpoints"
+    assert sorted(p.name for p in folder.iterdir()) == ["00000002", "last"]
+    assert {file.name: file.read_bytes() for file in (folder / "last").iterdir()} == before
+    (small_disk / "filler").unlink()
+    assert train(later, "bc", BC, quiet=True).steps == 4
+    load_policy(config.output)
+    lines = (config.output / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines if "loss" in json.loads(line)] == [2, 3, 4]
+
+
+def test_a_full_disk_before_the_first_checkpoint_says_that_there_is_none(tmp_path, small_disk):
+    dataset = write_dataset(tmp_path / "d.zarr")
+    fill(small_disk, 32768)
+    with pytest.raises(CheckpointError, match="there is no checkpoint yet: mend that, then start again"):
+        train(run_config(dataset, small_disk / "run", steps=2), "bc", BC, quiet=True)
