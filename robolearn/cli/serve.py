@@ -20,6 +20,7 @@ class ServeOptions:
         device: Where inference runs: auto (a CUDA device where there is one, else the processor), cpu, cuda or cuda:N.
         seed: Seed of the first client's random numbers; later clients count up.
         num_threads: Threads of one inference; small policies are fastest with 1.
+        max_clients: Robots connected at the same time; further ones are refused.
         token_env: Environment variable that holds the token clients must send; unset = no token.
     """
 
@@ -29,6 +30,7 @@ class ServeOptions:
     device: str = "auto"
     seed: int = 0
     num_threads: int = 1
+    max_clients: int = 32
     token_env: str = "ROBOLEARN_TOKEN"
 
 
@@ -47,7 +49,10 @@ def main(argv: list[str]) -> int:
     if options.num_threads < 1:
         raise ConfigError(f"--num-threads must be at least 1, found {options.num_threads}.")
     # refuses an open host before the slow part
-    listen = ServerOptions(options.host, options.port, token_from_environment(options.token_env), options.seed)
+    listen = ServerOptions(
+        options.host, options.port, token_from_environment(options.token_env), options.seed,
+        max_clients=options.max_clients,
+    )  # fmt: skip
     import torch
 
     from robolearn.policies.checkpoint import load_policy

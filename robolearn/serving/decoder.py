@@ -203,11 +203,12 @@ def _array(name: Any, shape: Any, data: bytes, start: int, length: int) -> np.nd
         raise ServerError(f"An array has shape {shape}: {error}.") from error
 
 
-def _scalar(name: Any, data: Any) -> np.generic:
+def _scalar(name: Any, value: Any) -> np.generic:
     dtype = known_dtype(name)
-    numeric = dtype.kind in "iu"
-    if not isinstance(data, _SCALARS[dtype.kind]) or (dtype.kind != "b" and isinstance(data, bool)):
-        raise ServerError(f"A number of dtype {dtype} has the value {reprlib.repr(data)}.")
-    if numeric and not np.iinfo(dtype).min <= data <= np.iinfo(dtype).max:
-        raise ServerError(f"A number of dtype {dtype} has the value {data}, outside its range.")
-    return dtype.type(data)
+    if not isinstance(value, _SCALARS[dtype.kind]) or (dtype.kind != "b" and isinstance(value, bool)):
+        raise ServerError(f"A number of dtype {dtype} has the value {reprlib.repr(value)}.")
+    number: Any = value
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
+        raise ServerError(f"A number of dtype {dtype} has the value {number}, outside its range.")
+    single: np.generic = dtype.type(number)
+    return single

@@ -3,6 +3,10 @@
 A request without our `__op__` key is an openpi client's: an error is answered with a text frame and close code
 1011, as openpi's own server does. With `__op__` the error is a map and the connection stays open, and of several
 inference requests waiting in one session only the newest is computed.
+
+Clients are not trusted with the server's memory and time. A message may be twice as large as what the policy looks at,
+and some; the number of clients and what they hold together are bounded; see `connection` for the stream, `decoder` for
+what a message may ask for, `request` for its numbers.
 """
 
 from __future__ import annotations
@@ -13,14 +17,17 @@ import hmac
 import http
 import ipaddress
 import logging
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as HttpRequest
@@ -29,12 +36,18 @@ from websockets.http11 import Response as HttpResponse
 from robolearn.core.errors import RobolearnError, ServerError
 from robolearn.core.interrupt import heeded_signals
 from robolearn.serving import wire
-from robolearn.serving.session import ServablePolicy, Session
+from robolearn.serving.connection import BoundedConnection, Buffers
+from robolearn.serving.request import Request, read_request
+from robolearn.serving.session import ServablePolicy, Session, Spec
 
 log = logging.getLogger(__name__)
 
 _INTERNAL_ERROR = 1011
 _MAX_WAITING = 16  # requests of one session that are read ahead
+_MAX_OPENING = 64  # connections beyond the clients: health checks, and those that are still opening
+_MESSAGE_SLACK = 4 * 2**20
+_MIN_BUFFERS = 64 * 2**20
+_MAX_ERROR = 500  # characters of a policy's exception
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,9 @@ class ServerOptions:
         port: 0 takes a free one.
         token: clients must send `Authorization: Api-Key TOKEN`.
         seed: of the first session's noise; the next sessions count up.
-        max_message_bytes: larger requests close the connection.
+        max_message_bytes: larger requests close the connection; None = what the policy's observations need, see
+            `largest_message`.
+        max_clients: further ones are refused with HTTP 503.
         idle_timeout_s: a session that sends nothing for this long is closed.
     """
 
@@ -54,35 +69,20 @@ class ServerOptions:
     port: int = 8000
     token: str | None = None
     seed: int = 0
-    max_message_bytes: int = 64 * 2**20
+    max_message_bytes: int | None = None
+    max_clients: int = 32
     idle_timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ServerError(f"--port must be 0 to 65535, found {self.port}.")
+        if not 1 <= self.max_clients <= 512:
+            raise ServerError(f"--max-clients must be 1 to 512, found {self.max_clients}.")
         if not self.token and not _is_loopback(self.host):
             raise ServerError(
                 f"Host {self.host} can be reached from other machines; set a token in ROBOLEARN_TOKEN (or name another "
                 "variable with --token-env), or use --host 127.0.0.1."
             )
-
-
-@dataclass
-class _Request:
-    """One message from a client, decoded."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    received_s: float = 0.0
-    error: str | None = None
-    superseded: bool = False
-
-    @property
-    def operation(self) -> str:
-        return str(self.values.get(wire.OP, "infer"))
-
-    @property
-    def extended(self) -> bool:
-        return wire.OP in self.values
 
 
 class PolicyServer:
@@ -111,14 +111,17 @@ class PolicyServer:
         self._metadata = {**(metadata or {}), "protocol": wire.PROTOCOL, "spec": policy.spec.to_dict()}
         self._sessions = 0
         self._server: Server | None = None
+        self.max_message_bytes = options.max_message_bytes or largest_message(policy.spec)
+        self.buffers = Buffers(options.max_clients + _MAX_OPENING, max(_MIN_BUFFERS, 4 * self.max_message_bytes))
 
     async def start(self) -> str:
         """Listen. Returns the address, `ws://HOST:PORT`. Raises ServerError when the port is taken."""
         options = self.options
         try:
             self._server = await serve(
-                self._handle, options.host, options.port, compression=None, max_size=options.max_message_bytes,
-                process_request=self._admit, server_header=None, close_timeout=1.0,
+                self._handle, options.host, options.port, compression=None, max_size=self.max_message_bytes,
+                max_queue=1, process_request=self._admit, server_header=None, open_timeout=10.0, close_timeout=1.0,
+                create_connection=partial(BoundedConnection, buffers=self.buffers),  # type: ignore[arg-type]
                 ping_interval=20.0, ping_timeout=20.0,
                 origins=[None],  # a browser names one: no web page shall reach a server on its reader's machine
             )  # fmt: skip
@@ -146,19 +149,25 @@ class PolicyServer:
             sent = request.headers.get("Authorization", "")
             if not hmac.compare_digest(sent.encode(), f"Api-Key {self.options.token}".encode()):
                 return connection.respond(http.HTTPStatus.UNAUTHORIZED, "Missing or wrong Api-Key.\n")
+        most = self.options.max_clients
+        if self._server is not None and len(self._server.connections) >= most:
+            text = f"The server has {most} clients, as many as it takes; start it with a larger --max-clients.\n"
+            return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, text)
         return None
 
     async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, BoundedConnection)
         number = self._sessions
         self._sessions += 1
         session = Session(self.policy, self._make_generator, self.options.seed + number)
-        waiting: asyncio.Queue[_Request | None] = asyncio.Queue(_MAX_WAITING)
+        waiting: asyncio.Queue[Request | None] = asyncio.Queue(_MAX_WAITING)
         reader = asyncio.create_task(self._read(connection, waiting))
         try:
             await connection.send(wire.pack({**self._metadata, "session": number}))
             previous_total_ms: float | None = None
             while (request := await waiting.get()) is not None:
                 answer = await self._answer(session, request, previous_total_ms)
+                connection.release(request.size)
                 if isinstance(answer, str):
                     await connection.send(answer)
                     await connection.close(_INTERNAL_ERROR, "The request failed; the text frame before this says why.")
@@ -170,12 +179,12 @@ class PolicyServer:
         finally:
             reader.cancel()
 
-    async def _read(self, connection: ServerConnection, waiting: asyncio.Queue[_Request | None]) -> None:
-        newest: _Request | None = None
+    async def _read(self, connection: BoundedConnection, waiting: asyncio.Queue[Request | None]) -> None:
+        newest: Request | None = None
         try:
             while True:
                 message = await asyncio.wait_for(connection.recv(), self.options.idle_timeout_s)
-                request = _decode(message)
+                request = read_request(message, time.perf_counter())
                 if request.extended and request.operation == "infer":
                     if newest is not None:
                         newest.superseded = True
@@ -192,46 +201,56 @@ class PolicyServer:
             waiting.put_nowait(None)
 
     async def _answer(
-        self, session: Session, request: _Request, previous_total_ms: float | None
+        self, session: Session, request: Request, previous_total_ms: float | None
     ) -> dict[str, Any] | str:
         """A map, or for openpi clients the text of an error."""
-        echo = {key: request.values[key] for key in (wire.SEQUENCE, wire.TIME) if key in request.values}
         try:
             if request.error is not None:
                 raise ServerError(request.error)
-            if request.superseded:
-                return {wire.ERROR: "A newer request of this session replaced this one.", wire.SUPERSEDED: True, **echo}
             if request.operation == "ping":
-                return {wire.OP: "ping", **echo}
+                return {wire.OP: "ping", **request.echo}
             if request.operation == "reset":
-                session.reset(_number(request.values, "seed", int))
-                return {wire.OP: "reset", **echo}
-            if request.operation != "infer":
-                raise ServerError(f"Unknown operation {request.operation!r}; known: infer, ping, reset.")
+                session.reset(request.seed)
+                return {wire.OP: "reset", **request.echo}
             loop = asyncio.get_running_loop()
             result = await loop.run_in_executor(self._executor, self._infer, session, request)
         except RobolearnError as error:
             message = str(error)
         except Exception as error:
             log.exception("The policy failed.")
-            message = f"The policy failed with {type(error).__name__}: {' '.join(str(error).split())}"
+            message = f"The policy failed with {type(error).__name__}: {' '.join(str(error).split())[:_MAX_ERROR]}"
         else:
             timing = {"infer_ms": (time.perf_counter() - request.received_s) * 1e3}
             if previous_total_ms is not None:
                 timing["prev_total_ms"] = previous_total_ms
-            return {**result, "server_timing": timing, **echo}
-        return {wire.ERROR: message, **echo} if request.extended else message
+            return {**result, "server_timing": timing, **request.echo}
+        return {wire.ERROR: message, **request.echo} if request.extended else message
 
     @staticmethod
-    def _infer(session: Session, request: _Request) -> dict[str, Any]:
+    def _infer(session: Session, request: Request) -> dict[str, Any]:
         """Runs in the worker thread."""
         if request.superseded:
+            session.skip(request.values)
             return {wire.ERROR: "A newer request of this session replaced this one.", wire.SUPERSEDED: True}
-        deadline_ms = _number(request.values, wire.DEADLINE, float)
         waited_ms = (time.perf_counter() - request.received_s) * 1e3
-        if deadline_ms is not None and waited_ms > deadline_ms:
-            raise ServerError(f"The request waited {waited_ms:.0f} ms, more than its deadline of {deadline_ms:g} ms.")
+        if request.deadline_ms is not None and waited_ms > request.deadline_ms:
+            session.skip(request.values)
+            raise ServerError(
+                f"The request waited {waited_ms:.0f} ms, more than its deadline of {request.deadline_ms:g} ms."
+            )
         return session.infer(request.values)
+
+
+def largest_message(spec: Spec) -> int:
+    """Bytes that a request for a policy may have: twice its observation window and goal, and 4 MiB."""
+    return _MESSAGE_SLACK + 2 * sum(
+        horizon * math.prod(feature.shape) * np.dtype(feature.dtype).itemsize
+        for features, horizon in (
+            (spec.observation_features, spec.obs_horizon),
+            (spec.goal_features, spec.goal_horizon),
+        )
+        for feature in features.values()
+    )
 
 
 def run_server(
@@ -262,29 +281,6 @@ def run_server(
 def token_from_environment(variable: str) -> str | None:
     """The token clients must send, from an environment variable; None when it is unset or empty."""
     return os.environ.get(variable) or None
-
-
-def _decode(message: str | bytes) -> _Request:
-    received = time.perf_counter()
-    if isinstance(message, str):
-        return _Request(received_s=received, error="A text frame came; requests are binary msgpack maps.")
-    try:
-        values = wire.unpack(message)
-    except ServerError as error:
-        return _Request(received_s=received, error=str(error))
-    if not isinstance(values, dict):
-        return _Request(received_s=received, error=f"A request is a map, found {type(values).__name__}.")
-    return _Request({str(k): v for k, v in values.items()}, received)
-
-
-def _number(values: dict[str, Any], key: str, kind: Callable[[Any], Any]) -> Any:
-    """An optional number of a request, None when it is absent. Raises ServerError."""
-    if values.get(key) is None:
-        return None
-    try:
-        return kind(values[key])
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ServerError(f"The request's {key} is {values[key]!r}, expected a number.") from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from robolearn.control.history import ObservationHistory
 from robolearn.core.errors import FeatureError, ServerError, closest
 from robolearn.core.feature import Feature, Features
 from robolearn.serving import wire
+from robolearn.serving.timed_window import TimedWindow
+
+_SHOWN, _SHOWN_LENGTH, _COMPARED = 20, 80, 100  # of the names in an error
 
 
 class Spec(Protocol):
@@ -48,7 +50,8 @@ class Session:
     """History and noise of one connection.
 
     A request brings each observation feature either as a window (obs_horizon, *shape), or as one sample
-    (*shape), as openpi's clients do; samples are collected here into the window.
+    (*shape), as openpi's clients do. A policy that looks at several observations gets its window of samples only where
+    their times are known.
 
     Args:
         policy: what computes chunks.
@@ -60,14 +63,14 @@ class Session:
         self.policy = policy
         self.spec: Spec = policy.spec
         self._make_generator = make_generator
-        self._history = ObservationHistory(self.spec.observation_features, self.spec.obs_horizon)
+        self._window = TimedWindow(self.spec.obs_horizon, 1.0 / self.spec.control_hz)
         self._windows = _windows(self.spec.observation_features, self.spec.obs_horizon)
         self._goals = _windows(self.spec.goal_features, self.spec.goal_horizon)
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
         """Forget the history; with a seed, restart the noise too."""
-        self._history.clear()
+        self._window.clear()
         if seed is not None:
             self._generator = self._make_generator(seed) if self._make_generator else None
 
@@ -93,30 +96,54 @@ class Session:
             raise ServerError("The policy gave a non-finite action (NaN or infinity); its weights are damaged.")
         return {"actions": actions, "policy_timing": {"infer_ms": infer_ms}}
 
+    def skip(self, request: Mapping[str, Any]) -> None:
+        """Take note of an observation that no actions are wanted for. Raises as `infer` does."""
+        if self.spec.obs_horizon > 1:
+            self._sample(request)
+
     def _observations(self, request: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        arrays = {name: self._array(request, name) for name in self._windows}
-        singles = [name for name, a in arrays.items() if a.ndim == len(self.spec.observation_features[name].shape)]
-        if not singles:
+        sample = self._sample(request)
+        if sample is None:
+            arrays = {name: self._array(request, name) for name in self._windows}
             return {name: np.array(self._windows[name].check(a, "request")) for name, a in arrays.items()}
+        if self.spec.obs_horizon == 1:
+            return {name: np.array(a[None]) for name, a in sample.items()}
+        try:
+            return self._window.window()
+        except FeatureError as error:
+            raise FeatureError(f"request: {error}") from error
+
+    def _sample(self, request: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """The request's single observation, kept for later windows; None when it brings whole windows."""
+        features, horizon = self.spec.observation_features, self.spec.obs_horizon
+        arrays = {name: self._array(request, name) for name in features}
+        singles = [name for name, a in arrays.items() if a.ndim == len(features[name].shape)]
+        if not singles:
+            return None
         if len(singles) < len(arrays):
             raise FeatureError(
                 f"request: {singles} came as single samples and the others as windows; send all of them the same way."
             )
-        features = self.spec.observation_features
-        self._history.push({name: features[name].check(a, "request") for name, a in arrays.items()})
-        return self._history.window()
+        sample = {name: features[name].check(a, "request") for name, a in arrays.items()}
+        if horizon > 1:
+            if request.get(wire.TIME) is None:
+                raise FeatureError(
+                    f"request: this policy looks at {horizon} observations, {self._window.step_s:.3g} s apart, and a "
+                    f"single one came without its time. Send windows of shape ({horizon}, ...), the newest last, or "
+                    f"one observation every step with {wire.TIME!r}, the time in s at which it was taken."
+                )
+            self._window.push(float(request[wire.TIME]), sample)
+        return sample
 
     def _array(self, request: Mapping[str, Any], name: str) -> np.ndarray:
         if name not in request:
-            sent = [str(key) for key in request if not str(key).startswith("__")]
-            guess = closest(name, sent)
+            sent = sorted(str(key)[:_SHOWN_LENGTH] for key in request if not str(key).startswith("__"))
+            guess = closest(name, sent[:_COMPARED])
             hint = f" The closest is {guess!r}." if guess else ""
-            listed = ", ".join(sorted(sent)) or "nothing"
-            raise FeatureError(f"request: feature {name!r} is missing.{hint} Sent: {listed}.")
-        try:
-            return np.asarray(request[name])
-        except ValueError as error:
-            raise FeatureError(f"request: feature {name!r} is not an array: {error}") from error
+            more = f" and {len(sent) - _SHOWN} more" if len(sent) > _SHOWN else ""
+            listed = ", ".join(sent[:_SHOWN]) or "nothing"
+            raise FeatureError(f"request: feature {name!r} is missing.{hint} Sent: {listed}{more}.")
+        return _numbers(request[name], f"feature {name!r}")
 
     def _goal(self, goal: Any) -> dict[str, np.ndarray] | None:
         """What the policy is given. That a policy needs a goal and none was sent is the policy's to say."""
@@ -130,13 +157,13 @@ class Session:
         return {name: np.array(self._goals[name].check(array, "request: goal")) for name, array in arrays.items()}
 
     def _prefix(self, prefix: Any) -> np.ndarray:
-        array = np.asarray(prefix)
-        width = self.spec.action_feature.shape
-        numbers = array.ndim and array.dtype.kind in "fiu" and array.shape[1:] == width
-        if not numbers or not np.isfinite(array).all():
+        array = _numbers(prefix, "the action prefix")
+        width, most = self.spec.action_feature.shape, self.spec.obs_horizon + self.spec.action_horizon
+        fits = array.ndim and array.shape[1:] == width and len(array) <= most
+        if array.dtype.kind not in "fiu" or not fits or not np.isfinite(array).all():
             raise FeatureError(
                 f"request: the action prefix has shape {array.shape} and dtype {array.dtype}, expected finite numbers "
-                f"of shape ({', '.join(map(str, ('steps', *width)))})."
+                f"of shape ({', '.join(map(str, ('steps', *width)))}), at most {most} steps."
             )
         return self.spec.action_feature.numbers(array)
 
@@ -149,6 +176,23 @@ def warm_up(policy: ServablePolicy, make_generator: Callable[[int], Any] | None,
     if spec.goal_horizon:
         request[wire.GOAL] = _zeros(spec.goal_features, spec.goal_horizon)
     return [session.infer(request)["policy_timing"]["infer_ms"] for _ in range(repeats)]
+
+
+def _numbers(value: Any, what: str) -> np.ndarray:
+    """An array of what a client sent. A list of texts is never made one: each would take as much as the longest."""
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending.extend(part)
+        elif not isinstance(part, np.ndarray | np.generic | bool | int | float):
+            raise FeatureError(f"request: {what} holds a value of type {type(part).__name__}, expected numbers.")
+        elif isinstance(part, np.ndarray | np.generic) and part.dtype.kind not in "biufc":
+            raise FeatureError(f"request: {what} has dtype {part.dtype}, expected numbers.")
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise FeatureError(f"request: {what} is not an array: {error}") from error
 
 
 def _windows(features: Features, horizon: int) -> Features:

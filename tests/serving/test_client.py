@@ -16,7 +16,7 @@ from robolearn.core.errors import ServerError
 from robolearn.serving.client import MAX_ANSWER_BYTES, PolicyClient
 from robolearn.serving.wire import pack
 
-STATE = np.zeros(10, np.float32)
+STATE = np.zeros((2, 10), np.float32)  # a window
 
 
 class Cable:

@@ -34,8 +34,8 @@ PLAIN = st.recursive(
     | st.text()
     | st.binary(max_size=300),
     lambda inner: (
-        st.lists(inner, max_size=20)
-        | st.dictionaries(st.text() | st.binary().filter(lambda key: not key.startswith(b"__")), inner, max_size=20)
+        st.lists(inner, max_size=8)
+        | st.dictionaries(st.text() | st.binary().filter(lambda key: not key.startswith(b"__")), inner, max_size=8)
     ),
     max_leaves=20,
 )

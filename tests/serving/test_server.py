@@ -1,4 +1,7 @@
 import asyncio
+import contextlib
+import dataclasses
+import re
 import signal
 import socket
 import subprocess
@@ -14,12 +17,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from robolearn.core.errors import ServerError
+from robolearn.core.feature import Feature, features
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import PolicyClient
-from robolearn.serving.server import PolicyServer, ServerOptions
+from robolearn.serving.server import PolicyServer, ServerOptions, largest_message
 from robolearn.serving.wire import pack, unpack
 
-STATE = np.zeros(10, np.float32)
+STATE = np.zeros((2, 10), np.float32)  # a window
 
 
 def exchange(connection, message):
@@ -90,12 +94,51 @@ def test_with_our_protocol_an_error_keeps_the_connection(serve):
         assert good["actions"].shape == (HORIZON, 10)
 
 
-@pytest.mark.parametrize(("operation", "key"), [("reset", "seed"), ("infer", "deadline_ms")])
-def test_numbers_that_are_none_are_named(serve, operation, key):
+@pytest.mark.parametrize(
+    ("operation", "key", "value", "expected"),
+    [
+        ("reset", "seed", "soon", "is 'soon', expected a whole number from 0 to 9223372036854775807."),
+        ("reset", "seed", -1, "is -1, expected a whole number from 0"),
+        ("reset", "seed", 1.5, "is 1.5, expected a whole number from 0"),
+        ("reset", "seed", "9" * 5000, "expected a whole number from 0"),
+        ("infer", "deadline_ms", "soon", "is 'soon', expected a number from 0 to 3600000."),
+        ("infer", "deadline_ms", np.nan, "is nan, expected a number from 0 to 3600000."),
+        ("infer", "deadline_ms", np.inf, "is inf, expected a number"),
+        ("infer", "deadline_ms", -1e300, "is -1e+300, expected a number"),
+        ("infer", "deadline_ms", {"a": [[]] * 1000}, "expected a number"),
+        ("ping", "__seq__", ["x"] * 1000, "expected a number"),
+        ("ping", "__t_obs__", np.inf, "is inf, expected a number"),
+        ("ping", "__t_obs__", True, "is True, expected a number"),
+    ],
+)
+def test_numbers_beyond_their_bounds_are_named(serve, operation, key, value, expected):
     with connect(serve(TinyPolicy())) as connection:
         connection.recv()
-        request = {"__op__": operation, key: "soon", "observation.state": STATE}
-        assert exchange(connection, request)["__error__"] == f"The request's {key} is 'soon', expected a number."
+        error = exchange(connection, {"__op__": operation, key: value, "observation.state": STATE})["__error__"]
+        assert error.startswith(f"The request's {key} is ")
+        assert expected in error
+        assert len(error) < 200
+        assert exchange(connection, {"__op__": "ping"}) == {"__op__": "ping"}
+
+
+@pytest.mark.parametrize(
+    ("request_map", "expected"),
+    [
+        ({"__op__": {"a": {}}}, "Unknown operation {'a': {}}; known: infer, ping, reset."),
+        ({"__op__": ["infer"] * 5000}, "Unknown operation \\['infer', .*\\.\\.\\.\\]; known"),
+        ({"__op__": np.zeros(3)}, "Unknown operation array"),
+        ({"__op__": None}, "Unknown operation None; known"),
+        ({"__op__": "infer", **{f"f{i}": 0 for i in range(256)}}, "has 257 entries, at most 256 are allowed"),
+        ({"__op__": "infer", b"x": 0}, "keys are texts, found one of bytes"),
+    ],
+    ids=range(6),
+)
+def test_a_request_of_another_form_is_answered_by_what_is_wrong(serve, request_map, expected):
+    with connect(serve(TinyPolicy())) as connection:
+        connection.recv()
+        error = exchange(connection, request_map)["__error__"]
+        assert re.search(expected, error)
+        assert len(error) < 200
 
 
 def test_web_pages_are_refused(serve):
@@ -114,9 +157,9 @@ def test_sessions_do_not_share_histories(serve):
     policy = TinyPolicy()
     url = serve(policy)
     with PolicyClient(url) as one, PolicyClient(url) as other:
-        one.infer({"observation.state": STATE + 1})
-        other.infer({"observation.state": STATE + 2})
-        one.infer({"observation.state": STATE + 3})
+        one.infer({"observation.state": STATE[0] + 1}, t_obs_s=7.0)
+        other.infer({"observation.state": STATE[0] + 2}, t_obs_s=7.0)
+        one.infer({"observation.state": STATE[0] + 3}, t_obs_s=7.05)
         assert one.metadata["session"] != other.metadata["session"]
     assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[1, 1], [2, 2], [1, 3]]
 
@@ -125,12 +168,45 @@ def test_reset_and_a_new_connection_start_a_new_history(serve):
     policy = TinyPolicy()
     url = serve(policy)
     with PolicyClient(url) as client:
-        client.infer({"observation.state": STATE + 1})
+        client.infer({"observation.state": STATE[0] + 1}, t_obs_s=1.0)
         client.reset()
-        client.infer({"observation.state": STATE + 2})
+        client.infer({"observation.state": STATE[0] + 2}, t_obs_s=9.0)
         client.close()
-        client.infer({"observation.state": STATE + 3})
-    assert [w["observation.state"][0, 0] for w in policy.seen] == [1, 2, 3]
+        client.infer({"observation.state": STATE[0] + 3}, t_obs_s=20.0)
+    assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[1, 1], [2, 2], [3, 3]]
+
+
+def test_an_openpi_client_of_a_policy_with_a_window_is_told_what_to_send(serve):
+    """openpi's clients send single observations, every few steps, and do not say when an episode begins."""
+    policy = TinyPolicy()
+    url = serve(policy)
+    with connect(url) as connection:
+        connection.recv()
+        reply = exchange(connection, {"observation.state": STATE[0]})
+        assert "looks at 2 observations, 0.05 s apart, and a single one came without its time" in reply
+    with connect(url) as connection:
+        connection.recv()
+        for time_s, value in ((3.0, 1), (3.05, 2)):
+            assert "actions" in exchange(connection, {"observation.state": STATE[0] + value, "__t_obs__": time_s})
+        assert exchange(connection, {"__op__": "reset"}) == {"__op__": "reset"}
+        assert "actions" in exchange(connection, {"observation.state": STATE[0] + 3, "__t_obs__": 3.45})
+        reply = exchange(connection, {"observation.state": STATE[0] + 4, "__t_obs__": 3.85})
+        assert "no observation was sent that was taken 0.05 s before the newest" in reply
+    assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[1, 1], [1, 2], [3, 3]]
+
+
+def test_a_superseded_observation_still_belongs_to_the_window(serve):
+    policy = TinyPolicy(delay_s=0.2)
+    with connect(serve(policy)) as connection:
+        connection.recv()
+        for number in range(3):
+            time_s = number * 0.05
+            message = {"__op__": "infer", "observation.state": STATE[0] + number, "__t_obs__": time_s}
+            connection.send(pack(message))
+            time.sleep(0.03)
+        for _ in range(3):
+            connection.recv(timeout=5)
+    assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[0, 0], [1, 2]]
 
 
 def test_only_the_newest_waiting_request_is_computed(serve):
@@ -195,13 +271,51 @@ def test_an_open_address_needs_a_token(host):
     assert ServerOptions(host=host, token="secret").token == "secret"
 
 
-def test_a_message_above_the_limit_closes_the_connection(serve):
+def test_a_message_above_the_limit_closes_the_connection_with_both_sizes(serve):
     with connect(serve(TinyPolicy(), max_message_bytes=1000)) as connection:
         connection.recv()
-        connection.send(pack({"observation.state": STATE, "image": np.zeros(2000, np.uint8)}))
+        message = pack({"observation.state": STATE, "image": np.zeros(2000, np.uint8)})
+        connection.send(message)
         with pytest.raises(ConnectionClosed) as closed:
             connection.recv(timeout=5)
     assert closed.value.rcvd.code == 1009
+    assert closed.value.rcvd.reason == f"frame with {len(message)} bytes exceeds limit of 1000 bytes"
+
+
+def test_a_client_that_sends_far_too_much_still_reads_why(serve):
+    with connect(serve(TinyPolicy())) as connection:
+        connection.recv()
+        with contextlib.suppress(ConnectionClosed):
+            connection.send(bytes(100 * 2**20))
+        with pytest.raises(ConnectionClosed) as closed:
+            connection.recv(timeout=5)
+    assert closed.value.rcvd.code == 1009
+    assert "exceeds limit of 4194" in closed.value.rcvd.reason
+
+
+def test_messages_may_be_twice_what_the_policy_looks_at():
+    image = Feature("observation.images.front", (480, 640, 3), "uint8", kind="image")
+    spec = dataclasses.replace(SPEC, observation_features=features([image]))
+    assert largest_message(spec) == 4 * 2**20 + 2 * 2 * 480 * 640 * 3
+
+
+def test_a_client_too_many_is_told_so_and_health_checks_are_still_answered(serve):
+    url = serve(TinyPolicy(), max_clients=1)
+    with PolicyClient(url) as client:
+        client.connect()
+        with pytest.raises(InvalidStatus, match="503") as refused:
+            connect(url)
+        assert refused.value.response.body.startswith(b"The server has 1 clients, as many as it takes")
+        with urllib.request.urlopen(f"{url.replace('ws://', 'http://')}/healthz", timeout=5) as response:
+            assert response.status == 200
+    with connect(url) as connection:
+        assert connection.recv(timeout=5)
+
+
+@pytest.mark.parametrize("most", [0, 513])
+def test_a_number_of_clients_beyond_reason_is_refused(most):
+    with pytest.raises(ServerError, match=f"--max-clients must be 1 to 512, found {most}"):
+        ServerOptions(max_clients=most)
 
 
 def test_an_idle_session_is_closed(serve):

@@ -1,4 +1,5 @@
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from robolearn.serving.session import Session, warm_up
 
 def state(x: float) -> np.ndarray:
     return np.full(10, x, np.float32)
+
+
+WINDOW = np.zeros((2, 10), np.float32)
 
 
 def session(policy: TinyPolicy | None = None, seed: int = 0, noise: bool = False) -> Session:
@@ -26,20 +30,50 @@ def test_a_window_goes_to_the_policy_as_it_is():
     assert answer["policy_timing"]["infer_ms"] >= 0
 
 
-def test_single_samples_are_collected_into_windows():
+def test_single_samples_are_collected_into_windows_by_their_times():
     policy = TinyPolicy()
     served = session(policy)
-    for x in (1, 2, 3):
-        served.infer({"observation.state": state(x)})
+    for x, time_s in ((1, 5.0), (2, 5.05), (3, 5.1)):
+        served.infer({"observation.state": state(x), "__t_obs__": time_s})
     assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[1, 1], [1, 2], [2, 3]]
+
+
+def test_a_single_sample_without_its_time_is_refused_where_the_policy_looks_back():
+    message = r"looks at 2 observations, 0.05 s apart, .* Send windows of shape \(2, ...\).*'__t_obs__'"
+    with pytest.raises(FeatureError, match=message):
+        session().infer({"observation.state": state(1)})
+
+
+def test_samples_eight_steps_apart_are_no_window():
+    served = session()
+    served.infer({"observation.state": state(1), "__t_obs__": 0.0})
+    with pytest.raises(FeatureError, match="request: no observation was sent that was taken 0.05 s before the newest"):
+        served.infer({"observation.state": state(2), "__t_obs__": 0.4})
+
+
+def test_a_policy_of_one_observation_takes_single_samples_as_they_come():
+    policy = TinyPolicy()
+    policy.spec = dataclasses.replace(SPEC, obs_horizon=1)
+    served = session(policy)
+    served.infer({"observation.state": state(1)})
+    served.infer({"observation.state": state(2)})
+    assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[1], [2]]
+
+
+def test_a_skipped_sample_is_kept_for_the_next_window():
+    policy = TinyPolicy()
+    served = session(policy)
+    served.skip({"observation.state": state(1), "__t_obs__": 0.0})
+    served.infer({"observation.state": state(2), "__t_obs__": 0.05})
+    assert policy.seen[-1]["observation.state"][:, 0].tolist() == [1, 2]
 
 
 def test_reset_forgets_the_history():
     policy = TinyPolicy()
     served = session(policy)
-    served.infer({"observation.state": state(1)})
+    served.infer({"observation.state": state(1), "__t_obs__": 0.0})
     served.reset()
-    served.infer({"observation.state": state(5)})
+    served.infer({"observation.state": state(5), "__t_obs__": 0.05})
     assert policy.seen[-1]["observation.state"][:, 0].tolist() == [5, 5]
 
 
@@ -73,7 +107,10 @@ def test_the_policy_gets_arrays_it_may_write_to():
         ({"observation.state": np.zeros((3, 10), np.float32)}, r"has shape \(3, 10\), expected \(2, 10\)"),
         ({"observation.state": np.full(10, np.nan, np.float32)}, "non-finite value"),
         ({"observation.state": np.full((2, 10), np.inf)}, "non-finite value"),
-        ({"observation.state": "here"}, r"has shape \(\)"),
+        ({"observation.state": "here"}, "holds a value of type str, expected numbers"),
+        ({"observation.state": [0.0, None]}, "holds a value of type NoneType, expected numbers"),
+        ({"observation.state": np.array(["a"] * 10)}, "has dtype <U1, expected numbers"),
+        ({"observation.state": {"a": 1}}, "holds a value of type dict, expected numbers"),
         ({"observation.state": np.zeros(10, complex)}, "dtype complex128, expected float32"),
         ({"observation.state": [[1, 2], [3]]}, "is not an array"),
     ],
@@ -83,22 +120,41 @@ def test_observations_the_policy_was_not_trained_on_are_named(request_map, messa
         session().infer(request_map)
 
 
-@pytest.mark.parametrize("prefix", [np.zeros(10), np.zeros((2, 9)), np.full((2, 10), np.nan), "x"], ids=str)
+@pytest.mark.parametrize(
+    "prefix", [np.zeros(10), np.zeros((2, 9)), np.full((2, 10), np.nan), "x", ["x"], np.zeros((11, 10))], ids=str
+)
 def test_a_malformed_prefix_is_refused(prefix):
-    with pytest.raises(FeatureError, match="action prefix has shape"):
-        session().infer({"observation.state": state(0), "prefix": prefix})
+    with pytest.raises(FeatureError, match="action prefix (has shape|holds a value of type str)"):
+        session().infer({"observation.state": WINDOW, "prefix": prefix})
 
 
 @pytest.mark.parametrize("goal", ["x", [1, 2], np.zeros(3)], ids=str)
 def test_a_goal_that_is_no_map_is_refused(goal):
     with pytest.raises(FeatureError, match="the goal is of type .*, expected a map of features"):
-        session().infer({"observation.state": state(0), "goal": goal})
+        session().infer({"observation.state": WINDOW, "goal": goal})
+
+
+def test_a_list_of_texts_never_becomes_an_array():
+    """It would take the longest one's place for each: 40 GB here."""
+    texts = ["a" * 1_000_000] + ["b"] * 9_999
+    tracemalloc.start()
+    with pytest.raises(FeatureError, match="expected numbers"):
+        session().infer({"observation.state": texts})
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_thousands_of_wrong_names_make_a_short_error():
+    names = {f"observation.{'x' * 500}{i}": 0 for i in range(2000)}
+    with pytest.raises(FeatureError, match="and 1980 more") as caught:
+        session().infer(names)
+    assert len(str(caught.value)) < 3000
 
 
 @pytest.mark.parametrize(("fault", "message"), [("nan", "non-finite action"), ("shape", r"shape \(7, 10\)")])
 def test_an_unusable_answer_of_the_policy_is_not_sent(fault, message):
     with pytest.raises(ServerError, match=message):
-        session(TinyPolicy(fault)).infer({"observation.state": state(0)})
+        session(TinyPolicy(fault)).infer({"observation.state": WINDOW})
 
 
 def test_warm_up_runs_the_real_shapes():
@@ -119,7 +175,7 @@ class GoalPolicy(TinyPolicy):
 
 def test_a_goal_reaches_the_policy():
     policy, goal = GoalPolicy(), np.stack([state(1), state(2)])
-    session(policy).infer({"observation.state": state(0), "goal": {"observation.state": goal}})
+    session(policy).infer({"observation.state": WINDOW, "goal": {"observation.state": goal}})
     np.testing.assert_array_equal(policy.goals[0]["observation.state"], goal)
 
 
@@ -136,12 +192,12 @@ def test_a_goal_reaches_the_policy():
 )
 def test_a_goal_of_the_wrong_kind_is_refused(goal, message):
     with pytest.raises(FeatureError, match=message):
-        session(GoalPolicy()).infer({"observation.state": state(0), "goal": goal})
+        session(GoalPolicy()).infer({"observation.state": WINDOW, "goal": goal})
 
 
 def test_a_goal_for_a_policy_that_takes_none_is_refused():
     with pytest.raises(FeatureError, match="takes no goal, but one was sent"):
-        session().infer({"observation.state": state(0), "goal": {"observation.state": state(0)}})
+        session().infer({"observation.state": WINDOW, "goal": {"observation.state": state(0)}})
 
 
 def test_a_goal_conditioned_policy_is_warmed_up_with_a_goal():

@@ -1,0 +1,128 @@
+"""A websocket connection whose sender is not trusted: what it takes of the server's memory and time is bounded.
+
+websockets bounds the size of a message. Bounded here is what that leaves open: how many frames are handled before
+others get their turn (256 KiB can hold 40,000 of them), of how many pieces a message consists, pongs that nobody
+reads, what arrives before the opening handshake is through, and what all connections hold together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import CONNECTING, OPEN
+
+from robolearn.serving.frames import FrameFollower
+
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # close codes
+MAX_PIECES = 1024  # frames of one message
+_SMALL_READ, _LARGE_READ = 4096, 256 * 2**10
+_MAX_OPENING = 16 * 2**10  # bytes of the opening request
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+
+
+class Buffers:
+    """What all connections of a server hold: bytes of messages that are incomplete, or wait, or are being answered.
+
+    Args:
+        max_connections: TCP connections, those that are still opening among them.
+        max_bytes: above it the connection that holds most is closed, so that nobody pays for another.
+    """
+
+    def __init__(self, max_connections: int, max_bytes: int):
+        self.max_connections = max_connections
+        self.max_bytes = max_bytes
+        self.connections: set[BoundedConnection] = set()
+
+    @property
+    def held(self) -> int:
+        return sum(connection.held for connection in self.connections)
+
+    def check(self) -> None:
+        """Close connections until the others hold no more than is allowed."""
+        while self.held > self.max_bytes:
+            most = max(self.connections, key=lambda connection: connection.held)
+            most.refuse(
+                TRY_AGAIN_LATER,
+                f"Unanswered messages of all clients fill {self.max_bytes} bytes; this one held most.",
+            )
+
+
+class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
+    """One client. asyncio asks a buffered protocol how much to read: only within a payload it is more than a little."""
+
+    def __init__(self, *arguments: Any, buffers: Buffers, **options: Any):
+        super().__init__(*arguments, **options)
+        self.held = 0
+        self._buffers = buffers
+        self._frames = FrameFollower()
+        self._opening = bytearray()
+        self._read = bytearray()
+        self._refusal: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if len(self._buffers.connections) >= self._buffers.max_connections:
+            text = b"Too many connections.\n"
+            self.transport.write(_FULL % (len(text), text))
+            self.transport.close()
+        else:
+            self._buffers.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._buffers.connections.discard(self)
+        super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        size = _SMALL_READ if self._frames.remaining < _SMALL_READ else min(self._frames.remaining, _LARGE_READ)
+        if len(self._read) != size:
+            self._read = bytearray(size)
+        return memoryview(self._read)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(memoryview(self._read)[:nbytes])
+        if self.protocol.state is CONNECTING:
+            self._open(data)
+            return
+        if self.protocol.state is OPEN and self._refusal is None:
+            before = self._frames.data
+            self._frames.feed(data)
+            self.held += self._frames.data - before
+        self.data_received(data)
+        if self._frames.pieces > MAX_PIECES:
+            self.refuse(POLICY_VIOLATION, f"A message came in more than {MAX_PIECES} frames.")
+        self._buffers.check()
+        if self.paused:  # the client does not read: no more pongs for it
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.recv_messages.paused:
+            self.transport.resume_reading()
+
+    def release(self, size: int) -> None:
+        """A message of this many bytes is answered, or dropped."""
+        self.held -= min(size, self.held)
+
+    def refuse(self, code: int, reason: str) -> None:
+        """Close for cause; what has come is thrown away at once."""
+        self.held = 0
+        if self._refusal is None:
+            self._refusal = self.loop.create_task(self._refuse(code, reason))
+
+    async def _refuse(self, code: int, reason: str) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async with self.send_context():
+                self.protocol.fail(code, reason)
+
+    def _open(self, data: bytes) -> None:
+        """The opening request, whole; a client that sends frames before its answer came is cut off."""
+        self._opening += data
+        end = self._opening.find(b"\r\n\r\n")
+        if len(self._opening) > _MAX_OPENING or 0 <= end < len(self._opening) - 4 or self.request is not None:
+            self.transport.abort()
+        else:
+            self.data_received(data)
