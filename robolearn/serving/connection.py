@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.protocol import CONNECTING, OPEN
+from websockets.frames import Frame
+from websockets.protocol import CONNECTING, OPEN, SEND_EOF
 
 from robolearn.serving.frames import FrameFollower
 
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # close codes
 MAX_PIECES = 1024  # frames of one message
-_SMALL_READ, _LARGE_READ = 4096, 256 * 2**10
+_SMALL_READ, _LARGE_READ = 512, 256 * 2**10
+_REFUSED_CLOSE_S = 0.2  # until a refused client's connection, and what it holds, is dropped
+_TRIM_ABOVE, _TRIM_AFTER_S = 2**20, 0.5
 _MAX_OPENING = 16 * 2**10  # bytes of the opening request
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
 
@@ -36,6 +40,7 @@ class Buffers:
         self.max_connections = max_connections
         self.max_bytes = max_bytes
         self.connections: set[BoundedConnection] = set()
+        self._trim: asyncio.TimerHandle | None = None
 
     @property
     def held(self) -> int:
@@ -50,18 +55,30 @@ class Buffers:
                 f"Unanswered messages of all clients fill {self.max_bytes} bytes; this one held most.",
             )
 
+    def lost(self, connection: BoundedConnection) -> None:
+        self.connections.discard(connection)
+        if connection.most_held > _TRIM_ABOVE and self._trim is None:
+            self._trim = connection.loop.call_later(_TRIM_AFTER_S, self._give_back)
+
+    def _give_back(self) -> None:
+        """Freed memory goes back to the system; glibc keeps it otherwise."""
+        self._trim = None
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
+
 
 class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
     """One client. asyncio asks a buffered protocol how much to read: only within a payload it is more than a little."""
 
     def __init__(self, *arguments: Any, buffers: Buffers, **options: Any):
         super().__init__(*arguments, **options)
-        self.held = 0
+        self.held = self.most_held = 0
         self._buffers = buffers
         self._frames = FrameFollower()
         self._opening = bytearray()
         self._read = bytearray()
         self._refusal: asyncio.Task[None] | None = None
+        self._newest: Frame | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -73,7 +90,7 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
             self._buffers.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._buffers.connections.discard(self)
+        self._buffers.lost(self)
         super().connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -91,6 +108,7 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
             before = self._frames.data
             self._frames.feed(data)
             self.held += self._frames.data - before
+            self.most_held = max(self.most_held, self.held)
         self.data_received(data)
         if self._frames.pieces > MAX_PIECES:
             self.refuse(POLICY_VIOLATION, f"A message came in more than {MAX_PIECES} frames.")
@@ -98,18 +116,33 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
         if self.paused:  # the client does not read: no more pongs for it
             self.transport.pause_reading()
 
+    def process_event(self, event: Any) -> None:
+        super().process_event(event)
+        self._newest = event if isinstance(event, Frame) else None
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self.recv_messages.paused:
             self.transport.resume_reading()
 
+    def send_data(self) -> None:
+        """One write for all the pongs of a read, and none for a client that is gone: asyncio would log each."""
+        pieces = self.protocol.data_to_send()
+        if pieces and not self.transport.is_closing():
+            self.transport.write(b"".join(pieces))
+            if SEND_EOF in pieces and self.transport.can_write_eof():
+                self.transport.write_eof()
+
     def release(self, size: int) -> None:
         """A message of this many bytes is answered, or dropped."""
         self.held -= min(size, self.held)
+        if self.held == 0 and self._newest is not None:
+            self._newest.data = b""  # the parser of websockets keeps its last frame until the next one comes
+            self._newest = None
 
     def refuse(self, code: int, reason: str) -> None:
         """Close for cause; what has come is thrown away at once."""
-        self.held = 0
+        self.held, self.close_timeout = 0, _REFUSED_CLOSE_S
         if self._refusal is None:
             self._refusal = self.loop.create_task(self._refuse(code, reason))
 

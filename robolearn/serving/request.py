@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import reprlib
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +44,9 @@ class Request:
     superseded: bool = False
 
 
-def read_request(message: str | bytes, received_s: float) -> Request:
-    """Never raises: what is wrong with the message is the request's `error`."""
+def read_request(message: str | bytes) -> Request:
+    """What has just come. Never raises: what is wrong with it is the request's `error`."""
+    received_s = time.perf_counter()
     size = len(message) if isinstance(message, bytes) else len(message.encode())
     request = Request(received_s, size)
     try:

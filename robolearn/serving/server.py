@@ -46,7 +46,7 @@ _INTERNAL_ERROR = 1011
 _MAX_WAITING = 16  # requests of one session that are read ahead
 _MAX_OPENING = 64  # connections beyond the clients: health checks, and those that are still opening
 _MESSAGE_SLACK = 4 * 2**20
-_MIN_BUFFERS = 64 * 2**20
+_MIN_BUFFERS = 48 * 2**20
 _MAX_ERROR = 500  # characters of a policy's exception
 
 
@@ -167,6 +167,7 @@ class PolicyServer:
             previous_total_ms: float | None = None
             while (request := await waiting.get()) is not None:
                 answer = await self._answer(session, request, previous_total_ms)
+                request.values = {}  # a session that waits holds no message
                 connection.release(request.size)
                 if isinstance(answer, str):
                     await connection.send(answer)
@@ -183,8 +184,7 @@ class PolicyServer:
         newest: Request | None = None
         try:
             while True:
-                message = await asyncio.wait_for(connection.recv(), self.options.idle_timeout_s)
-                request = read_request(message, time.perf_counter())
+                request = read_request(await self._receive(connection))
                 if request.extended and request.operation == "infer":
                     if newest is not None:
                         newest.superseded = True
@@ -199,6 +199,9 @@ class PolicyServer:
             if waiting.full():
                 waiting.get_nowait()
             waiting.put_nowait(None)
+
+    async def _receive(self, connection: BoundedConnection) -> str | bytes:
+        return await asyncio.wait_for(connection.recv(), self.options.idle_timeout_s)
 
     async def _answer(
         self, session: Session, request: Request, previous_total_ms: float | None
