@@ -1,4 +1,4 @@
-"""Environments of their own for other projects' readers: what they need does not fit beside ours."""
+"""Environments of their own for other projects' readers and clients: what they need does not fit beside ours."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ REQUIREMENTS = {
         ],
         ["--no-deps", "lerobot==0.3.3"],
     ],
+    "openpi": [["openpi-client==0.1.2", "typing_extensions"]],  # the second it needs, but does not declare
 }  # fmt: skip
 READY = "ready.txt"
 

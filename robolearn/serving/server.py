@@ -35,10 +35,11 @@ from websockets.http11 import Response as HttpResponse
 
 from robolearn.core.errors import RobolearnError, ServerError
 from robolearn.core.interrupt import heeded_signals
+from robolearn.policies.spec import PolicySpec
 from robolearn.serving import wire
 from robolearn.serving.connection import BoundedConnection, Buffers
 from robolearn.serving.request import Request, read_request
-from robolearn.serving.session import ServablePolicy, Session, Spec
+from robolearn.serving.session import ServablePolicy, Session
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +245,7 @@ class PolicyServer:
         return session.infer(request.values)
 
 
-def largest_message(spec: Spec) -> int:
+def largest_message(spec: PolicySpec) -> int:
     """Bytes that a request for a policy may have: twice its observation window and goal, and 4 MiB."""
     return _MESSAGE_SLACK + 2 * sum(
         horizon * math.prod(feature.shape) * np.dtype(feature.dtype).itemsize
