@@ -34,7 +34,7 @@ class NumpyPolicy:
 
 
 def expected_actions(state: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    return np.float32(state + np.arange(HORIZON)[:, None] + np.float32(picture[::16, ::16].mean()))
+    return (state + np.arange(HORIZON)[:, None] + picture[::16, ::16].mean()).astype(np.float32)
 
 
 def observation(rng: np.random.Generator) -> dict[str, np.ndarray]:
