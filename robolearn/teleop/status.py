@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from robolearn.core.terminal import fitting
 from robolearn.hardware.arms.protocol import Command
 from robolearn.teleop.session import Episode
 
@@ -27,22 +28,22 @@ class Status(Protocol):
     def close(self) -> None: ...
 
 
-def describe(episode: Episode, measured: Command) -> str:
-    """An episode in progress, in one line; what matters least comes last, where a narrow terminal cuts it."""
+def describe(episode: Episode, measured: Command) -> list[str]:
+    """An episode in progress, in parts; what matters least comes last, where a narrow terminal leaves it out."""
     if episode.paused:
         state = "paused"
     elif episode.waiting:
         state = "waiting for the first motion"
     else:
-        state = f"{episode.duration_s:.1f} s, {episode.steps} steps"
+        state = f"{episode.duration_s:.1f} s"
     parts = [state, f"{episode.rate_hz:.1f} Hz, {episode.late_ticks} late"]
     if episode.mark is not None:
         parts.append("marked success" if episode.mark else "marked failure")
     elif episode.success:
         parts.append("success")
-    x, y, z = measured.position_m
-    parts += [f"gripper {100 * measured.gripper:.0f} %", f"TCP {x:+.2f} {y:+.2f} {z:+.2f} m"]
-    return " | ".join(parts)
+    x, y, z = (1e3 * coordinate for coordinate in measured.position_m)
+    parts += [f"gripper {100 * measured.gripper:.0f} %", f"TCP {x:+.0f} {y:+.0f} {z:+.0f} mm"]
+    return [*parts, f"{episode.steps} steps"]
 
 
 class LiveStatus:
@@ -62,8 +63,9 @@ class LiveStatus:
         now = time.monotonic()
         if now >= self._next_s:
             self._next_s = now + REFRESH_S
-            line = Text(f"{heading} | {describe(episode, measured)}", no_wrap=True, overflow="ellipsis")
-            self._live.update(line, refresh=True)
+            # asked for each time: windows change their size
+            line = fitting([heading, *describe(episode, measured)], self._console.width)
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -83,7 +85,7 @@ class PlainStatus:
         now = time.monotonic()
         if now >= self._next_s:
             self._next_s = now + PLAIN_REFRESH_S
-            self.say(f"{heading} | {describe(episode, measured)}")
+            self.say(" | ".join([heading, *describe(episode, measured)]))
 
     def close(self) -> None: ...
 
