@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from robolearn.core.busy import BusyWatch
 from robolearn.core.config import main_stderr, parse, save_yaml, settings
+from robolearn.core.terminal import bar_width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,9 +95,11 @@ def main(argv: list[str]) -> int:
     if note := seen_states(source, config.env, config.init_states()).note():
         main_stderr(f"note: {note}")
     console = Console(stderr=True)
+    count = options.num_episodes
+    beside = [f"evaluating on {device}", f"{count}/{count}", f"{count} succeeded, {count} aborted", "0:00:00"]
     columns = (
-        TextColumn(f"evaluating on {device}"),
-        BarColumn(),
+        TextColumn(beside[0]),
+        BarColumn(bar_width(console.width, beside)),
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
     )
@@ -104,7 +107,7 @@ def main(argv: list[str]) -> int:
         task = progress.add_task("loading", total=options.num_episodes)
         successes = aborted = 0
 
-        def count(episode: EpisodeResult | AbortedEpisode) -> None:
+        def ended(episode: EpisodeResult | AbortedEpisode) -> None:
             nonlocal successes, aborted
             if isinstance(episode, AbortedEpisode):
                 aborted += 1

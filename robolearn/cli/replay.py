@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from robolearn.core.config import parse
 from robolearn.core.output import held_output
+from robolearn.core.terminal import bar_width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,9 +51,11 @@ def main(argv: list[str]) -> int:
     ways = WAYS if options.by == "both" else (options.by,)
     count = Dataset(options.dataset).num_episodes
     chosen = range(count) if options.episodes is None else parse_episodes(",".join(options.episodes), count)
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    bar = bar_width(console.width, ["replaying", f"{len(chosen)}/{len(chosen)}", "0:00:00"])
+    columns = (TextColumn("replaying"), BarColumn(bar), MofNCompleteColumn(), TimeElapsedColumn())
     held = nullcontext() if options.output is None else held_output(options.output)
-    with held, Progress(*columns, console=Console(stderr=True), disable=options.json) as progress:
+    with held, Progress(*columns, console=console, disable=options.json) as progress:
         task = progress.add_task("replaying", total=len(chosen))
         replays = replay_dataset(
             options.dataset, ways, chosen, options.output, options.camera, lambda _: progress.advance(task)

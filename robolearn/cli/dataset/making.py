@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from robolearn.core.config import main_stderr, to_dict
 from robolearn.core.errors import ConfigError
+from robolearn.core.terminal import bar_width
 
 if TYPE_CHECKING:
     from robolearn.datasets.tools.make import Made
+
+LABEL = 28  # columns of what is said beside a bar
 
 
 def pairs(entries: Sequence[str], option: str, form: str) -> dict[str, str]:
@@ -58,10 +61,17 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        job = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(job, completed=done, total=total)
+    label = label if len(label) <= LABEL else f"{label[: LABEL - 3]}..."
+    bar = bar_width(console.width, [label, "1000000/1000000", "0:00:00"])
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        job = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(job, completed=done, total=total)
 
 
 def print_made(made: Sequence[Made], as_json: bool) -> None:
