@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from robolearn.core.busy import BusyWatch
 from robolearn.core.config import main_stderr, parse, save_yaml, settings
-from robolearn.core.terminal import bar_width
+from robolearn.core.fitting import bar_width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +126,7 @@ def main(argv: list[str]) -> int:
             if busy:
                 main_stderr(busy)
 
-        results = evaluate(source, config, output, count, command, say)
+        results = evaluate(source, config, output, ended, command, say)
     save_yaml(options, output / "config.yaml")
     if older:
         main_stderr(f"Replaced the results of {older}.")

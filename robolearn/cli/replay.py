@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from robolearn.core.config import parse
+from robolearn.core.fitting import bar_width
 from robolearn.core.output import held_output
-from robolearn.core.terminal import bar_width
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,29 +1,35 @@
-"""One line that fits the terminal: what matters least is left out whole, nothing is cut in the middle."""
+"""Output to a terminal that may go away: what is printed then goes nowhere, and ends nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import io
+import os
+import sys
 
-WIDEST_BAR, NARROWEST_BAR = 40, 4
+
+class _Terminal(io.FileIO):
+    """A terminal. Once it is gone (a closed SSH connection), writing does nothing instead of raising."""
+
+    def write(self, data: object) -> int:  # type: ignore[override]
+        try:
+            return super().write(data)  # type: ignore[arg-type,return-value]
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-def fitting(parts: Sequence[str], width: int, separator: str = " | ", least: Sequence[int] = ()) -> str:
-    """Parts of a line in their order, as many as fit into `width` columns; the first always.
+def outlive_terminal() -> None:
+    """From here on, standard output and error survive the end of the terminal they are on; others stay as they are.
 
-        fitting(["episode 1/9", "4.0 s", "20.0 Hz"], 80)  ->  "episode 1/9 | 4.0 s | 20.0 Hz"
-        fitting(["episode 1/9", "4.0 s", "20.0 Hz"], 20)  ->  "episode 1/9 | 4.0 s"
-
-    Args:
-        least: positions in the order in which they are left out; from the last to the first by default.
+    A program that is to stop its arm and save its checkpoint when the connection is cut must not die of its own
+    farewell.
     """
-    kept = dict(enumerate(parts))
-    for position in least or range(len(parts) - 1, 0, -1):
-        if len(separator.join(kept.values())) <= width:
-            break
-        kept.pop(position, None)
-    return separator.join(kept.values())
-
-
-def bar_width(width: int, texts: Sequence[str]) -> int:
-    """Columns of a progress bar beside texts, with a space between each."""
-    return max(NARROWEST_BAR, min(WIDEST_BAR, width - sum(map(len, texts)) - len(texts)))
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if os.isatty(number) and isinstance(stream, io.TextIOWrapper) and stream.fileno() == number:
+            stream.flush()
+            buffer = io.BufferedWriter(_Terminal(number, "w", closefd=False))
+            mended = io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=True)
+            setattr(sys, name, mended)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from robolearn.core.terminal import fitting
+from robolearn.core.fitting import fitting
 from robolearn.hardware.arms.protocol import Command
 from robolearn.teleop.session import Episode
 

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from robolearn.core.terminal import fitting
+from robolearn.core.fitting import fitting
 
 LINE_EVERY_S, BAR_EVERY_S = 10.0, 0.1
 BAR = 12

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from robolearn.core.config import main_stderr, to_dict
 from robolearn.core.errors import ConfigError
-from robolearn.core.terminal import bar_width
+from robolearn.core.fitting import bar_width
 
 if TYPE_CHECKING:
     from robolearn.datasets.tools.make import Made
