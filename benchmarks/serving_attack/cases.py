@@ -89,6 +89,8 @@ def messages() -> dict[str, bytes]:
         "a goal nobody asked for": pack({**real, "goal": {STATE: np.zeros((2, 10))}}),
         "a state of 9900 nested numbers": request(**{STATE: [[0.5] * 99] * 99}),
         "a state of numbers beyond 64 bits": request(**{STATE: [[2**64 - 1] * 10, [-1] * 10]}),
+        "numbers that float32 cannot hold": pack({**real, STATE: np.full((2, 10), 1e300)}),
+        "a prefix that float32 cannot hold": pack({**real, "prefix": np.full((2, 10), 1e300)}),
         "4 MB of zeros": bytes(4 * MEGA),
         "4 MB of 0xc1": b"\xc1" * (4 * MEGA),
         "extension types": request(a=[msgpack.ExtType(5, b"x"), msgpack.Timestamp(1)]),

@@ -81,8 +81,10 @@ class Feature:
         if array.dtype != self.dtype:
             if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
                 raise FeatureError(f"{where}: feature {self.name!r} has dtype {array.dtype}, expected {self.dtype}.")
-            given, array = array, array.astype(self.dtype)
-            if given.dtype.kind in "iu" and array.dtype.kind in "iu" and not np.array_equal(given, array):
+            with np.errstate(over="ignore"):
+                given, array = array, array.astype(self.dtype)
+            wrapped = given.dtype.kind in "iu" and array.dtype.kind in "iu" and not np.array_equal(given, array)
+            if wrapped or (array.dtype.kind == "f" and (np.isfinite(given) & ~np.isfinite(array)).any()):
                 raise FeatureError(
                     f"{where}: feature {self.name!r} holds {given.dtype} numbers that {self.dtype} cannot hold."
                 )

@@ -135,8 +135,11 @@ class PolicyClient:
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         except InvalidStatus as error:
             status = error.response.status_code
-            hint = " It wants a token: set ROBOLEARN_TOKEN to the server's." if status == 401 else ""
-            raise ServerError(f"The server at {self.url} refused the connection (HTTP {status}).{hint}") from error
+            said = (error.response.body or b"").decode(errors="replace").strip()
+            hint = " It wants a token: set ROBOLEARN_TOKEN to the server's." if status == 401 else f" {one_line(said)}"
+            raise ServerError(
+                f"The server at {self.url} refused the connection (HTTP {status}).{hint.rstrip()}"
+            ) from error
         except (OSError, WebSocketException, ValueError) as error:
             raise ServerError(
                 f"No policy server answers at {self.url} ({_reason(error)}). "

@@ -160,12 +160,14 @@ class Session:
         array = _numbers(prefix, "the action prefix")
         width, most = self.spec.action_feature.shape, self.spec.obs_horizon + self.spec.action_horizon
         fits = array.ndim and array.shape[1:] == width and len(array) <= most
-        if array.dtype.kind not in "fiu" or not fits or not np.isfinite(array).all():
+        with np.errstate(over="ignore"):
+            numbers = self.spec.action_feature.numbers(array) if fits and array.dtype.kind in "fiu" else None
+        if numbers is None or not np.isfinite(numbers).all():
             raise FeatureError(
                 f"request: the action prefix has shape {array.shape} and dtype {array.dtype}, expected finite numbers "
                 f"of shape ({', '.join(map(str, ('steps', *width)))}), at most {most} steps."
             )
-        return self.spec.action_feature.numbers(array)
+        return numbers
 
 
 def warm_up(policy: ServablePolicy, make_generator: Callable[[int], Any] | None, repeats: int = 5) -> list[float]:

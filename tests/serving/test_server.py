@@ -306,6 +306,10 @@ def test_a_client_too_many_is_told_so_and_health_checks_are_still_answered(serve
         with pytest.raises(InvalidStatus, match="503") as refused:
             connect(url)
         assert refused.value.response.body.startswith(b"The server has 1 clients, as many as it takes")
+        with pytest.raises(
+            ServerError, match=r"refused the connection \(HTTP 503\). The server has 1 clients, as many as"
+        ):
+            PolicyClient(url).connect()
         with urllib.request.urlopen(f"{url.replace('ws://', 'http://')}/healthz", timeout=5) as response:
             assert response.status == 200
     with connect(url) as connection:

@@ -121,7 +121,9 @@ def test_observations_the_policy_was_not_trained_on_are_named(request_map, messa
 
 
 @pytest.mark.parametrize(
-    "prefix", [np.zeros(10), np.zeros((2, 9)), np.full((2, 10), np.nan), "x", ["x"], np.zeros((11, 10))], ids=str
+    "prefix",
+    [np.zeros(10), np.zeros((2, 9)), np.full((2, 10), np.nan), "x", ["x"], np.zeros((11, 10)), np.full((2, 10), 1e300)],
+    ids=str,
 )
 def test_a_malformed_prefix_is_refused(prefix):
     with pytest.raises(FeatureError, match="action prefix (has shape|holds a value of type str)"):
