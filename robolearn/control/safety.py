@@ -21,7 +21,7 @@ class SafetyLimits:
     """What the limiter allows.
 
     Attributes:
-        workspace_low_m, workspace_high_m: (3,) box for the TCP in the base frame.
+        workspace_low_m, workspace_high_m: (3,) box for the TCP in the base frame; infinite where there is no border.
         max_speed_m_s, max_rotation_rad_s: of the TCP.
         max_acceleration_m_s2, max_rotation_acceleration_rad_s2: when following targets.
         braking_m_s2, braking_rad_s2: deceleration of a safety stop.
@@ -38,8 +38,8 @@ class SafetyLimits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not name.startswith("workspace") and not value > 0:
-                raise ConfigError(f"Safety limit {name} must be positive, found {value}.")
+            if not name.startswith("workspace") and not 0 < value < np.inf:
+                raise ConfigError(f"Safety limit {name} must be positive and finite, found {value}.")
         if not all(low < high for low, high in zip(self.workspace_low_m, self.workspace_high_m, strict=True)):
             raise ConfigError(f"The workspace box is empty: {self.workspace_low_m} to {self.workspace_high_m} m.")
 
@@ -247,7 +247,7 @@ def _stoppable(distance: Any, deceleration: float, dt_s: float) -> Any:
     braking in ticks of any length needs less than the v^2 / (2 deceleration) that is kept free.
     """
     slower = deceleration * dt_s
-    return 2 * deceleration * distance / (np.sqrt(slower**2 + 2 * deceleration * distance) + slower)
+    return np.sqrt(slower**2 + 2 * deceleration * distance) - slower
 
 
 def _share(change: np.ndarray, rest: np.ndarray, longest: float) -> float:

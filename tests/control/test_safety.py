@@ -15,7 +15,7 @@ HOME = np.array([0.5, 0.0, 0.25])
 coordinate = st.one_of(st.floats(-1.5, 1.5), st.sampled_from([0.0, 0.2, 0.4, 0.5, 0.8, -0.4]))  # also on the borders
 position = st.tuples(coordinate, coordinate, coordinate)
 # a tick: of 5 ms, early or late; a leg: a target, its velocity, "stop instead", and its ticks
-ticks = st.lists(st.one_of(st.just(DT), st.floats(1e-4, 0.4)), min_size=5, max_size=60)
+ticks = st.lists(st.one_of(st.just(DT), st.floats(1e-4, 0.4)), min_size=5, max_size=40)
 legs = st.lists(st.tuples(position, position, st.floats(-3, 3), st.booleans(), ticks), min_size=1, max_size=5)
 
 
@@ -29,7 +29,7 @@ def limiter(limits: SafetyLimits = LIMITS) -> SafetyLimiter:
     return made
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(legs)
 @example([((1.5, 0.0, 0.25), (0, 0, 0), 0.0, False, [DT] * 300)])  # into a face of the box
 @example([((1.5, 1.5, 1.5), (0, 0, 0), 3.0, False, [DT] * 200), ((-1.5, -1.5, -1.5), (0, 0, 0), -3.0, True, [DT] * 50)])
@@ -38,16 +38,16 @@ def test_box_speed_and_acceleration_hold_at_once_for_any_targets_and_ticks(legs)
     check_limits(follow(limiter(), legs))
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(position, legs)
 def test_from_anywhere_outside_the_arm_comes_in_within_the_limits_and_never_goes_further_out(start, legs):
-    safe = SafetyLimiter(LIMITS)
+    safe = SafetyLimiter(LIMITS, longest_step_s=0.1)
     safe.reset(pose(start))
     track = follow(safe, legs)
     check_limits(track, start)
     # and home in the end
-    for _ in range(300):
-        safe.limit(pose(HOME), 4 * DT)
+    for _ in range(100):
+        safe.limit(pose(HOME), 0.1)
     np.testing.assert_allclose(safe.commanded.position_m, HOME, atol=1e-6)
 
 
@@ -190,9 +190,17 @@ def test_limits_come_from_the_arm_and_can_only_be_lowered():
     assert SafetyLimits.from_capabilities(arm, max_speed_m_s=5.0).max_speed_m_s == 0.8
 
 
+def test_a_side_without_a_border_limits_nothing():
+    safe = limiter(SafetyLimits((-np.inf, -0.4, 0.0), (np.inf, 0.4, np.inf), 0.5, 2.0))
+    for _ in range(600):
+        command = safe.limit(pose((1.5, 0.0, 1.0)), DT)
+    np.testing.assert_allclose(command.position_m, (1.5, 0.0, 1.0), atol=1e-6)
+
+
 def test_limits_that_cannot_be_meant_are_refused():
-    with pytest.raises(ConfigError, match="max_speed_m_s must be positive, found 0"):
-        SafetyLimits((0, 0, 0), (1, 1, 1), 0.0, 1.0)
+    for speed in (0.0, np.inf, np.nan):
+        with pytest.raises(ConfigError, match=f"max_speed_m_s must be positive and finite, found {speed}"):
+            SafetyLimits((0, 0, 0), (1, 1, 1), speed, 1.0)
     with pytest.raises(ConfigError, match="workspace box is empty"):
         SafetyLimits((0, 0, 0), (1, 0, 1), 1.0, 1.0)
     with pytest.raises(ConfigError, match="must be reset"):
