@@ -95,7 +95,7 @@ class EpisodeCheck:
         count, held = len(times), self.witness.length(label)
         if count != held - cut:
             left = f", {cut} of which are left out" if cut else ""
-            raise DatasetError(f"{count} steps would be stored, the source holds {held}{left}.")
+            raise DatasetError(f"{count} steps would be stored, the source counts {held}{left}.")
         seal = Seal(count, {"timestamp": _crc(times)})
         self._check_times(label, times)
         columns = [name for name, feature in self.features.items() if not is_encoded(feature)]
@@ -261,7 +261,7 @@ def check_episodes(source: Path, opened: Source, witness: Witness) -> list[str]:
     strange = [label for label, n in Counter(labels).items() if n > 1] or list(set(labels) - set(listed))
     if strange:
         raise DatasetError(f"{source}: episode {strange[0]} would be read, which the source has not, or not so often.")
-    notes = []
+    notes = list(witness.notes)
     silent = [str(label) for label in listed if label not in {*labels, *opened.left_out}]
     if silent:
         shown = ", ".join(silent[:SHOWN]) + ", ..." * (len(silent) > SHOWN)

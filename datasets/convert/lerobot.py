@@ -173,6 +173,8 @@ class LeRobotSource(Source):
         clock = info.origin.timestamp if info.origin else "timestamp"
         wanted = ["timestamp", clock, *low, *embedded, *info.texts]
         table = self.rows(index, list(dict.fromkeys(wanted)), ("task_index",))
+        if not len(table):
+            raise DatasetError(f"{where}: it has no steps.")
         nominal = to_numpy(where, "timestamp", table["timestamp"], ()).astype(np.float64)
         frames = {key: self._frames(where, key, index, nominal) for key in info.videos if key in self.names}
         held = len(table)

@@ -128,11 +128,22 @@ class RowFinder:
 
     def episodes(self) -> set[int]:
         """Numbers of all episodes that have rows."""
-        return {int(n) for file in self._whole for n in np.unique(self._table(file).counters.episode)}
+        return set(self._holders)
 
     def count(self, episode: int) -> int:
         """Rows of an episode, wherever they are."""
-        return sum(int(np.sum(self._table(file).counters.episode == episode)) for file in self._whole)
+        return sum(int(np.sum(self._table(file).counters.episode == episode)) for file in self._holders[episode])
+
+    @cached_property
+    def counted(self) -> bool:
+        """Whether `index` counts through all rows of all files: each number once, no gap within a file."""
+        spans = sorted((span.low, span.high) for span in self._spans.values() if span.index)
+        whole = len(spans) == len(self._spans) and all(s.high - s.low + 1 == s.rows for s in self._spans.values())
+        return bool(spans) and whole and all(a[1] < b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+    def reaches(self, first: int, last: int) -> bool:
+        """Whether a number between these is the `index` of a row."""
+        return any(span.low <= last and first <= span.high for span in self._spans.values())
 
     def close(self) -> None:
         """Let go of files."""
@@ -147,12 +158,12 @@ class RowFinder:
             rows = np.arange(len(table.counters.episode))
             table.require_order(rows)
             return [(table, rows)]
-        if first is None or not self._counted:
-            tables = [self._table(file) for file in self._whole]
-            return [(t, rows) for t in tables if len(rows := np.flatnonzero(t.counters.episode == episode))]
+        if first is None:
+            tables = [self._table(file) for file in self._holders.get(episode, ())]
+            return [(table, np.flatnonzero(table.counters.episode == episode)) for table in tables]
         found = []
-        for file, low, high in self._ranges:
-            if low < first + length and first <= high:
+        for file, span in self._spans.items():
+            if span.low < first + length and first <= span.high:
                 index = self._table(file).counters.index
                 assert index is not None
                 rows = np.flatnonzero((index >= first) & (index < first + length))
@@ -169,36 +180,46 @@ class RowFinder:
         return self._tables[file]
 
     @cached_property
-    def _whole(self) -> list[Path]:
-        """Files that can be read; episodes of the others are not asked for."""
-        return [file for file in self.files if _statistics(file) is not None]
+    def _spans(self) -> dict[Path, Span]:
+        """Of the files that can be read and have rows; episodes of the others are not asked for."""
+        return {file: span for file in self.files if (span := Span.read(file)) is not None}
 
     @cached_property
-    def _ranges(self) -> list[tuple[Path, int, int]]:
-        """(File, smallest and largest `index` in it); nothing where a file has no `index`."""
-        found = [(file, *span) for file in self._whole if (span := _statistics(file))]
-        return found if len(found) == len(self._whole) else []
-
-    @cached_property
-    def _counted(self) -> bool:
-        """Whether `index` counts through all files, none of its numbers in two of them."""
-        spans = sorted((low, high) for _, low, high in self._ranges)
-        return bool(spans) and all(a[1] < b[0] for a, b in zip(spans, spans[1:], strict=False))
+    def _holders(self) -> dict[int, list[Path]]:
+        """Episode -> files with rows of it."""
+        found: dict[int, list[Path]] = {}
+        for file in self._spans:
+            for episode in np.unique(self._table(file).counters.episode).tolist():
+                found.setdefault(episode, []).append(file)
+        return found
 
 
-def _statistics(file: Path) -> tuple[int, int] | tuple[()] | None:
-    """(Smallest, largest) `index` of a file; () where it has none, None where it cannot be read."""
-    import pyarrow
-    from pyarrow import parquet
+@dataclass(frozen=True)
+class Span:
+    """The smallest and the largest `index` of a file, where it has that column, and its number of rows."""
 
-    try:
-        with parquet.ParquetFile(file) as opened:
-            if INDEX not in opened.schema_arrow.names or not opened.metadata.num_rows:
-                return ()
-            values = [_extremes(opened, group) for group in range(opened.num_row_groups)]
-            return min(low for low, _ in values), max(high for _, high in values)
-    except (OSError, pyarrow.ArrowException):
-        return None
+    low: int
+    high: int
+    rows: int
+    index: bool = True
+
+    @classmethod
+    def read(cls, file: Path) -> Span | None:
+        """None for a file without rows, or that cannot be read."""
+        import pyarrow
+        from pyarrow import parquet
+
+        try:
+            with parquet.ParquetFile(file) as opened:
+                rows = int(opened.metadata.num_rows)
+                if not rows:
+                    return None
+                if INDEX not in opened.schema_arrow.names:
+                    return cls(0, -1, rows, index=False)
+                values = [_extremes(opened, group) for group in range(opened.num_row_groups)]
+                return cls(min(low for low, _ in values), max(high for _, high in values), rows)
+        except (OSError, pyarrow.ArrowException):
+            return None
 
 
 def _extremes(opened: Any, group: int) -> tuple[int, int]:

@@ -70,13 +70,20 @@ def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
     found = {number: sum(piece.stop - piece.start for piece in pieces) for number, pieces in episodes.items()}
     partial_rows = [number for number, rows in found.items() if rows != listed.lengths.get(number, rows)]
     whole = [number for number in episodes if number not in partial_rows]
-    without = [n for n in whole if not all((n, key) in places and is_there(places[n, key].file) for key in present)]
+    unknown = [n for n in whole if any((n, key) not in places for key in present)]
+    whole = [n for n in whole if n not in set(unknown)]
+    without = [n for n in whole if not all(is_there(places[n, key].file) for key in present)]
     total = int(info.raw["total_episodes"])
     if len(episodes) < total:
         notes.append(f"meta/info.json lists {total} episodes, the parquet files hold {len(episodes)}")
     if partial_rows:
         notes.append(
             f"of {len(partial_rows)} episodes not all rows are there, they are left out: {ranges(partial_rows)}"
+        )
+    if unknown:
+        notes.append(
+            f"meta/episodes does not say where the videos of {len(unknown)} episodes are, they are left out: "
+            f"{ranges(unknown)}"
         )
     if without:
         notes.append(f"of {len(without)} episodes the video files are not there, they are left out: {ranges(without)}")

@@ -11,7 +11,6 @@ The importer finds rows by runs of `episode_index`, and frames by time.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +163,7 @@ class LeRobotWitness(Witness):
                 rows |= {int(row["episode_index"]): row for row in parquet.read_table(file, columns=wanted).to_pylist()}
             except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
                 raise damaged(file, error) from error
-        listed: dict[int, Listed] = defaultdict(lambda: Listed(None))
+        listed: dict[int, Listed] = {}
         for number, row in sorted(rows.items()):
             videos = {}
             for key in self.video_keys:
@@ -172,9 +171,29 @@ class LeRobotWitness(Witness):
                 if None not in place:
                     videos[key] = (int(place[0]), int(place[1]), float(place[2]))  # type: ignore[arg-type]
             listed[number] = Listed(row.get("length"), row.get("dataset_from_index"), videos)
-        for number in self.finder.episodes() - listed.keys() if not rows else ():
-            listed[number] = Listed(None)
-        return dict(sorted(listed.items()))
+        if not rows:
+            listed = {number: Listed(None) for number in sorted(self.finder.episodes())}
+        self._number_rows(listed)
+        return listed
+
+    def _number_rows(self, listed: dict[int, Listed]) -> None:
+        """The `index` of the first row of each episode, from the lengths where it is not listed.
+
+        Where `index` does not count through the dataset, in some that were put together or thinned out, it tells
+        nothing: there rows are found by `episode_index`.
+        """
+        before = 0
+        for number, entry in enumerate(listed.values()):
+            if entry.first is None and entry.length is not None and before is not None:
+                entry.first = before
+            complete = entry.length is not None and list(listed)[number] == number
+            before = before + entry.length if complete and before is not None else None  # type: ignore[operator,assignment]
+        known = [(e.first, e.first + e.length - 1) for e in listed.values() if e.first is not None and e.length]
+        if known and self.finder.counted and any(self.finder.reaches(*span) for span in known):
+            return
+        for entry in listed.values():
+            entry.first = None
+        self.notes = ["no column index counts through the dataset: rows are compared by episode_index"]
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -80,7 +80,12 @@ class Witness(ABC):
     """A second reader of one source. Every method raises DatasetError for what cannot be read.
 
     Labels are what the source calls its episodes: a number, `demo_3`, `train/0`.
+
+    Attributes:
+        notes: one line for each thing that makes it less independent of the importer.
     """
+
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def episodes(self) -> Sequence[Label]:

@@ -144,7 +144,7 @@ def test_an_honest_import_passes_and_changes_nothing(source, tmp_path):
         (swapped_cameras, r"step 0 of 'observation\..*' is not the picture that the source holds"),
         (next_row, r"step 0 of 'action' would be stored as .* the source holds"),
         (later, r"step 0 would be stored at 0\.1 s, by its source it is at 0 s"),
-        (short, r"5 steps would be stored, the source holds 6\."),
+        (short, r"5 steps would be stored, the source counts 6\."),
         (narrowed, r"'action' would be stored as 4500000\.5 \(float64\), the source holds 4500000\.3+ \(float64\)"),
     ],
 )

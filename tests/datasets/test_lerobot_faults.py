@@ -247,6 +247,40 @@ def test_numbers_keep_the_type_of_the_files_where_the_declared_one_is_narrower(t
     assert report.notes == ("action: info.json says float32, the parquet files hold float64: carried over as float64",)
 
 
+def test_an_episode_without_steps_is_left_out_by_name(tmp_path):
+    source = write_v2(tmp_path / "v2")
+    file = source / "data/chunk-000/episode_000001.parquet"
+    parquet.write_table(parquet.read_table(file).slice(0, 0), file)
+    report, dataset = convert(source, tmp_path)
+    assert [episode["source_episode"] for episode in dataset.episodes] == [0, 2]
+    assert report.skipped == (f"{source}: episode 1: it has no steps.",)
+
+
+@pytest.mark.parametrize("index", [1000 + np.arange(19), np.concatenate([np.arange(n) for n in LENGTHS])])
+def test_an_index_that_does_not_count_through_the_dataset_is_not_relied_on_and_it_is_said(tmp_path, index):
+    source = write_v3(tmp_path / "v3")
+    file = source / "data/file-000.parquet"
+    table = parquet.read_table(file)
+    parquet.write_table(table.set_column(table.column_names.index("index"), "index", pyarrow.array(index)), file)
+    report, dataset = convert(source, tmp_path)
+    assert numbers_of(dataset) == list(range(19))
+    assert report.notes == ("no column index counts through the dataset: rows are compared by episode_index",)
+
+
+@pytest.mark.parametrize("starts", [(13, 7, 0), (0, 6, 12)])
+def test_episodes_may_be_in_any_order_in_a_video(tmp_path, starts):
+    stops = [start + length for start, length in zip(starts, LENGTHS, strict=True)]
+    _, dataset = convert(write_v3(tmp_path / "v3", starts=starts, stops=stops), tmp_path)
+    assert numbers_of(dataset) == [k for s, n in zip(starts, LENGTHS, strict=True) for k in range(s, s + n)]
+
+
+def test_episodes_of_which_nobody_says_where_their_videos_are_are_named(tmp_path):
+    source = write_v3(tmp_path / "v3")
+    (source / "meta/episodes/file-000.parquet").unlink()
+    with pytest.raises(DatasetError, match=r"meta/episodes does not say where the videos of 3 episodes are"):
+        convert(source, tmp_path)
+
+
 # pictures in parquet files
 
 

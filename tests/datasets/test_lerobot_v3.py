@@ -53,6 +53,7 @@ def source(tmp_path):
             "next.success": frame == 3,
             "timestamp": pyarrow.array(frame / 30, pyarrow.float32()),
             "episode_index": episode,
+            "index": np.arange(sum(LENGTHS)),
             "task_index": episode % 2,
         }
     )

@@ -66,6 +66,7 @@ def table_of(episode, length, **columns):
             "action": pyarrow.array(pairs, pyarrow.list_(pyarrow.float32())),
             "timestamp": pyarrow.array(count / FPS, pyarrow.float32()),
             "episode_index": np.full(length, episode),
+            "index": sum(LENGTHS[:episode]) + np.arange(length),
             "task_index": np.zeros(length, np.int64),
             **columns,
         }
@@ -108,7 +109,8 @@ def version3(tmp_path):
     parquet.write_table(rows, root / "data/chunk-000/file-000.parquet", row_group_size=4)
     starts = [0.0, LENGTHS[0] / FPS, 0.0]
     episodes = {
-        "episode_index": [0, 1, 2], f"videos/{TOP}/chunk_index": [0, 0, 0], f"videos/{TOP}/file_index": [0, 0, 1],
+        "episode_index": [0, 1, 2], "length": LENGTHS,
+        f"videos/{TOP}/chunk_index": [0, 0, 0], f"videos/{TOP}/file_index": [0, 0, 1],
         f"videos/{TOP}/from_timestamp": starts,
         f"videos/{TOP}/to_timestamp": [s + n / FPS for s, n in zip(starts, LENGTHS, strict=True)],
     }  # fmt: skip
