@@ -117,7 +117,7 @@ class Demos:
 def _refuse_old(path: Path, data: Any, attributes: Mapping[str, Any]) -> None:
     """Raises DatasetError for a file of robosuite 0.x (RoboTurk's pilot data), saying what it is and what to do."""
     version = str(attributes.get("repository_version") or "")
-    demos = [data[name] for name in demo_names(data)]
+    demos = [data[name] for name in demo_names(data) if hasattr(data[name], "items")]
     if version.startswith("0.") or (demos and not any("actions" in demo for demo in demos)):
         held = ", ".join(sorted({key for demo in demos for key in demo})) or "nothing"
         raise DatasetError(
@@ -128,9 +128,20 @@ def _refuse_old(path: Path, data: Any, attributes: Mapping[str, Any]) -> None:
         )
 
 
+def _whole(data: Any, demos: Sequence[str]) -> list[str]:
+    """The demonstrations with states and actions; the others are left out when they are read, and named."""
+    return [
+        demo
+        for demo in demos
+        if hasattr(data[demo], "items")
+        and all(getattr(data[demo].get(key), "shape", ()) for key in ("states", "actions"))
+    ]
+
+
 def _extras(data: Any, demos: Sequence[str]) -> tuple[Feature, ...]:
     """Other arrays with a row of numbers for each step, in all demonstrations alike: torques, who was acting, ..."""
     found: dict[str, set[tuple[tuple[int, ...], str]]] = {}
+    demos = _whole(data, demos)
     for demo in (data[name] for name in demos):
         for key, item in demo.items():
             fits = getattr(item, "shape", ())[:1] == demo["states"].shape[:1] and item.dtype.kind in "biuf"
@@ -166,7 +177,7 @@ def detect(source: Path) -> bool:
         with h5py.File(path, "r") as file:
             data = file["data"]
             named = "env" in data.attrs or "env_args" in data.attrs
-            return named and all("states" in demo for demo in data.values())
+            return named and any("states" in demo for demo in data.values() if hasattr(demo, "items"))
     except (OSError, ImportError, KeyError, TypeError, AttributeError):
         return False
 
@@ -175,8 +186,9 @@ def describe(source: Path) -> SourceDescription:
     """See `Converter.describe`. The features are the source's own: flat MuJoCo states and raw actions."""
     with ExitStack() as stack:
         file, opened = _open(source, stack)
-        states = [_array(opened, file, demo, "states") for demo in opened.demos]
-        actions = _array(opened, file, opened.demos[0], "actions")
+        whole = _some_whole(opened, file)
+        states = [_array(opened, file, demo, "states") for demo in whole]
+        actions = _array(opened, file, whole[0], "actions")
         found = features(
             [
                 Feature("states", states[0].shape[1:], "float64"),
@@ -231,7 +243,7 @@ class DemoSource(Source):
 
             self.opened = opened
             self.masks, mask_notes = read_masks(self.file, opened.demos)
-            raw_size = _array(opened, self.file, opened.demos[0], "actions").shape[1]
+            raw_size = _array(opened, self.file, _some_whole(opened, self.file)[0], "actions").shape[1]
             env = RobosuiteEnv(opened.task, cameras=options.cameras, image_size=options.image_size)
             stack.callback(env.close)
             env.reset()
@@ -279,7 +291,7 @@ class DemoSource(Source):
                 f"{opened.path}: {demo} has states {states.shape} and actions {raw.shape}, expected "
                 f"{env.sim_state().size} numbers a state, as robosuite 1.5.2's {opened.task} has, and as many actions."
             )
-        reset_options = {"init_state": 0, "geoms": _object_geoms(xml, env.object_geoms())}
+        reset_options = {"init_state": 0, "geoms": _object_geoms(f"{opened.path}: {demo}", xml, env.object_geoms())}
         env.reset(options=reset_options)
         images = [name for name, feature in env.observation_features.items() if is_encoded(feature)]
         observations, successes = [], []
@@ -346,24 +358,25 @@ def relabel(
     return targets.reshape(steps, arms * size).astype(np.float32)
 
 
-def _object_geoms(xml: str, names: frozenset[str]) -> dict[str, dict[str, str]]:
+def _object_geoms(where: str, xml: str, names: frozenset[str]) -> dict[str, dict[str, str]]:
     """Shapes of the task's objects in the source's model; empty without one."""
     if not xml:
         return {}
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
-        raise DatasetError(f"A demonstration's model is not valid xml ({error}); copy the file again.") from error
+        raise DatasetError(f"{where}: its model is not valid xml ({error}).") from error
     geoms = (geom for geom in root.iter("geom") if geom.get("name") in names)
     return {g.attrib["name"]: {k: g.attrib[k] for k in _GEOM_ATTRIBUTES if k in g.attrib} for g in geoms}
 
 
 def _notes(opened: Demos, file: Any) -> list[str]:
     notes = []
-    without_model = sum(not model_text(file["data"][demo]) for demo in opened.demos)
+    whole = _whole(file["data"], opened.demos)
+    without_model = sum(not model_text(file["data"][demo]) for demo in whole)
     if without_model:
         notes.append(
-            f"{without_model} of {len(opened.demos)} demonstrations come without the model they were recorded in; "
+            f"{without_model} of {len(whole)} demonstrations come without the model they were recorded in; "
             "objects have the shapes (and doors and dirt the places) of start state 0"
         )
     if opened.control is None:
@@ -371,7 +384,7 @@ def _notes(opened: Demos, file: Any) -> list[str]:
     if opened.task == "Wipe":
         notes.append("the dirt is not part of the recorded states, so success cannot be judged")
     carried = {"states", "actions", *(extra.name.removeprefix("source.") for extra in opened.extras)}
-    others = sorted({key for demo in opened.demos for key in file["data"][demo]} - carried)
+    others = sorted({key for demo in whole for key in file["data"][demo]} - carried)
     if others:
         notes.append(f"not carried over: {', '.join(others)}")
     return notes
@@ -386,6 +399,14 @@ def _open(source: Path, stack: ExitStack) -> tuple[Any, Demos]:
     path = file_of(source)
     file = stack.enter_context(open_hdf5(path))
     return file, Demos.open(path, file)
+
+
+def _some_whole(opened: Demos, file: Any) -> list[str]:
+    """Raises DatasetError when there is none."""
+    whole = _whole(file["data"], opened.demos)
+    if not whole:
+        raise DatasetError(f"{opened.path}: none of its {len(opened.demos)} demonstrations has states and actions.")
+    return whole
 
 
 def _array(opened: Demos, file: Any, demo: str, name: str) -> np.ndarray:

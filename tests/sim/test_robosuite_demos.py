@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -319,3 +320,19 @@ def test_a_file_of_robosuite_0_is_called_so_and_told_what_to_do(tmp_path):
     )
     assert "convert_roboturk_pilot.py" in message
     assert "copy it again" not in message
+
+
+@pytest.mark.parametrize("damage", ["states", "group"])
+def test_a_broken_first_demonstration_costs_only_itself(write_demo, tmp_path, damage):
+    source = write_demo()
+    with h5py.File(source, "a") as file:
+        if damage == "group":
+            del file["data/demo_2"]
+            file["data/demo_2"] = np.zeros(3)
+        else:
+            del file[f"data/demo_2/{damage}"]
+    assert detect_format(source) == "robosuite_hdf5"
+    assert describe(source).num_episodes == 1
+    report = convert(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 1
+    assert re.search(r"demo_2 (is missing|.*damaged)|of demo_2 is missing or damaged", report.skipped[0])
