@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,7 +127,7 @@ def main(argv: list[str]) -> int:
                 main_stderr(busy)
 
         results = evaluate(source, config, output, ended, command, say)
-    save_yaml(options, output / "config.yaml")
+    save_yaml(replace(options, init_state=config.init_states()[0]), output / "config.yaml")
     if older:
         main_stderr(f"Replaced the results of {older}.")
     if options.json:

@@ -40,10 +40,12 @@ class SeenStates:
         """One line, or None where none has been seen as far as is known."""
         told = []
         if self.trained:
-            told.append(f"{_of(self.trained, self.total)} occur in the data that the policy was trained on")
+            occur = "occurs" if len(self.trained) == 1 else "occur"
+            told.append(f"{_of(self.trained, self.total)} {occur} in the data that the policy was trained on")
         if self.demonstrated:
+            are = "is one" if len(self.demonstrated) == 1 else "are"
             told.append(
-                f"{_of(self.demonstrated, self.total)} are those of the published demonstrations of {self.env!r}, and "
+                f"{_of(self.demonstrated, self.total)} {are} of the published demonstrations of {self.env!r}, and "
                 f"{self.unknown} episodes of the training data do not say from which states they were recorded"
             )
         if not told:

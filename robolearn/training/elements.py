@@ -25,10 +25,11 @@ class Elements:
 
     Attributes:
         constant: feature -> `(prod(shape),)` bool, true where nothing moves and so nothing is learnt.
-        still, clipped, unusual: in words, an entry for each element.
+        still_actions, still, clipped, unusual: in words, an entry for each element; the first are those of the action.
     """
 
     constant: dict[str, np.ndarray] = field(default_factory=dict)
+    still_actions: list[str] = field(default_factory=list)
     still: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
     unusual: list[str] = field(default_factory=list)
@@ -36,7 +37,8 @@ class Elements:
     def note(self) -> str | None:
         """One line, or None where there is nothing to say."""
         parts = {
-            "treated as constant, so neither learnt nor counted by action_error": self.still,
+            "treated as constant, so neither learnt nor counted by action_error": self.still_actions,
+            "treated as constant, so not learnt from": self.still,
             "clipped when sampled": self.clipped,
             "unusual": self.unusual,
         }
@@ -68,7 +70,8 @@ def survey(
         for i, label in enumerate(names):
             element = f"{name} {label}" if features[name].shape else name
             if constant[i]:
-                elements.still.append(f"{element} ({f'within {span[i]:.3g} of ' if span[i] else ''}{low[i]:.6g})")
+                still = elements.still_actions if name == action else elements.still
+                still.append(f"{element} ({f'within {span[i]:.3g} of ' if span[i] else ''}{low[i]:.6g})")
                 continue
             if name == action and clip is not None and np.abs(ends[:, i]).max() > clip * (1 + 1e-5):
                 elements.clipped.append(f"{element} ({low[i]:.4g} to {high[i]:.4g})")

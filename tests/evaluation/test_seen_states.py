@@ -53,9 +53,7 @@ def test_states_of_the_training_data_are_counted_and_said(tmp_path):
 def test_published_demonstrations_are_taken_for_data_that_does_not_say(tmp_path):
     source = checkpoint(tmp_path, start_states=trained_on(None, [], unknown=206))
     note = seen_states(source, "pusht", range(200, 210)).note()
-    assert note.startswith(
-        "6 of 10 start states (200 to 205) are those of the published demonstrations of 'pusht', and"
-    )
+    assert note.startswith("6 of 10 start states (200 to 205) are of the published demonstrations of 'pusht', and")
     assert "206 episodes of the training data do not say" in note
     assert seen_states(source, "pusht", range(100_000, 100_050)).note() is None
     says = checkpoint(tmp_path, start_states=trained_on("pusht", [[10_000, 10_099]]))

@@ -34,6 +34,15 @@ def test_what_stands_still_is_named_with_where_it_stands():
     assert note(flickering).endswith("action x (within 2.98e-08 of 0.3)")
 
 
+def test_an_observation_that_stands_still_is_nothing_to_learn_from():
+    declared = features([Feature("observation.state", (2,)), Feature("action", (1,))])
+    arrays = {"observation.state": np.zeros((9, 2)), "action": np.zeros((9, 1))}
+    assert survey(arrays, declared, Normalizer.fit(arrays, declared), "action", None).note() == (
+        "treated as constant, so neither learnt nor counted by action_error: action 0 (0); "
+        "treated as constant, so not learnt from: observation.state 0 (0), observation.state 1 (0)"
+    )
+
+
 def test_what_sampling_cuts_off_is_named():
     assert "clipped when sampled: action x (0 to 2)" in note(np.linspace(0, 2, 50), clip=0.5)
     assert note(np.linspace(0, 2, 50), clip=1.0) is None
