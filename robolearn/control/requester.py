@@ -15,6 +15,8 @@ from robolearn.core.errors import RobolearnError, one_line
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import BACKOFF_S
 
+_IDLE_CHECK_S = 0.2  # a connection that closes while nothing is asked is noticed after this, and opened anew
+
 
 class ChunkClient(Protocol):
     """The part of `PolicyClient` used here."""
@@ -135,29 +137,31 @@ class ChunkRequester:
 
     def _run(self) -> None:
         failures = 0
-        while True:
-            if not self._client.connected and failures:
+        while not self._closed:
+            if self._client.connected:
+                self._pause(_IDLE_CHECK_S, lambda: self._closed or self._waiting is not None)
+                if self._waiting is not None and not self._closed:
+                    self._exchange()
+                if not self._client.connected:
+                    self.counts.lost += 1
+                    failures = 1
+                continue
+            if failures:
                 self._pause(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1], lambda: self._closed)
-            if not self._client.connected:
+            if not self._closed:
                 try:
                     self._client.connect()
                     self.counts.reconnects += failures > 0
                     failures = 0
                 except Exception as error:
                     self.last_error, failures = _told(error), failures + 1
-            else:
-                self._pause(None, lambda: self._closed or self._waiting is not None)
-                if not self._closed:
-                    failures = self._exchange()
-            if self._closed:
-                return
 
     def _pause(self, timeout_s: float | None, until: Callable[[], bool]) -> None:
         with self._changed:
             self._changed.wait_for(until, timeout_s)
 
-    def _exchange(self) -> int:
-        """Send the waiting request and take its answer. Returns 1 when the connection is gone."""
+    def _exchange(self) -> None:
+        """Send the waiting request and take its answer."""
         with self._changed:
             assert self._waiting is not None
             (window, t_obs_s, prefix), self._waiting = self._waiting, None
@@ -175,15 +179,13 @@ class ChunkRequester:
             # of any kind: without this thread the arm would wait for ever and nobody would know why
             self.last_error = _told(error)
             counts.failed += 1
-            counts.lost += not self._client.connected
-            return int(not self._client.connected)
+            return
         finally:
             self._in_flight = False
         with self._changed:
             if episode == self._episode:
                 counts.answered += 1
                 self._answer = chunk
-        return 0
 
 
 def _told(error: Exception) -> str:

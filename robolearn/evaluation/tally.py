@@ -90,7 +90,7 @@ class Tally:
     def __str__(self) -> str:
         """`8/9  [0.565, 0.980]  (95 % Wilson), 1 aborted (server gone)`."""
         rate = self.rate
-        words = self.counts if rate is None else f"{self.counts}  {rate.bounds()}  (95 % Wilson)"
+        words = "no rate, no episode was judged" if rate is None else f"{self.counts}  {rate.bounds()}  (95 % Wilson)"
         return f"{words}, {self.beside}" if self.beside else words
 
     def to_dict(self) -> dict[str, Any]:

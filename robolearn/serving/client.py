@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -9,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as websocket_connect
 
@@ -17,6 +19,7 @@ from robolearn.core.errors import ServerError, one_line
 from robolearn.serving import wire
 
 BACKOFF_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # waits between attempts to reach the server; the last one repeats
+_TOO_BIG = 1009  # of RFC 6455: a message larger than this side takes
 MAX_ANSWER_BYTES = 2**20  # a chunk of 100 actions with 100 elements is 80 kB
 
 
@@ -49,7 +52,8 @@ class PolicyClient:
 
     @property
     def connected(self) -> bool:
-        return self._connection is not None
+        """Whether there is a connection, as far as this side has been told."""
+        return self._connection is not None and self._connection.state is State.OPEN
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -62,9 +66,10 @@ class PolicyClient:
         """Open the connection; when that fails, try again with growing pauses for up to `wait_s`."""
         deadline = time.monotonic() + wait_s
         attempt = 0
-        while self._connection is None:
+        while not self.connected:
             try:
                 self._open()
+                return  # a server that hangs up at once is noticed by the next call
             except ServerError:
                 pause = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
                 if time.monotonic() + pause > deadline:
@@ -132,7 +137,8 @@ class PolicyClient:
             # to a machine that takes nothing more, sending would otherwise wait for as long as the kernel tries
             whole_s, rest_s = divmod(self.timeout_s, 1)
             limit = struct.pack("@ll", int(whole_s), int(rest_s * 1e6))
-            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            with contextlib.suppress(OSError):  # closed again already: receiving says so
+                connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         except InvalidStatus as error:
             status = error.response.status_code
             said = (error.response.body or b"").decode(errors="replace").strip()
@@ -188,6 +194,8 @@ class PolicyClient:
                 raise ServerError(
                     f"The policy server gave no answer within {self.timeout_s:g} s; the connection was given up."
                 ) from error
+            if isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG:
+                raise ServerError(f"An answer of {self.url} is no chunk: {_reason(error)}.") from error
             raise ServerError(f"The connection to {self.url} was lost ({_reason(error)}).") from error
         finally:
             self._waiting = False

@@ -124,6 +124,16 @@ def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
         assert client.connects == 3
 
 
+def test_a_connection_that_closes_while_nothing_is_asked_is_opened_anew():
+    client = GatedClient()
+    with ChunkRequester(client, SPEC) as requester:
+        wait_until(lambda: client.connected)
+        client.connected = False
+        assert requester.wait_until_connected(5.0, time.sleep)
+        wait_until(lambda: requester.counts.reconnects)
+        assert (requester.counts.lost, client.connects, client.seen) == (1, 2, [])
+
+
 @pytest.mark.parametrize(
     ("what", "text"), [("error", "reported: no"), ("nonsense", "answer lacks 'actions'"), ("bug", "IndexError: pop")]
 )

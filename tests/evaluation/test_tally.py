@@ -27,7 +27,7 @@ def test_several_kinds_of_causes_are_counted():
 def test_a_run_in_which_nothing_was_judged_has_no_rate():
     tally = Tally.of_episodes([episode(None), episode(None)])
     assert tally.rate is None
-    assert str(tally) == "none judged, 2 unjudged"
+    assert str(tally) == "no rate, no episode was judged, 2 unjudged"
     assert tally.exit_status == 4
     assert tally.to_dict()["success"] == {"k": 0, "n": 0, "wilson": None}
 

@@ -211,7 +211,9 @@ def test_an_answer_larger_than_any_chunk_is_not_taken():
     with (
         foreign_server(handler) as url,
         PolicyClient(url) as client,
-        pytest.raises(ServerError, match=r"connection .* was lost \(.*1048577.*exceeds limit"),
+        pytest.raises(
+            ServerError, match=r"An answer of ws://.* is no chunk: .*1048577 bytes exceeds limit of 1048576 bytes"
+        ),
     ):
         client.ping()
 
@@ -238,6 +240,16 @@ def test_what_is_no_answer_is_refused_in_one_printable_line(reply, words):
         assert words in str(caught.value)
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 400
+
+
+def test_a_server_that_leaves_while_nothing_is_asked_is_noticed():
+    with foreign_server(lambda connection: connection.send(pack({}))) as url, PolicyClient(url) as client:
+        client.connect()
+        first = client._connection
+        first.wait_closed(5)
+        assert not client.connected
+        client.connect()
+        assert client._connection is not first
 
 
 def test_closing_from_another_thread_in_mid_request_is_a_lost_connection(serve, monkeypatch):
