@@ -1,7 +1,8 @@
 """`robolearn VERB ...`: finds the verb, runs it and turns errors into one line and an exit status.
 
 Nothing heavy is imported here, and a verb's module only when that verb is asked for. Exit status: what the
-verb returns (0 = fine, 1 = it ran and found something bad), 2 for a user's mistake or an error in a user's own code,
+verb returns (0 = fine, 1 = it ran and found something bad, 3 = some of its episodes were aborted, 4 = some are
+unjudged), 2 for a user's mistake or an error in a user's own code,
 70 for a bug of ours, 130 after Ctrl-C. `--debug`, anywhere on the line, shows whole tracebacks.
 """
 

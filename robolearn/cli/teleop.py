@@ -49,9 +49,10 @@ def main(argv: list[str]) -> int:
     )
     with open_station(config) as station:
         summary = drive(station, options.duration_s, options.init_state)
+    unjudged = f", {summary.unjudged} unjudged" if summary.unjudged else ""
     main_stderr(
         f"Drove {summary.driven_s:.1f} s at {summary.rate_hz:.2f} Hz with {summary.late_ticks} late ticks; "
-        f"{summary.successes} of {summary.episodes} finished episodes were successes."
+        f"{summary.successes} of {summary.episodes - summary.unjudged} finished episodes were successes{unjudged}."
     )
     if options.json:
         print(json.dumps(dataclasses.asdict(summary)))

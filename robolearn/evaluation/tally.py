@@ -21,7 +21,7 @@ SUCCESS, FAILURE, ABORTED, UNJUDGED = "success", "failure", "aborted", "unjudged
 ALL_JUDGED, SOME_ABORTED, SOME_UNJUDGED = 0, 3, 4
 
 
-def outcome_word(success: bool | None, cause: str | None) -> str:
+def outcome_word(success: bool | None, cause: str | None = None) -> str:
     """The word for an episode that was aborted for `cause`, or None, and is a success, a failure or neither (None)."""
     if cause is not None:
         return ABORTED

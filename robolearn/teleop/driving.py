@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robolearn.evaluation.tally import outcome_word
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event
 from robolearn.teleop.pace import describe_slow
@@ -13,10 +14,11 @@ from robolearn.teleop.station import Station
 
 @dataclass
 class DriveSummary:
-    """What a session did: episodes ended by the operator, how many of them were successes, and how the loop ran."""
+    """What a session did: episodes ended by the operator, what became of them, and how the loop ran."""
 
     episodes: int = 0
     successes: int = 0
+    unjudged: int = 0
     steps: int = 0
     driven_s: float = 0.0
     rate_hz: float = 0.0
@@ -60,8 +62,9 @@ def drive(station: Station, duration_s: float | None = None, init_state: int = 0
         if episode.ending is Event.STOP:
             break
         summary.episodes += 1
-        summary.successes += bool(episode.succeeded)
-        station.status.say(f"start state {init_state}: {'success' if episode.succeeded else 'no success'}")
+        summary.successes += episode.succeeded is True
+        summary.unjudged += episode.succeeded is None
+        station.status.say(f"start state {init_state}: {outcome_word(episode.succeeded)}")
         init_state += episode.ending is Event.SAVE
     summary.rate_hz = intervals / summary.driven_s if summary.driven_s > 0 else 0.0
     summary.stopped = "signal" if station.stop() else "duration" if out_of_time() else "operator"

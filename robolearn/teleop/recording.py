@@ -22,6 +22,7 @@ from robolearn.datasets.reader import Dataset
 from robolearn.datasets.start_states import next_init_state
 from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
+from robolearn.evaluation.tally import outcome_word
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event, InputDevice
 from robolearn.teleop.pace import describe_slow
@@ -312,7 +313,7 @@ class RecordingSession:
         summary.recorded_s += episode.recorded_s
         if summary.recorded_s > 0:
             summary.rate_hz = (summary.steps - summary.recorded) / summary.recorded_s
-        outcome = {True: "success", False: "failure", None: "no verdict"}[episode.succeeded]
+        outcome = outcome_word(episode.succeeded)
         self._status.say(
             f"{self._heading} saved: {episode.steps} steps, {episode.duration_s:.1f} s at {episode.rate_hz:.2f} Hz, "
             f"{outcome}; {counts}"
