@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -153,9 +154,9 @@ def _explained(process: multiprocessing.process.BaseProcess) -> Iterator[None]:
         yield
     except (EOFError, ConnectionError) as error:
         process.join()
-        raise DatasetError(
-            f"A worker process ended ({end_in_words(process.exitcode)}); if memory was short, use fewer --workers."
-        ) from error
+        killed = process.exitcode == -signal.SIGKILL
+        what = "if memory was short, use fewer --workers" if killed else "what it printed says why"
+        raise DatasetError(f"A worker process ended ({end_in_words(process.exitcode)}); {what}.") from error
 
 
 def _stop(process: multiprocessing.process.BaseProcess, connection: Connection) -> None:
