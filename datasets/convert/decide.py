@@ -298,7 +298,7 @@ class _Deciding:
                 f"--kind {self.number}=depth: depth is whole millimetres in one channel, and {array.key} has rows of "
                 f"shape {array.shape}, {array.dtype}."
             )
-        if not array.declared:
+        if not array.declared and self.wish.kind is None:
             self.notes.append(
                 f"{array.key} ({array.dtype}, one channel) is taken for depth in millimetres, stored without loss; "
                 f"--kind {array.key}=image makes 8-bit pictures of it"

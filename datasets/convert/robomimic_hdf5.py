@@ -186,10 +186,10 @@ def _declared(data: Any, name: str) -> tuple[dict[str, Any], list[str]]:
 def _arrays(demo: Any) -> Iterator[tuple[str, Any]]:
     """Arrays of steps: those of the demonstration itself and those in `obs`."""
     for key, item in demo.items():
-        if key not in STRUCTURE and getattr(item, "shape", ()):
+        if key not in STRUCTURE and hasattr(item, "shape") and item.shape:
             yield key, item
     for key, item in demo.get("obs", {}).items():
-        if getattr(item, "shape", ()):
+        if hasattr(item, "shape") and item.shape:
             yield f"obs/{key}", item
 
 
