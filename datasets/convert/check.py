@@ -167,7 +167,7 @@ def compare_frame(stored: bytes, held: bytes | np.ndarray, claim: Claim, feature
     if isinstance(held, bytes):
         if held == stored:
             return
-        held = _without_alpha(decoded(held)) if claim.dtype is None else np.frombuffer(held, claim.dtype)
+        held = _without_alpha(decoded(held), feature) if claim.dtype is None else np.frombuffer(held, claim.dtype)
     expected = fitted(claim.of_picture(held), feature, scaled=claim.range not in (None, (0.0, 255.0)))
     if isinstance(codec, JpegCodec):
         if stored != codec.encode(expected):
@@ -224,9 +224,14 @@ def fitted(picture: np.ndarray, feature: Feature, scaled: bool = False) -> np.nd
     return np.ascontiguousarray(rounded.astype(feature.dtype))
 
 
-def _without_alpha(picture: np.ndarray) -> np.ndarray:
-    """Of an encoded picture, whose fourth channel is left out with a note (`picture_file.py`)."""
-    return picture[..., :3] if picture.ndim == 3 else picture
+def _without_alpha(picture: np.ndarray, feature: Feature) -> np.ndarray:
+    """Of an encoded picture, whose last channel of four, or of two, is left out with a note (`picture_file.py`).
+
+    OpenCV makes four channels of grey with alpha, the first three of them alike.
+    """
+    if picture.ndim == 2 or picture.shape[2] != 4:
+        return picture
+    return picture[..., :3] if feature.shape[2:] == (3,) else picture[..., 0]
 
 
 def _opaque(alpha: np.ndarray) -> bool:

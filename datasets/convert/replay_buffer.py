@@ -6,7 +6,7 @@ import contextlib
 import json
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,16 @@ class Buffer:
                 for key, name in self.origin.keys.items()
                 if key in self.arrays
             ]
-        known = [c for c in self.layout.columns if not set(c.keys) & set(rename)] if self.layout else []
+        known = [self._wide(c) for c in self.layout.columns if not set(c.keys) & set(rename)] if self.layout else []
         taken = {key for column in known for key in column.keys}
         return known + [default_column(key, array) for key, array in self.arrays.items() if key not in taken]
+
+    def _wide(self, column: Column) -> Column:
+        """A column of a known layout in a type that holds what its arrays do: some store float64."""
+        if is_encoded(column.feature):
+            return column
+        dtype = np.result_type(column.feature.dtype, *(self.arrays[key].dtype for key in column.keys))
+        return replace(column, feature=replace(column.feature, dtype=dtype.name))
 
     def source_array(self, column: Column) -> SourceArray:
         """A column as it is declared to `decide`."""

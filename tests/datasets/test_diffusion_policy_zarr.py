@@ -57,6 +57,14 @@ def test_pusht_gets_the_features_of_its_environment(tmp_path):
     assert dataset.features["action"].unit == "px"
 
 
+def test_known_keys_in_double_precision_keep_it(tmp_path):
+    arrays = {key: a.astype(np.float64) + 1 / 3 if key != "img" else a for key, a in pusht_arrays().items()}
+    convert_dataset(make_source(tmp_path / "pusht.zarr", **arrays), tmp_path / "out.zarr", ConvertOptions())
+    dataset = Dataset(tmp_path / "out.zarr")
+    assert np.array_equal(dataset.array("action"), arrays["action"])
+    assert dataset.features["observation.full_state"].dtype == "float64"
+
+
 def test_pusht_features_fit_the_environment():
     pytest.importorskip("gym_pusht")
     from robolearn.core.feature import features, require

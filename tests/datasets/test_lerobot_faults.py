@@ -4,6 +4,8 @@ Frame k of the synthetic videos is a grey of 4 k + 10, so a frame says its own n
 """
 
 import json
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -24,11 +26,11 @@ CAM = "observation.images.cam"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"  # noqa: E501
 
 
-def write_video(path, numbers, rate=FPS) -> None:
+def write_video(path, numbers, rate=FPS, pix_fmt="yuv420p") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "12", "g": "4"})
-        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, pix_fmt
         for number in numbers:
             image = np.full((SIZE, SIZE, 3), 4 * number + 10, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -189,6 +191,25 @@ def test_a_video_that_ends_early_costs_the_last_steps_and_it_is_said(tmp_path, v
     assert dataset.episodes[2]["import_notes"] == [f"{source / file} has no frame for step 6, left out"]
 
 
+def test_what_was_cut_is_remembered_when_an_interrupted_import_goes_on(tmp_path):
+    source = write_v2(tmp_path / "v2")
+    write_video(source / f"videos/{CAM}/episode_000000.mp4", range(5))
+    write_video(source / f"videos/{CAM}/episode_000002.mp4", range(12, 18))
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path, progress=interrupt)
+    report, dataset = convert(source, tmp_path, resume=True)
+    assert numbers_of(dataset) == [*range(5), *range(6, 18)]
+    assert [note.rpartition("/")[2] for note in report.notes] == [
+        "episode_000000.mp4 has no frame for step 5, left out (episode 0)",
+        "episode_000002.mp4 has no frame for step 6, left out (episode 2)",
+    ]
+
+
 def test_short_videos_can_cost_the_whole_episode_instead(tmp_path):
     source = write_v2(tmp_path / "v2")
     write_video(source / f"videos/{CAM}/episode_000001.mp4", range(6, 10))
@@ -306,17 +327,19 @@ def colours(number: int) -> np.ndarray:
     return image
 
 
-def palette_png(image: np.ndarray) -> bytes:
-    """As PNG with a palette of 8 bits, which OpenCV cannot write."""
-    import struct
-    import zlib
-
-    flat, places = np.unique(image.reshape(-1, 3), axis=0, return_inverse=True)
-    raw = b"".join(b"\0" + row.tobytes() for row in places.astype(np.uint8).reshape(image.shape[:2]))
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, 3, 0, 0, 0)),
-              (b"PLTE", flat.tobytes()), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))  # fmt: skip
+def png(colour_type: int, samples: np.ndarray, palette: bytes = b"") -> bytes:
+    """A PNG of `(H, W, samples a pixel)` of 8 bits, also of the kinds that OpenCV cannot write."""
+    raw = b"".join(b"\0" + row.tobytes() for row in samples)
+    size = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 8, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", size), (b"PLTE", palette), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    chunks = [chunk for chunk in chunks if chunk[0] != b"PLTE" or palette]
     body = b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def palette_png(image: np.ndarray) -> bytes:
+    flat, places = np.unique(image.reshape(-1, 3), axis=0, return_inverse=True)
+    return png(3, places.astype(np.uint8).reshape(image.shape[:2]), flat.tobytes())
 
 
 @pytest.mark.parametrize("codec", ["png", "jpeg"])
@@ -376,6 +399,25 @@ def test_a_fourth_channel_is_left_out_and_it_is_said(tmp_path):
     report, dataset = convert(source, tmp_path, image_codec="png")
     assert all((dataset.image(CAM, k) == colours(k)).all() for k in range(19))
     assert f"{CAM}: pictures have a fourth channel (alpha), which is left out (episodes 0-2)" in report.notes
+
+
+def test_grey_with_alpha_becomes_grey_and_it_is_said(tmp_path):
+    alpha = np.full((SIZE, SIZE), 99, np.uint8)
+    cells = embedded(lambda n: png(4, np.dstack([colours(n)[..., 0], alpha])))
+    source = write_v2(tmp_path / "v2", cells, shape=(SIZE, SIZE, 1))
+    report, dataset = convert(source, tmp_path, image_codec="png")
+    assert (dataset.image(CAM, 9).reshape(SIZE, SIZE) == colours(9)[..., 0]).all()
+    assert report.notes == (f"{CAM}: pictures have a fourth channel (alpha), which is left out (episodes 0-2)",)
+
+
+def test_colour_video_of_10_bits_becomes_8_and_it_is_said(tmp_path):
+    source = write_v2(tmp_path / "v2")
+    for e, length in enumerate(LENGTHS):
+        file = source / f"videos/{CAM}/episode_{e:06d}.mp4"
+        write_video(file, range(STARTS[e], STARTS[e] + length), pix_fmt="yuv444p10le")
+    report, dataset = convert(source, tmp_path)
+    assert numbers_of(dataset) == list(range(19))
+    assert report.notes == (f"{CAM}: video of 10 bits is reduced to 8",)
 
 
 @pytest.mark.parametrize(
