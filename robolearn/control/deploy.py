@@ -21,6 +21,7 @@ from robolearn.core import config as configuration
 from robolearn.core.clock import MonotonicClock
 from robolearn.core.errors import ConfigError, DeviceError, RobolearnError, ServerError, one_line
 from robolearn.core.failure import explained
+from robolearn.core.files import write_text
 from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
 from robolearn.evaluation.goals import GoalSource, make_goals
@@ -123,12 +124,9 @@ def deploy(
                     hindrance: str | None = f"server gone: {requester.last_error or 'the connection was lost'}"
                 else:
                     goal = goals.goal(init_state) if goals else None
-                    finished = _Finished(init_state)
-                    episodes.append(finished)
-                    hindrance = _run_episode(finished, robot, loop, time_limit_s, goal, judge)
-                    finished.last_error = requester.last_error
+                    hindrance = _run_episode(init_state, episodes, robot, loop, time_limit_s, goal, judge)
                     if on_episode:
-                        on_episode(finished.to_dict())
+                        on_episode(episodes[-1].to_dict())
                 if hindrance is not None:
                     left = init_states[len(episodes) :]
                     episodes += [_Finished(k, EpisodeRecord(aborted=_not_run(hindrance))) for k in left]
@@ -139,9 +137,7 @@ def deploy(
             if episodes:
                 results = summarize(config, episodes, priority)
                 if output is not None:
-                    part = output / f"{RESULTS}.part"
-                    part.write_text(json.dumps(results, indent=1))
-                    part.replace(output / RESULTS)
+                    write_text(output / RESULTS, json.dumps(results, indent=1))
     return results
 
 
@@ -180,17 +176,19 @@ class _Finished:
 
 
 def _run_episode(
-    finished: _Finished,
+    init_state: int,
+    episodes: list[_Finished],
     robot: Robot,
     loop: EpisodeLoop,
     time_limit_s: float,
     goal: dict[str, np.ndarray] | None,
     judge: Judge | None,
 ) -> str | None:
-    """Fill in `finished`. Returns why no other episode can be run, or None."""
+    """Add the episode to `episodes`, unless it is interrupted. Returns why no other one can be run, or None."""
+    finished = _Finished(init_state)
     record = finished.record
     try:
-        robot.prepare(finished.init_state)
+        robot.prepare(init_state)
         with no_interruptions():
             loop.run(time_limit_s, goal, record)
     except Exception as error:
@@ -198,13 +196,16 @@ def _run_episode(
         known = isinstance(error, DeviceError | OSError)
         record.success = None
         record.aborted = "device failed: " + one_line(error if known else explained(error))
+        episodes.append(finished)
         if not known:
             raise
         return record.aborted
+    finished.last_error = loop.requester.last_error
+    episodes.append(finished)
     if record.success is not None:
         finished.judged_by = "robot"
     elif record.aborted is None and judge is not None:
-        record.success = judge(finished.init_state)
+        record.success = judge(init_state)
         finished.judged_by = None if record.success is None else "operator"
     return None
 

@@ -85,7 +85,9 @@ def test_ctrl_c_ends_everything_and_keeps_finished_episodes(server, tmp_path):
     assert (process.returncode, errors.strip()) == (130, "Interrupted.")
     assert cells_of(process.pid) == []
     assert not list(Path("/dev/shm").glob(f"robolearn_{process.pid}_*"))
-    assert json.loads((tmp_path / "results.json").read_text())["episodes"][0]["init_state"] == 0
+    episodes = json.loads((tmp_path / "results.json").read_text())["episodes"]
+    assert episodes[0]["init_state"] == 0
+    assert all(e["outcome"] == "failure" and e["duration_s"] >= 1.0 for e in episodes)  # no half ones
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -98,7 +100,9 @@ def test_sigterm_and_a_closed_terminal_end_everything(server, tmp_path, number, 
     assert (process.returncode, errors) == (status, "")
     assert cells_of(process.pid) == []
     assert not list(Path("/dev/shm").glob(f"robolearn_{process.pid}_*"))
-    assert json.loads((tmp_path / "results.json").read_text())["episodes"][0]["init_state"] == 0
+    episodes = json.loads((tmp_path / "results.json").read_text())["episodes"]
+    assert episodes[0]["init_state"] == 0
+    assert all(e["outcome"] == "failure" and e["duration_s"] >= 1.0 for e in episodes)  # no half ones
 
 
 def test_a_killed_deploy_takes_its_cell_along(server, tmp_path):
