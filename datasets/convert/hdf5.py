@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 from robolearn.core.errors import DatasetError, MissingDependencyError
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
+DEMO = re.compile(r"demo_[0-9]+")
+SHOWN = 5
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -45,12 +46,15 @@ def open_hdf5(path: Path) -> Any:
 
 
 def demo_names(data: Any) -> tuple[str, ...]:
-    """Names of the demonstrations in the order of their numbers; `demo_x`, without one, comes last."""
+    """Names of the demonstrations, `demo_<number>`, in the order of their numbers."""
+    return tuple(sorted((key for key in data if DEMO.fullmatch(key)), key=lambda key: int(key[5:])))
 
-    def place(name: str) -> tuple[float, str]:
-        return (int(name[5:]) if name[5:].isdecimal() else math.inf), name
 
-    return tuple(sorted((key for key in data if key.startswith("demo_")), key=place))
+def other_names(data: Any) -> list[str]:
+    """A line, where something in `data` is called otherwise and is left out."""
+    others = sorted(key for key in data if not DEMO.fullmatch(key))
+    shown = ", ".join(others[:SHOWN]) + ", ..." * (len(others) > SHOWN)
+    return [f"data/{shown}: not called demo_<number>, and left out"] if others else []
 
 
 def read_array(path: Path, demo: Any, name: str) -> np.ndarray:

@@ -29,6 +29,7 @@ from robolearn.datasets.convert.hdf5 import (
     is_hdf5,
     model_text,
     open_hdf5,
+    other_names,
     read_masks,
 )
 from robolearn.datasets.convert.pictures import Pixels
@@ -54,6 +55,7 @@ class Opened:
     Attributes:
         found: key (`actions`, `obs/agentview_image`, ...) -> what most demonstrations declare.
         origin: what an export of ours says of the dataset it came from.
+        language: instruction of all demonstrations, where the file says one (LIBERO).
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Opened:
     found: Mapping[str, SourceArray]
     origin: Origin | None
     notes: tuple[str, ...]
+    language: str | None = None
 
     @classmethod
     def open(cls, source: Path) -> Opened:
@@ -79,6 +82,7 @@ class Opened:
             origin = None
             if document is not None:
                 origin = Origin.from_json(json.loads(document), f"{path}: the attribute {KEY}")
+            notes += other_names(data)
             found, said = _describe(data, demos, origin)
         except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
             file.close()
@@ -86,7 +90,7 @@ class Opened:
         except BaseException:
             file.close()
             raise
-        return cls(path, file, env, demos, found, origin, (*notes, *said))
+        return cls(path, file, env, demos, found, origin, (*notes, *said), _instruction(data))
 
     def look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of demonstrations all over the file; those that cannot be read are left out."""
@@ -115,6 +119,15 @@ def _environment(data: Any) -> tuple[Json, list[str]]:
     except (ValueError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())
     return {}, [f"the attribute env_args is not carried over: it cannot be read ({reason})"]
+
+
+def _instruction(data: Any) -> str | None:
+    """What LIBERO's `problem_info` says; None without one."""
+    try:
+        found = json.loads(data.attrs["problem_info"])["language_instruction"]
+    except (KeyError, ValueError, TypeError, OSError):
+        return None
+    return " ".join(map(str, found)) if isinstance(found, list) else str(found)
 
 
 def _num_steps(data: Any, name: str, keys: Iterable[str]) -> int:
@@ -334,7 +347,10 @@ class RobomimicSource(Source):
         if self.opened.origin and stored is not None:
             record = json.loads(stored)
             return {**record, "task": self.options.task} if self.options.task else record
-        record = {"task": self.options.task or _language(self.opened.env, demo), "source_episode": label}
+        record = {
+            "task": self.options.task or _language(self.opened.env, demo) or self.opened.language,
+            "source_episode": label,
+        }
         rewards = values.get(self.names.get("rewards", ""))
         # robosuite's sparse reward is its success check; a shaped one says nothing
         if rewards is not None and np.isin(rewards, (0, 1)).all():

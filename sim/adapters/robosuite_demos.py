@@ -31,7 +31,16 @@ from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.datasets.convert.decide import SourceArray, decide
-from robolearn.datasets.convert.hdf5 import demo_names, file_of, is_hdf5, model_text, open_hdf5, read_array, read_masks
+from robolearn.datasets.convert.hdf5 import (
+    demo_names,
+    file_of,
+    is_hdf5,
+    model_text,
+    open_hdf5,
+    other_names,
+    read_array,
+    read_masks,
+)
 from robolearn.datasets.convert.hdf5_witness import Hdf5Witness
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
 from robolearn.datasets.convert.spool import FrameSpool
@@ -371,7 +380,7 @@ def _object_geoms(where: str, xml: str, names: frozenset[str]) -> dict[str, dict
 
 
 def _notes(opened: Demos, file: Any) -> list[str]:
-    notes = []
+    notes = other_names(file["data"])
     whole = _whole(file["data"], opened.demos)
     without_model = sum(not model_text(file["data"][demo]) for demo in whole)
     if without_model:

@@ -197,6 +197,21 @@ def test_what_the_file_holds_is_what_most_demonstrations_hold(source, tmp_path, 
     assert re.search(rf"image.hdf5: demo_0 is damaged \({lost}.* is missing\)", report.skipped[0])
 
 
+def test_the_instruction_of_libero_is_the_task(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        file["data"].attrs["problem_info"] = json.dumps({"language_instruction": "put the bowl on the plate"})
+    convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert {e["task"] for e in Dataset(tmp_path / "out.zarr").episodes} == {"put the bowl on the plate"}
+
+
+def test_groups_that_are_called_otherwise_are_named(source, tmp_path):
+    with h5py.File(source, "a") as file:
+        file.copy("data/demo_2", "data/demo_backup")
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert report.num_episodes == 3
+    assert "data/demo_backup: not called demo_<number>, and left out" in report.notes
+
+
 def test_an_array_of_a_few_demonstrations_is_left_out_and_said(source, tmp_path):
     with h5py.File(source, "a") as file:
         file["data/demo_2/obs/force"] = np.ones((4, 6))
