@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robolearn.core.config import main_stderr, parse, save_yaml
+from robolearn.core.config import main_stderr, parse
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,8 @@ def main(argv: list[str]) -> int:
         goals=goal_source(options.goals, options.goal_mask),
         loop=LoopOptions(rate_hz=options.rate_hz, execute=options.execute),
     )
-    options.output.mkdir(parents=True, exist_ok=True)
-    save_yaml(options, options.output / "config.yaml")
     judge = OperatorJudge(main_stderr) if somebody_is_there() else None
-    results = deploy(config, None if options.json else _show_episode, main_stderr, judge)
+    results = deploy(config, None if options.json else _show_episode, main_stderr, judge, options)
     if options.json:
         print(json.dumps(results, indent=1))
     else:

@@ -22,6 +22,7 @@ from robolearn.core.clock import MonotonicClock
 from robolearn.core.errors import ConfigError, DeviceError, RobolearnError, ServerError, one_line
 from robolearn.core.failure import explained
 from robolearn.core.files import write_text
+from robolearn.core.output import held_output
 from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
 from robolearn.evaluation.goals import GoalSource, make_goals
@@ -78,8 +79,9 @@ def deploy(
     on_episode: Callable[[dict[str, Any]], None] | None = None,
     say: Callable[[str], None] = lambda words: None,
     judge: Judge | None = None,
+    typed: Any = None,
 ) -> dict[str, Any]:
-    """Run the episodes and return (and write) the results.
+    """Run the episodes and return (and write) the results, and with them, as config.yaml, what was `typed`.
 
     An episode that something else than the policy kept from being judged is `aborted`, with its cause. When the robot
     has failed, or the server stays away for `connect_wait_s`, the start states that are left are aborted as well,
@@ -88,18 +90,18 @@ def deploy(
     `on_episode` is given each episode that was run, `say` what a person should know while they wait. `judge` is asked
     for the outcome of episodes that nothing measured; without one they stay unjudged.
 
-    Raises DeviceError when the robot cannot be connected, ServerError when no server answers at the start, FeatureError
-    when policy and robot do not match. However it ends, Ctrl-C included, the arm is stopped, the robot is disconnected,
-    and the results of the finished episodes are written.
+    Raises, before the robot is connected, like `held_output`; DeviceError when the robot cannot be connected,
+    ServerError when no server answers at the start, FeatureError when policy and robot do not match. However it ends,
+    Ctrl-C included, the arm is stopped, the robot disconnected, and the results of the finished episodes are written.
     """
     output = config.output
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
     robot = make_robot(config.robot)
     client = PolicyClient(config.server, config.token, timeout_s=2.0)
     episodes: list[_Finished] = []
     results: dict[str, Any] = {}
     with contextlib.ExitStack() as cleanup:
+        if output is not None:
+            cleanup.enter_context(held_output(output))
         # raised before the robot's processes and our threads start, so that all inherit the same
         priority = cleanup.enter_context(raised_priority())
         robot.connect()
@@ -138,6 +140,8 @@ def deploy(
                 results = summarize(config, episodes, priority)
                 if output is not None:
                     write_text(output / RESULTS, json.dumps(results, indent=1))
+                    if typed is not None:
+                        configuration.save_yaml(typed, output / "config.yaml")
     return results
 
 

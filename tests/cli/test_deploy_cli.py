@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
 
 from robolearn.cli.main import main
+from robolearn.core.output import held_output
 
 TINY_SERVER = Path(__file__).parents[1] / "serving" / "tiny_policy_server.py"
 
@@ -134,3 +135,20 @@ def test_mistakes_are_one_line(capfd, tmp_path, arguments, message):
     assert error.startswith("error: ")
     assert message in error
     assert "\n" not in error
+
+
+def test_what_cannot_begin_leaves_nothing(tmp_path, capfd):
+    output = tmp_path / "lab" / "today"
+    status, error = user_sees(capfd, "--robot", "sim:put_on_plat", "--output", output)
+    assert status == 2 and "Did you mean 'put_on_plate'?" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_robot_is_connected(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("robolearn.hardware.robot.Robot.connect", lambda *_: pytest.fail("the robot is connected"))
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    status, error = user_sees(capfd, "--env", "put_on_plate", "--output", tmp_path / "out")
+    assert (status, f"out is a link to {tmp_path}/disk, which does not exist" in error) == (2, True)
+    with held_output(tmp_path / "held"):
+        status, error = user_sees(capfd, "--env", "put_on_plate", "--output", tmp_path / "held")
+    assert (status, f"held is being written by process {os.getpid()}; wait for it" in error) == (2, True)
