@@ -13,6 +13,8 @@ from . import cases
 from .policy_server import STATE, observation
 from .raw_client import BINARY, frame
 
+_MOST = 500_000  # bytes of what is repeated
+_LARGEST = 6_000_000
 Kind = Literal["message", "stream", "opening"]
 
 
@@ -63,9 +65,10 @@ class Fuzzer:
         return self._real if rng.random() < 0.02 else self._requests[rng.integers(len(self._requests))]
 
     def _restructured(self, rng: np.random.Generator) -> bytes:
-        message: Any = copy.deepcopy(self._request(rng))
+        message: Any = self._request(rng)
         for _ in range(rng.integers(1, 4)):
-            message = _changed(message, rng)
+            changed = _changed(copy.deepcopy(message), rng)
+            message = changed if _weight(changed) < _LARGEST else message
         try:
             return msgpack.packb(message)
         except (ValueError, OverflowError, TypeError):  # too deep for msgpack's writer
@@ -99,8 +102,21 @@ def _changed(value: Any, rng: np.random.Generator) -> Any:
         value[place] = _changed(value[place], rng)
         return value
     if rng.random() < 0.1:
-        return [value] * int(10 ** rng.uniform(0, 4.2))
+        return [value] * min(int(10 ** rng.uniform(0, 4.2)), _MOST // _weight(value))
     return _strange(rng)
+
+
+def _weight(value: Any, enough: int = 8_000_000) -> int:
+    """About how many bytes it has when it is packed; counted no further than `enough`, as parts may be shared."""
+    total, pending = 0, [value]
+    while pending and total < enough:
+        part = pending.pop()
+        if isinstance(part, dict):
+            pending += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            pending += part
+        total += 1 + (len(part) if isinstance(part, str | bytes) else 8)
+    return total
 
 
 def _strange(rng: np.random.Generator, key: bool = False) -> Any:

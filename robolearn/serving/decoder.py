@@ -24,6 +24,7 @@ MAX_TEXT = 2**20  # bytes of all texts together
 MAX_DIMENSIONS = 32
 
 _DTYPE = re.compile(r"[<>=|]?(?:b1|[iu][1248]|f[248]|[SU][1-9]\d{0,4})")
+_LONGEST_DTYPE = 8
 _SCALARS = {"b": bool, "i": int, "u": int, "f": int | float, "S": bytes, "U": str}
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _NUMBERS = {
@@ -174,16 +175,17 @@ class Decoder:
 
 def known_dtype(name: Any) -> np.dtype:
     """The dtype of a short name such as '<f4'. Raises ServerError for one that the format does not carry."""
-    if not isinstance(name, str) or not _DTYPE.fullmatch(name):
+    dtype = _dtype(name) if isinstance(name, str) and len(name) < _LONGEST_DTYPE else None
+    if dtype is None:
         raise ServerError(
             f"An array has dtype {reprlib.repr(name)}; expected a plain numeric one such as '<f4' or '|u1'."
         )
-    return _dtype(name)
+    return dtype
 
 
 @lru_cache(maxsize=256)
-def _dtype(name: str) -> np.dtype:
-    return np.dtype(name)
+def _dtype(name: str) -> np.dtype | None:
+    return np.dtype(name) if _DTYPE.fullmatch(name) else None
 
 
 def _array(name: Any, shape: Any, data: bytes, start: int, length: int) -> np.ndarray:
