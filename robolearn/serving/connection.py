@@ -1,8 +1,8 @@
 """A websocket connection whose sender is not trusted: what it takes of the server's memory and time is bounded.
 
 websockets bounds the size of a message. Bounded here is what that leaves open: how many frames are handled before
-others get their turn (256 KiB can hold 40,000 of them), of how many pieces a message consists, pongs that nobody
-reads, what arrives before the opening handshake is through, and what all connections hold together.
+others get their turn (256 KiB can hold 40,000 of them), of how many pieces a message consists, pings, pongs that
+nobody reads, what arrives before the opening handshake is through, and what all connections hold together.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import math
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -21,6 +22,7 @@ from robolearn.serving.frames import FrameFollower
 
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013  # close codes
 MAX_PIECES = 1024  # frames of one message
+MAX_CONTROLS, _CONTROLS_S = 1000, 10.0  # pings and pongs in this many seconds
 _SMALL_READ, _LARGE_READ = 512, 256 * 2**10
 _REFUSED_CLOSE_S = 0.2  # until a refused client's connection, and what it holds, is dropped
 _TRIM_ABOVE, _TRIM_AFTER_S = 2**20, 0.5
@@ -40,7 +42,7 @@ class Buffers:
         self.max_connections = max_connections
         self.max_bytes = max_bytes
         self.connections: set[BoundedConnection] = set()
-        self._trim: asyncio.TimerHandle | None = None
+        self._used = False
 
     @property
     def held(self) -> int:
@@ -57,14 +59,16 @@ class Buffers:
 
     def lost(self, connection: BoundedConnection) -> None:
         self.connections.discard(connection)
-        if connection.most_held > _TRIM_ABOVE and self._trim is None:
-            self._trim = connection.loop.call_later(_TRIM_AFTER_S, self._give_back)
+        self._used = self._used or connection.most_held > _TRIM_ABOVE
+        if self._used and not self.connections:
+            connection.loop.call_later(_TRIM_AFTER_S, self._give_back)
 
     def _give_back(self) -> None:
-        """Freed memory goes back to the system; glibc keeps it otherwise."""
-        self._trim = None
-        with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).malloc_trim(0)
+        """Freed memory goes to the system: glibc keeps it otherwise. It takes a while, so nobody may be connected."""
+        if self._used and not self.connections:
+            self._used = False
+            with contextlib.suppress(AttributeError, OSError):
+                ctypes.CDLL(None).malloc_trim(0)
 
 
 class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
@@ -79,6 +83,7 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
         self._read = bytearray()
         self._refusal: asyncio.Task[None] | None = None
         self._newest: Frame | None = None
+        self._controls, self._controls_since_s = 0, -math.inf  # at the beginning of the seconds that are counted
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -112,9 +117,17 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
         self.data_received(data)
         if self._frames.pieces > MAX_PIECES:
             self.refuse(POLICY_VIOLATION, f"A message came in more than {MAX_PIECES} frames.")
+        if self._flooded():
+            self.refuse(POLICY_VIOLATION, f"More than {MAX_CONTROLS} pings or pongs came in {_CONTROLS_S:g} s.")
         self._buffers.check()
         if self.paused:  # the client does not read: no more pongs for it
             self.transport.pause_reading()
+
+    def _flooded(self) -> bool:
+        now_s = self.loop.time()
+        if now_s - self._controls_since_s > _CONTROLS_S:
+            self._controls, self._controls_since_s = self._frames.controls, now_s
+        return self._frames.controls - self._controls > MAX_CONTROLS
 
     def process_event(self, event: Any) -> None:
         super().process_event(event)

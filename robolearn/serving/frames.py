@@ -16,12 +16,14 @@ class FrameFollower:
         remaining: payload bytes of the current frame that are still to come.
         pieces: frames of the current message so far; 0 between messages.
         data: payload bytes of messages so far, those of pings and the like not counted.
+        controls: pings, pongs and the like so far.
     """
 
     def __init__(self) -> None:
         self.remaining = 0
         self.pieces = 0
         self.data = 0
+        self.controls = 0
         self._header = bytearray()
         self._is_data = False
 
@@ -51,5 +53,7 @@ class FrameFollower:
         if self._is_data:
             final = bool(first & 0x80)
             self.pieces = 0 if final else self.pieces + 1
+        else:
+            self.controls += 1
         self.remaining = length
         self._header.clear()

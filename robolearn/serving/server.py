@@ -33,7 +33,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
-from robolearn.core.errors import RobolearnError, ServerError
+from robolearn.core.errors import RobolearnError, ServerError, one_line
 from robolearn.core.interrupt import heeded_signals
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving import wire
@@ -48,7 +48,7 @@ _MAX_WAITING = 16  # requests of one session that are read ahead
 _MAX_OPENING = 64  # connections beyond the clients: health checks, and those that are still opening
 _MESSAGE_SLACK = 4 * 2**20
 _MIN_BUFFERS = 48 * 2**20
-_MAX_ERROR = 500  # characters of a policy's exception
+_MAX_ERROR = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -216,13 +216,16 @@ class PolicyServer:
             if request.operation == "reset":
                 session.reset(request.seed)
                 return {wire.OP: "reset", **request.echo}
-            loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._executor, self._infer, session, request)
+            if request.superseded:  # known already: no need to wait for other sessions' inferences
+                result = self._infer(session, request)
+            else:
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._executor, self._infer, session, request)
         except RobolearnError as error:
-            message = str(error)
+            message = one_line(error, _MAX_ERROR)
         except Exception as error:
             log.exception("The policy failed.")
-            message = f"The policy failed with {type(error).__name__}: {' '.join(str(error).split())[:_MAX_ERROR]}"
+            message = f"The policy failed with {type(error).__name__}: {one_line(error, _MAX_ERROR)}"
         else:
             timing = {"infer_ms": (time.perf_counter() - request.received_s) * 1e3}
             if previous_total_ms is not None:
@@ -232,7 +235,7 @@ class PolicyServer:
 
     @staticmethod
     def _infer(session: Session, request: Request) -> dict[str, Any]:
-        """Runs in the worker thread."""
+        """Runs in the worker thread, but for requests that are superseded."""
         if request.superseded:
             session.skip(request.values)
             return {wire.ERROR: "A newer request of this session replaced this one.", wire.SUPERSEDED: True}

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
-from robolearn.serving.connection import MAX_PIECES, Buffers
+from robolearn.serving.connection import MAX_CONTROLS, MAX_PIECES, Buffers
 from robolearn.serving.wire import pack, unpack
 
 STATE = np.zeros((2, 10), np.float32)
@@ -100,15 +100,23 @@ def test_a_message_in_some_pieces_is_read(serve):
         assert unpack(connection.recv(timeout=5)) == {"__op__": "ping", "__seq__": 4}
 
 
-def test_thousands_of_pings_are_answered_in_turns_with_other_clients(serve):
+def test_many_pings_are_answered_in_turns_with_other_clients(serve):
     url = serve(TinyPolicy())
-    with connect(url, ping_interval=None) as flood, connect(url) as good:
-        flood.recv()
+    with connect(url, ping_interval=None) as busy, connect(url) as good:
+        busy.recv()
         good.recv()
-        flood.socket.sendall(raw_frame(Opcode.PING, b"") * 5000 + raw_frame(Opcode.BINARY, pack({"__op__": "ping"})))
+        busy.socket.sendall(raw_frame(Opcode.PING, b"") * 900 + raw_frame(Opcode.BINARY, pack({"__op__": "ping"})))
         good.send(pack({"__op__": "ping"}))
         assert unpack(good.recv(timeout=5)) == {"__op__": "ping"}
-        assert unpack(flood.recv(timeout=20)) == {"__op__": "ping"}
+        assert unpack(busy.recv(timeout=20)) == {"__op__": "ping"}
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG])
+def test_a_flood_of_pings_or_pongs_is_refused_by_name(serve, opcode):
+    with connect(serve(TinyPolicy()), ping_interval=None) as connection:
+        connection.recv()
+        connection.socket.sendall(raw_frame(opcode, b"") * (MAX_CONTROLS + 100))
+        assert reason_of_the_close(connection) == f"1008 More than {MAX_CONTROLS} pings or pongs came in 10 s."
 
 
 def test_frames_before_the_answer_to_the_opening_cut_the_connection(serve):

@@ -28,6 +28,7 @@ def test_payload_and_rest_are_the_same_however_the_stream_is_cut(frames, data):
         at += size
     assert follower.remaining == 0
     assert follower.data == sum(len(frame.data) for frame in frames if frame.opcode < 3)
+    assert follower.controls == sum(frame.opcode > 2 for frame in frames)
 
 
 def test_the_rest_of_a_long_frame_is_known_from_its_header():
