@@ -90,12 +90,20 @@ class _Unwinding(_Handlers):
         if not again:
             raise SystemExit(128 + number)
 
+    def _restore(self) -> None:
+        heeded = list(self._previous)
+        super()._restore()
+        for number in heeded if self.signal is not None else ():
+            if number != signal.SIGINT:  # the program is ending, with the status of the first signal
+                signal.signal(number, signal.SIG_IGN)
+
 
 @contextlib.contextmanager
 def stopped_in_order() -> Iterator[None]:
     """SIGTERM and a closed terminal end the block like Ctrl-C: by an exception, so arms stop and files are closed.
 
-    The exception is SystemExit with the status a shell expects (143, 129), for Ctrl-C KeyboardInterrupt.
+    The exception is SystemExit with the status a shell expects (143, 129), for Ctrl-C KeyboardInterrupt. Once one has
+    come, further SIGTERM and SIGHUP are ignored to the end of the program.
     """
     handlers = _Unwinding()
     handlers._install()
