@@ -174,7 +174,7 @@ def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.nd
     if (reach > LARGEST).any():
         raise DatasetError(
             f"Feature {feature.name!r} holds {float(reach.max()):g}; training computes in float32, expected numbers "
-            f"of at most {LARGEST:g}."
+            f"of at most {LARGEST:g}: leave it out, or bring it to another unit."
         )
     constant = constant_elements(least, largest, array.dtype)
     rotation = np.array([name.startswith(ROTATION_PREFIX) for name in feature.names or ()] or False)

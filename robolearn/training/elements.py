@@ -15,7 +15,7 @@ STILL = 1e-3
 OUTLYING = 20.0
 SMALL = 1e-4
 FEW_LEVELS = 256
-SAMPLED_ROWS = 1 << 16
+SAMPLED_NUMBERS = 1 << 21
 NAMED = 6
 
 
@@ -63,7 +63,7 @@ def survey(
         ends = np.stack([normalizer.normalize(name, end.reshape(features[name].shape)).ravel() for end in (low, high)])
         constant = span * np.ravel(normalizer.scale[name]) < STILL
         elements.constant[name] = constant
-        sample = rows[:: max(1, len(rows) // SAMPLED_ROWS)].astype(np.float64)
+        sample = rows[:: max(1, rows.size // SAMPLED_NUMBERS)].astype(np.float64)
         inner = np.quantile(sample, [0.01, 0.99], axis=0)
         shift = np.ravel(normalizer.shift.get(name, np.zeros(features[name].shape)))
         names = features[name].names or [str(i) for i in range(rows.shape[1])]

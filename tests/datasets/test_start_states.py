@@ -1,12 +1,10 @@
 """No two episodes of a dataset begin from the same start state, whatever became of the ones before."""
 
-import os
 import signal
 import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 from robolearn.core.feature import Feature, features
 from robolearn.datasets import layout
@@ -94,16 +92,13 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("repaired", [False, True])
-def test_recording_goes_on_from_a_fresh_state_after_kill_9(tmp_path, repaired):
+def test_recording_goes_on_from_a_fresh_state_after_kill_9(tmp_path):
     path = tmp_path / "d.zarr"
     command = ["record", "--env", "put_on_plate", "--operator", "scripted", "--dataset", str(path), "--no-viewer"]
     child = subprocess.run([sys.executable, "-c", KILLED, *command, "--num-episodes", "3"], capture_output=True)
     assert child.returncode == -signal.SIGKILL
-    if repaired:
-        repair(path)
     again = [sys.executable, "-m", "robolearn", *command, "--num-episodes", "1", "--resume"]
-    subprocess.run(again, check=True, capture_output=True, env={**os.environ})
+    subprocess.run(again, check=True, capture_output=True)
     repair(path)
     states = [episode["init_state"] for episode in Dataset(path).episodes]
     assert len(states) == 3 and len(set(states)) == 3
