@@ -127,7 +127,8 @@ def _decided(arrays: Sequence[SourceArray], wishes: Wishes, look: Look, strict: 
     notes: list[str] = []
     for array, number, picture, wish in zip(arrays, numbers, pictures, wished, strict=True):
         if not wish.drop:
-            deciding = _Deciding(array, number, picture, wish, look, strict)
+            given = array.fixed or array.key in wishes.rename
+            deciding = _Deciding(array, number, picture, given, wish, look, strict)
             taken.append(deciding.taken())
             notes += deciding.notes
     _refuse_same_names(taken)
@@ -198,9 +199,11 @@ def looks_like_pictures(feature: Feature) -> bool:
 class _Deciding:
     """Kind, layout and range of one array whose name is known."""
 
-    def __init__(self, array: SourceArray, number: str, picture: str, wish: Wish, look: Look, strict: bool):
-        self.array, self.number, self.picture, self.wish, self.look = array, number, picture, wish, look
-        self.strict = strict
+    def __init__(
+        self, array: SourceArray, number: str, picture: str, given: bool, wish: Wish, look: Look, strict: bool
+    ):  # fmt: skip
+        self.array, self.number, self.picture, self.given = array, number, picture, given
+        self.wish, self.look, self.strict = wish, look, strict
         self.dtype = np.dtype(array.dtype)
         self.notes: list[str] = []
 
@@ -248,7 +251,7 @@ class _Deciding:
         if self.array.declared and feature.shape in (shape[:2], shape):  # depth with or without an axis of 1
             return replace(feature, name=self.picture)
         if pixels.dtype == "uint16":
-            name = self.picture.replace(".images.", ".depth.")
+            name = self.picture if self.given else self.picture.replace(".images.", ".depth.")
             return replace(feature, name=name, shape=shape[:2], dtype="uint16", kind="depth")
         return replace(feature, name=self.picture, shape=shape, dtype="uint8", kind="image")
 

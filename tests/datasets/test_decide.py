@@ -165,6 +165,9 @@ def test_one_channel_of_16_bits_is_depth_without_loss(shape):
     }
     assert (decision.pixels["observation.depth.range"](rows) == rows.reshape(2, 16, 20)).all()
     assert "taken for depth in millimetres" in decision.notes[0]
+    assert list(decided(ConvertOptions(rename={"range": "observation.images.d"}), range=rows).features) == [
+        "observation.images.d"
+    ]
 
 
 def test_numbers_that_are_no_pictures_stay_numbers_and_large_ones_are_said():
