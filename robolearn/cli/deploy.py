@@ -85,7 +85,8 @@ def main(argv: list[str]) -> int:
 
 def _show_episode(episode: dict[str, Any]) -> None:
     # one line after each episode: a live display would draw while the loop runs
-    stops = f", {episode['safety_stops']} safety stops" if episode["safety_stops"] else ""
+    count = episode["safety_stops"]
+    stops = f", {count} safety stop{'s' if count > 1 else ''}" if count else ""
     cause = f", {episode['cause']}" if episode["cause"] else ""
     words = f"{episode['outcome']:<8} {episode['duration_s']:5.1f} s{stops}{cause}"
     print(f"start state {episode['init_state']:3d}  {words}", flush=True)

@@ -133,7 +133,8 @@ def deploy(
                     left = init_states[len(episodes) :]
                     episodes += [_Finished(k, EpisodeRecord(aborted=_not_run(hindrance))) for k in left]
                     if left:
-                        say(f"Not run: {len(left)} episodes from start state {left[0]} on ({hindrance}).")
+                        last = f" to {left[-1]}" if len(left) > 1 else ""
+                        say(f"Not run: start state {left[0]}{last} ({hindrance.rstrip('.')}).")
                     break
         finally:
             if episodes:

@@ -34,7 +34,9 @@ described = st.fixed_dictionaries({
     b"dtype": st.sampled_from(["<f4", "<f8", "|b1", "<M8[s]", "<U1", "|S4", "<i8", "|V4", "|O"]),
     b"shape": st.lists(st.integers(-1, 9), max_size=3),
 })  # fmt: skip
-arrays = st.sampled_from([CHUNK, CHUNK * np.nan, CHUNK[:3], CHUNK[0], np.float32(3), np.ones((500, 10)), CHUNK > 0])
+arrays = st.sampled_from(
+    [CHUNK, CHUNK * np.nan, CHUNK[:3], CHUNK[0], np.float32(3), np.ones((500, 10)), CHUNK > 0, CHUNK * 1e38, -CHUNK]
+)
 values = st.recursive(
     scalars | described | arrays.map(lambda array: msgpack.unpackb(wire.pack(array), strict_map_key=False)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
