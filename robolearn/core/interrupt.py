@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 # the last one arrives when an SSH connection or a terminal window is closed
@@ -22,7 +22,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 _FROM_TERMINAL = {number for number in _SIGNALS if number != signal.SIGTERM}
 
 
-def heeded_signals() -> list[signal.Signals]:
+def _heeded() -> list[signal.Signals]:
     """The signals that ask a program to stop, but for those that it was told to ignore."""
     # a background job of a script is deaf to Ctrl-C but not to `kill -INT`, which is what we tell people to type
     return [n for n in _SIGNALS if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN]
@@ -37,7 +37,7 @@ class _Handlers:
 
     def _install(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in heeded_signals()}
+            self._previous = {number: signal.signal(number, self._handle) for number in _heeded()}
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
@@ -57,7 +57,14 @@ class StopRequest(_Handlers):
 
     Calling the object says whether a stop was requested. Outside the main thread, where Python delivers no
     signals, it never is.
+
+    Args:
+        told: called when a stop is requested, for who sleeps rather than asks.
     """
+
+    def __init__(self, told: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self._told = told
 
     def __call__(self) -> bool:
         return self.signal is not None
@@ -78,6 +85,7 @@ class StopRequest(_Handlers):
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
+        self._told()
 
 
 class _Unwinding(_Handlers):

@@ -34,7 +34,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
 from robolearn.core.errors import RobolearnError, ServerError, one_line
-from robolearn.core.interrupt import heeded_signals
+from robolearn.core.interrupt import StopRequest
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving import wire
 from robolearn.serving.connection import BoundedConnection, Buffers
@@ -275,12 +275,11 @@ def run_server(
     async def main() -> None:
         server = PolicyServer(policy, options, make_generator, executor)
         address = await server.start()
-        stopped = asyncio.Event()
-        for number in heeded_signals():
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        announce(f"listening on {address}")
-        await stopped.wait()
-        await server.stop()
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+        with StopRequest(lambda: loop.call_soon_threadsafe(stopped.set)):
+            announce(f"listening on {address}")
+            await stopped.wait()
+            await server.stop()
 
     asyncio.run(main())
 

@@ -49,6 +49,8 @@ def test_serve_offers_a_checkpoint_until_ctrl_c_or_its_terminal_is_closed(checkp
             answer = client.infer({"observation.state": np.zeros((1, 3), np.float32)})
             assert answer["actions"].shape == (4, 2)
         process.send_signal(number)
+        if number == signal.SIGHUP:
+            process.send_signal(number)  # told by the kernel and by the shell
         _, errors = process.communicate(timeout=10)
     finally:
         process.kill()
