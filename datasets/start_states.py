@@ -28,7 +28,8 @@ def next_init_state(path: Path) -> int:
     dataset = Dataset(path)
     journals = [*find_journals(path / layout.PENDING), *sorted((path / FOLDER).glob("pending_*"))]
     facts = [*dataset.recorded_episodes, *map(_journal_facts, journals)]
-    unknown = sum(bool(fact.get("record_lost")) for fact in facts)
+    # a salvaged episode whose journal was damaged says no more how it began
+    unknown = sum(bool(f.get("record_lost") or (f.get("salvaged") and not init_states([f]))) for f in facts)
     used = init_states(facts)
     after = max([FIRST_RECORDED_STATE - 1 + dataset.num_episodes, *used]) + 1
     return after + LEFT_OUT * (unknown > 0)

@@ -35,7 +35,7 @@ class EvalOptions:
         execute: Actions used of each predicted chunk; half of the chunk by default.
         max_steps: End episodes after this many actions where the environment has not ended them yet.
         device: Where the policy runs: auto (a CUDA device where there is one, else the processor), cpu, cuda or cuda:N.
-        workers: Worker processes, one for each core by default; results do not depend on it.
+        workers: Worker processes, one for each core by default, four on a CUDA device; results do not depend on it.
         num_videos: Film the first so many episodes.
         video_camera: Camera to film with; the environment's usual one by default.
         seed: Seed of the policy's random numbers.

@@ -26,6 +26,8 @@ from robolearn.evaluation.video import VideoConfig
 from robolearn.evaluation.workers import RolloutJob, check_job, run_episodes
 from robolearn.sim.registry import evaluation_start
 
+CUDA_WORKERS = 4
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -36,7 +38,7 @@ class EvaluationConfig:
         env_options: given to `make_env`, beside the cameras that the policy itself asks for.
         num_episodes: episodes start from `init_state`, `init_state + 1`, ...
         init_state: the first; None = the one that the environment keeps for evaluation.
-        workers: processes; None is one for each usable core. Results do not depend on it.
+        workers: processes; None is `default_workers`. Results do not depend on it.
         num_videos: the first so many start states are filmed, whatever their outcome.
         goals: for goal-conditioned policies.
     """
@@ -70,6 +72,11 @@ class EvaluationConfig:
         return list(range(first, first + self.num_episodes))
 
 
+def default_workers(device: str) -> int:
+    """One for each usable core; on a CUDA device at most four, as each holds hundreds of MB of its memory."""
+    return usable_cores() if device == "cpu" else min(usable_cores(), CUDA_WORKERS)
+
+
 def default_output(source: PolicySource, env: str) -> Path:
     """A folder for each policy, environment and sampler: evaluations with different samplers replace no other."""
     policy = source.directory.resolve().name if source.directory is not None else source.name
@@ -86,6 +93,8 @@ def evaluate(
     on_ready: Callable[[], None] | None = None,
 ) -> EvaluationResults:
     """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones.
+
+    `on_ready` is called when the first worker has loaded, `on_episode` after each episode.
 
     At least one episode was judged then; what happened to the others is in `aborted`. Raises, before the first episode,
     like `check_job` and `held_output`, and ConfigError when `output` is the folder of a training run, whose own files
@@ -116,7 +125,7 @@ def _evaluate(
     on_ready: Callable[[], None] | None,
 ) -> EvaluationResults:
     source, started = job.source, time.perf_counter()
-    workers = config.workers or usable_cores()
+    workers = config.workers or default_workers(source.device)
     for old in () if job.video_folder is None else job.video_folder.glob("start_*.mp4*"):
         old.unlink()
     episodes, report = run_episodes(job, init_states, workers, on_episode, on_ready)

@@ -70,6 +70,9 @@ def test_what_cannot_be_known_any_more_is_left_out(tmp_path):
     (journal,) = find_journals(path / layout.PENDING)
     (journal / HEADER).write_bytes(b"{}")
     assert next_init_state(path) == 10_001 + LEFT_OUT
+    repair(path)
+    assert Dataset(path).episodes[1]["salvaged"] and "init_state" not in Dataset(path).episodes[1]
+    assert next_init_state(path) == 10_002 + LEFT_OUT  # now it is an episode
 
 
 def test_only_whole_numbers_are_start_states():
