@@ -103,6 +103,8 @@ def _check_options(source: Path, opened: Source, options: ConvertOptions) -> Non
     for camera in options.cameras:
         if f"observation.images.{camera}" not in opened.features:
             raise ConfigError(f"--camera {camera}: {source} holds no simulator states to render it from.")
+    if options.short_videos != ConvertOptions.short_videos and not opened.has_videos:
+        raise ConfigError(f"--short-videos {options.short_videos}: {source} holds no videos; leave it out.")
     if options.swap_colours and not opened.swaps_colours:
         raise ConfigError(f"--swap-colours: the order of colours in {source} is known; leave it out.")
 

@@ -34,7 +34,7 @@ from robolearn.datasets.layout import Json
 LATE_START = "timestamp does not begin at 0: times are counted from the first step of the episode"
 LOOKED_AT = 64  # episodes of which pictures in lists of numbers are looked at
 OPENED = 4  # episodes of which encoded pictures are looked at
-SHORTEST_CUT_S = 1.0  # an episode that lacks more at its end is left out
+LONGEST_CUT_S = 1.0  # an episode that lacks more at its end is left out
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class LeRobotSource(Source):
         self.notes = [*notes, *(item.note for item in looked.values() if item.note), *decision.notes]
         self.subsampled = bool(videos) and all(is_half_colour(info.raw["features"][key]) for key in videos)
         self._videos: dict[str, Video] = {}
+        self.has_videos = bool(videos)
         self.metadata = {"robot": info.raw.get("robot_type"), "lerobot_stats": _stats(self.path)}
         if info.origin:
             self.metadata = {k: v for k, v in info.origin.metadata.items() if k != "provenance"}
@@ -277,7 +278,7 @@ class LeRobotSource(Source):
             file, steps = self.video(index, key).file, spelt("step", count, held - 1)
             if self.options.short_videos == "skip":
                 raise DatasetError(f"{where}: {file} has no frame for {steps}; --short-videos cut keeps the others.")
-            if count == 0 or (held - count) / self.info.frame_rate > SHORTEST_CUT_S:
+            if count == 0 or (held - count) / self.info.frame_rate > LONGEST_CUT_S:
                 raise DatasetError(f"{where}: {file} has no frame for {steps} of {held}: too much to cut off.")
             yield f"{file} has no frame for {steps}, left out"
 

@@ -51,6 +51,8 @@ class PictureFile:
             height, width, _, bits = image_header(header)
             return cls(data, height, width, 4 if b"tRNS" in data[:2048] else 3, 8, plain=False)
         height, width, channels, bits = image_header(data)
+        if channels == 4 and data.startswith(JPEG_START):
+            raise DatasetError("its JPEG has the four colours of print (CMYK), expected RGB or grey")
         return cls(data, height, width, channels, max(8, bits), plain=bits >= 8)
 
     @property

@@ -136,6 +136,7 @@ class Source(ABC):
         sim_env: name and options of the simulated environment that episodes with simulator states come from.
         parallel: whether several processes are faster than one.
         subsampled: whether all images come from video with half the colour resolution (4:2:0).
+        has_videos: whether `ConvertOptions.short_videos` is heeded.
         swaps_colours: whether `ConvertOptions.swap_colours` is heeded.
     """
 
@@ -151,6 +152,7 @@ class Source(ABC):
     sim_env: Json | None = None
     parallel: bool = True
     subsampled: bool = False
+    has_videos: bool = False
     swaps_colours: bool = False
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.reader import Dataset
@@ -216,6 +216,12 @@ def test_short_videos_can_cost_the_whole_episode_instead(tmp_path):
     report, dataset = convert(source, tmp_path, short_videos="skip")
     assert [episode["source_episode"] for episode in dataset.episodes] == [0, 2]
     assert "episode_000001.mp4 has no frame for steps 4 to 5; --short-videos cut keeps the others" in report.skipped[0]
+
+
+def test_an_option_for_videos_is_refused_where_there_are_none(tmp_path):
+    source = write_v2(tmp_path / "v2", embedded(lambda n: encoded(colours(n))))
+    with pytest.raises(ConfigError, match=r"--short-videos skip: .*v2 holds no videos; leave it out"):
+        convert(source, tmp_path, short_videos="skip")
 
 
 def test_more_than_a_second_is_not_cut_off(tmp_path):
