@@ -27,7 +27,6 @@ _SMALL_READ, _LARGE_READ = 512, 256 * 2**10
 _REFUSED_CLOSE_S = 0.2  # until a refused client's connection, and what it holds, is dropped
 _TRIM_ABOVE, _TRIM_AFTER_S = 2**20, 0.5
 _MAX_OPENING = 16 * 2**10  # bytes of the opening request
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
 
 
 class Buffers:
@@ -88,9 +87,7 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if len(self._buffers.connections) >= self._buffers.max_connections:
-            text = b"Too many connections.\n"
-            self.transport.write(_FULL % (len(text), text))
-            self.transport.close()
+            self._turn_away("503 Service Unavailable", "Too many connections.")
         else:
             self._buffers.connections.add(self)
 
@@ -165,10 +162,23 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
                 self.protocol.fail(code, reason)
 
     def _open(self, data: bytes) -> None:
-        """The opening request, whole; a client that sends frames before its answer came is cut off."""
+        """The opening request, whole, and nothing with it: frames may come once it is answered."""
+        if self.request is not None:
+            self.transport.abort()
+            return
         self._opening += data
         end = self._opening.find(b"\r\n\r\n")
-        if len(self._opening) > _MAX_OPENING or 0 <= end < len(self._opening) - 4 or self.request is not None:
-            self.transport.abort()
+        if len(self._opening) > _MAX_OPENING:
+            self._turn_away(
+                "431 Request Header Fields Too Large", f"An opening request has at most {_MAX_OPENING} bytes."
+            )
+        elif 0 <= end < len(self._opening) - 4:
+            self._turn_away("400 Bad Request", "Frames came before the opening request was answered.")
         else:
             self.data_received(data)
+
+    def _turn_away(self, status: str, text: str) -> None:
+        """An answer in HTTP, without the care that a request takes."""
+        head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {len(text) + 1}\r\n\r\n"
+        self.transport.write(f"{head}{text}\n".encode())
+        self.transport.close()
