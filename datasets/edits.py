@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import getpass
 import json
 import os
 import re
@@ -29,7 +28,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, unknown_name
 from robolearn.core.lock import FileLock
-from robolearn.core.provenance import wall_time
+from robolearn.core.provenance import user_name, wall_time
 from robolearn.datasets import layout
 from robolearn.datasets.arrays import read_records
 from robolearn.datasets.layout import Json, Metadata
@@ -226,7 +225,7 @@ def _ranges(root: Path, metadata: Metadata, episodes: Iterable[int]) -> list[lis
 def _append(root: Path, edit: Json, by: str | None) -> None:
     """Add one line, on stable storage when this returns. Cuts off the torn line of an editor that died."""
     try:
-        text = layout.to_json({"at": wall_time(), "by": by or getpass.getuser(), **edit})
+        text = layout.to_json({"at": wall_time(), "by": by or user_name(), **edit})
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{root}: the edit cannot be stored as json: {error}.") from error
     line = b"%08x %s\n" % (zlib.crc32(text), text)

@@ -47,7 +47,11 @@ def new_folder(output: Path) -> Iterator[Path]:
             os.rename(result, output)
             sync_directory(output.parent)
         except BaseException as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EFBIG,
+            ):
                 raise error.__cause__ from error  # the writer's advice is for recordings
             raise
         finally:

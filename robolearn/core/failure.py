@@ -113,7 +113,7 @@ def culprit(error: BaseException) -> Place | None:
         module = str(frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] == "robolearn":
             ours = ours or Place(_text(frame, line), ours=True)
-        elif not _is_library(frame.f_code.co_filename, module):
+        elif not _is_library(_file(frame), module):
             return Place(_text(frame, line), ours=False)
     return ours
 
@@ -127,6 +127,12 @@ def is_users(error: BaseException) -> bool:
     """Whether an exception passed through a user's own code."""
     place = culprit(error)
     return place is not None and not place.ours
+
+
+def _file(frame: FrameType) -> str:
+    """Compiled extensions name their sources by a path of whoever built them: what counts is where they are."""
+    file = frame.f_code.co_filename
+    return file if os.path.isabs(file) or file.startswith("<") else str(frame.f_globals.get("__file__") or file)
 
 
 def _text(frame: FrameType, line: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import getpass
 import os
 import platform
 import subprocess
@@ -79,3 +80,11 @@ def provenance() -> dict[str, Any]:
         "machine": machine(),
         "date": wall_time(),
     }
+
+
+def user_name() -> str:
+    """Who runs this; a number where the system knows no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"

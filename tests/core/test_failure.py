@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,14 @@ def test_an_installed_package_that_declares_something_is_the_users(tmp_path, mon
     assert not is_users(error)
     monkeypatch.setattr("robolearn.core.failure._plugins", lambda: frozenset({"their_plugin"}))
     assert culprit(error).text == f"{tmp_path}/their_plugin.py, line 2, in reset"
+
+
+def test_a_compiled_extension_whose_source_has_a_relative_name_is_a_library(tmp_path):
+    scope = {"__name__": "av.error", "__file__": f"{sysconfig.get_path('purelib')}/av/error.so"}
+    exec(
+        compile("def check():\n    raise OSError(27, 'File too large', 'video.mp4.part')", "av/error.py", "exec"), scope
+    )
+    assert str(explained(caught(scope["check"]))) == "video.mp4.part: file too large."
 
 
 def test_a_file_that_is_no_python_is_named(tmp_path):
