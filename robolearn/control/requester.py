@@ -11,7 +11,7 @@ import numpy as np
 
 from robolearn.control.chunk import Chunk, actions_of, infer_ms
 from robolearn.core.clock import Clock, MonotonicClock
-from robolearn.core.errors import RobolearnError, one_line
+from robolearn.core.errors import RobolearnError, ServerError, one_line
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import BACKOFF_S
 
@@ -23,6 +23,8 @@ class ChunkClient(Protocol):
 
     @property
     def connected(self) -> bool: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
     def connect(self, wait_s: float = 0.0) -> None: ...
     def infer(
         self,
@@ -55,9 +57,9 @@ class RequestCounts:
 class ChunkRequester:
     """One request at the server, at most one waiting: a newer one replaces it.
 
-    When the connection is lost the thread connects again, with growing pauses, for as long as it takes; the
-    newest request is then sent. Whatever the server answers, the thread lives: what is no chunk of this policy is
-    counted as failed, and `last_error` says why. Use as a context manager.
+    When the connection is lost the thread connects again, with growing pauses, for as long as it takes; the newest
+    request is then sent. A server that has another policy by then is not asked. Whatever the server answers, the thread
+    lives: what is no chunk of this policy is counted as failed, and `last_error` says why. Use as a context manager.
 
     Args:
         client: used by the thread only, except for `close`.
@@ -150,11 +152,22 @@ class ChunkRequester:
                 self._pause(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1], lambda: self._closed)
             if not self._closed:
                 try:
-                    self._client.connect()
+                    self._connect()
                     self.counts.reconnects += failures > 0
                     failures = 0
                 except Exception as error:
                     self.last_error, failures = _told(error), failures + 1
+
+    def _connect(self) -> None:
+        """Raises ServerError when no server answers, or one with another policy: its episodes would be mixed in."""
+        self._client.connect()
+        try:
+            if PolicySpec.from_dict(self._client.metadata.get("spec")) == self._spec:
+                return
+        except (KeyError, TypeError, RobolearnError):
+            pass
+        self._client.close()
+        raise ServerError("The server that answers now has another policy; its features or horizons differ.")
 
     def _pause(self, timeout_s: float | None, until: Callable[[], bool]) -> None:
         with self._changed:

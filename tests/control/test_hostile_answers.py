@@ -67,7 +67,7 @@ class Canned:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def _serve(self, connection):
-        connection.send(wire.pack({}))
+        connection.send(wire.pack({"spec": SPEC.to_dict()}))
         for _ in connection:
             connection.send(self.replies.popleft() if self.replies else GOOD)
 

@@ -22,6 +22,7 @@ class GatedClient:
         self.seen: list[float] = []
         self.given: list[tuple] = []
         self.connects = 0
+        self.metadata = {"spec": SPEC.to_dict()}
 
     def connect(self, wait_s=0.0):
         self.connects += 1
@@ -122,6 +123,22 @@ def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
         assert client.seen == [1.0, 3.0]
         assert (requester.counts.lost, requester.counts.reconnects) == (1, 1)
         assert client.connects == 3
+
+
+def test_a_server_that_comes_back_with_another_policy_is_not_asked():
+    client = GatedClient(["lose"])
+    with ChunkRequester(client, SPEC) as requester:
+        requester.submit(WINDOW, 1.0)
+        wait_until(lambda: requester.in_flight)
+        client.metadata = {"spec": {**SPEC.to_dict(), "action_horizon": 16}}
+        client.gate.release()
+        requester.submit(WINDOW, 2.0)
+        wait_until(lambda: client.connects >= 3)
+        assert "another policy; its features or horizons differ" in requester.last_error
+        assert client.seen == [1.0]
+        client.metadata = {"spec": SPEC.to_dict()}
+        wait_until(lambda: requester.counts.answered)
+        assert client.seen == [1.0, 2.0]
 
 
 def test_a_connection_that_closes_while_nothing_is_asked_is_opened_anew():
