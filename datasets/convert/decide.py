@@ -173,7 +173,7 @@ def _name_notes(taken: Sequence[Taken], rename: Mapping[str, str]) -> list[str]:
 
 def _as_expected(item: Taken) -> bool:
     """Whether the name is the key's own, in the group where its kind belongs."""
-    ours, default = item.feature.name, item.array.feature.name.replace("/", ".")
+    ours, default = item.feature.name, item.array.feature.name
     return ours == default or (is_encoded(item.feature) and default.startswith("observation."))
 
 

@@ -72,7 +72,7 @@ def read_record(file: Path, start: int, length: int) -> bytes:
         payload = stream.read(length)
         (crc,) = FOOTER.unpack(stream.read(FOOTER.size))
     if crc != _masked_crc(payload):
-        raise DatasetError(f"{file}: the record at byte {start} does not have its checksum; copy it again.")
+        raise DatasetError(f"{file}: the record at byte {start} does not have its checksum.")
     return payload
 
 
