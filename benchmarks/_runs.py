@@ -30,7 +30,7 @@ def evaluate(run: Path, output: Path, *options: str) -> EvaluationResults:
     if (output / "results.json").exists():
         results = EvaluationResults.load(output)
         same = _by_name(asked) == _by_name(shlex.split(results.command or ""))
-        if same and results.policy["provenance"]["date"] == trained["date"]:
+        if same and not results.aborted and results.policy["provenance"]["date"] == trained["date"]:
             return results
     robolearn("eval", *asked)
     return EvaluationResults.load(output)

@@ -97,11 +97,6 @@ def test_an_exception_that_looks_like_a_lost_parent_is_told_too():
         run_episodes(job(fault="eof"), [0], workers=1)
 
 
-def test_a_worker_that_dies_at_the_only_start_state_names_it():
-    with pytest.raises(RobolearnError, match=r"worker died at start state 3 \(exit status 9\)\.$"):
-        run_episodes(job(fault="die", fault_at=3), [3], workers=1)
-
-
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
