@@ -10,8 +10,8 @@ import numpy as np
 from robolearn.core.errors import CheckpointError, DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
 
-RESOLVED = 8
-"""An element that moves by no more than so many steps of its dtype, at its magnitude, is constant."""
+RESOLVED, RESOLVED_HALF = 32, 4
+"""An element that moves by no more than so many steps of its dtype (of float16), at its magnitude, is constant."""
 NOISE = 1e-14
 """What moves less is constant, too: left over from computing in float64 with numbers that cancel."""
 REACH = 256.0
@@ -157,7 +157,7 @@ def constant_elements(low: np.ndarray, high: np.ndarray, dtype: np.dtype) -> np.
     if dtype.kind != "f":
         return span == 0
     step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(dtype)).astype(np.float64)
-    return span <= np.maximum(RESOLVED * step, NOISE)
+    return span <= np.maximum((RESOLVED_HALF if dtype.itemsize == 2 else RESOLVED) * step, NOISE)
 
 
 def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -86,7 +86,10 @@ def test_small_units_are_learnt_like_any_other(dtype, width):
         (np.float64([1.7e9, 1.7e9 + 128]), False),
         (np.float64([0, 1e-17]), True),
         (np.int64([2**60, 2**60 + 1]), False),
+        (np.float32([0.025, 0.0250001]), False),  # 54 steps
+        (np.float32([0.025, 0.02500005]), True),  # 27 steps
         (np.float16([1, 1.002]), True),
+        (np.float16([1, 1.006]), False),
         (np.array([False, True]), False),
     ],
 )
