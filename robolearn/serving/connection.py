@@ -166,6 +166,9 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
         if self.request is not None:
             self.transport.abort()
             return
+        if self.protocol.close_expected():  # turned away by websockets; what still comes is thrown away
+            self.data_received(data)
+            return
         self._opening += data
         end = self._opening.find(b"\r\n\r\n")
         if len(self._opening) > _MAX_OPENING:

@@ -24,24 +24,24 @@ def assert_serves(url: str) -> None:
     np.testing.assert_array_equal(actions, wanted)
 
 
-def test_every_worst_case_gets_its_answer(serve):
+def test_every_worst_case_gets_its_answer(serve, caplog):
     url = serve(policy_server.NumpyPolicy())
     attacker = Attacker(url)
     for case in worst_cases(url):
         if len(case.data) < 2_000_000:
             attacker.run(case)
     attacker.close()
-    assert attacker.failures == []
+    assert (attacker.failures, caplog.messages) == ([], [])
     assert_serves(url)
 
 
-def test_requests_that_are_almost_right_get_an_answer_or_a_reason(serve):
+def test_requests_that_are_almost_right_get_an_answer_or_a_reason(serve, caplog):
     url = serve(policy_server.NumpyPolicy())
     attacker, fuzzer = Attacker(url), Fuzzer(url.removeprefix("ws://"))
     for seed in range(100_000, 100_200):
         attacker.run(fuzzer.case(seed))
     attacker.close()
-    assert attacker.failures == []
+    assert (attacker.failures, caplog.messages) == ([], [])
     assert_serves(url)
 
 
