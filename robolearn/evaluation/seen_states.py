@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robolearn.core.errors import CheckpointError
 from robolearn.evaluation.source import PolicySource
 from robolearn.sim.registry import demonstrated_states
 
@@ -76,8 +77,13 @@ def _trained(provenance: Mapping[str, Any], env: str) -> tuple[list[tuple[int, i
     datasets = provenance.get("start_states")
     if not isinstance(datasets, list):  # of an older version
         return [], int(provenance.get("episodes_used") or 0)
-    ranges = [(a, b) for entry in datasets if entry["environment"] == env for a, b in entry["ranges"]]
-    return ranges, sum(entry["unknown"] for entry in datasets)
+    try:
+        ranges = [(int(a), int(b)) for entry in datasets if entry["environment"] == env for a, b in entry["ranges"]]
+        return ranges, sum(int(entry["unknown"]) for entry in datasets)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"provenance.json: 'start_states' is damaged ({error!r}); copy the checkpoint again."
+        ) from error
 
 
 def _of(states: Sequence[int], total: int) -> str:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.evaluation.evaluate import EvaluationConfig
 from robolearn.evaluation.seen_states import seen_states
 from robolearn.evaluation.source import PolicySource
@@ -63,3 +63,11 @@ def test_published_demonstrations_are_taken_for_data_that_does_not_say(tmp_path)
 def test_checkpoints_of_older_versions_and_policies_without_data_are_no_error(tmp_path):
     assert "206 episodes" in seen_states(checkpoint(tmp_path, episodes_used=206), "pusht", range(3)).note()
     assert seen_states(PolicySource(factory="a:b"), "pusht", range(3)).note() is None
+
+
+@pytest.mark.parametrize(
+    "entry", [3, {}, {"environment": "pusht", "ranges": [[1]], "unknown": 0}, {"environment": "x"}]
+)
+def test_a_damaged_record_of_start_states_is_one_line(tmp_path, entry):
+    with pytest.raises(CheckpointError, match="'start_states' is damaged"):
+        seen_states(checkpoint(tmp_path, start_states=[entry]), "pusht", range(3))
