@@ -267,7 +267,8 @@ def check_episodes(source: Path, opened: Source, witness: Witness) -> list[str]:
     if strange:
         raise DatasetError(f"{source}: episode {strange[0]} would be read, which the source has not, or not so often.")
     notes = list(witness.notes)
-    silent = [str(label) for label in listed if label not in {*labels, *opened.left_out}]
+    told = {*labels, *opened.left_out}
+    silent = [str(label) for label in listed if label not in told]
     if silent:
         shown = ", ".join(silent[:SHOWN]) + ", ..." * (len(silent) > SHOWN)
         notes.append(f"{len(silent)} episodes of the source are not carried over: {shown}")

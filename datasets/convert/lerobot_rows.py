@@ -41,6 +41,22 @@ class Table:
         index = table[INDEX].to_numpy() if INDEX in columns else None
         return Counters(index, table[EPISODE].to_numpy())
 
+    def numbered(self, first: int, stop: int) -> np.ndarray:
+        """Rows whose `index` is from `first` up to `stop`. Raises DatasetError where they are not in this order."""
+        index = self.counters.index
+        assert index is not None
+        if self._in_order:
+            low = int(index[0])
+            return np.arange(max(first - low, 0), min(stop - low, len(index)))
+        rows = np.flatnonzero((index >= first) & (index < stop))
+        self.require_order(rows)
+        return rows
+
+    @cached_property
+    def _in_order(self) -> bool:
+        index = self.counters.index
+        return index is not None and bool((np.diff(index) == 1).all())
+
     def require_order(self, rows: np.ndarray) -> None:
         """Raises DatasetError where `index` of these rows does not count up by one."""
         index = self.counters.index
@@ -162,14 +178,19 @@ class RowFinder:
             tables = [self._table(file) for file in self._holders.get(episode, ())]
             return [(table, np.flatnonzero(table.counters.episode == episode)) for table in tables]
         found = []
-        for file, span in self._spans.items():
-            if span.low < first + length and first <= span.high:
-                index = self._table(file).counters.index
-                assert index is not None
-                rows = np.flatnonzero((index >= first) & (index < first + length))
-                self._table(file).require_order(rows)
-                found.append((self._table(file), rows))
+        files, highs = self._rising
+        for file in files[int(np.searchsorted(highs, first)) :]:
+            if self._spans[file].low >= first + length:
+                break
+            table = self._table(file)
+            found.append((table, table.numbered(first, first + length)))
         return found
+
+    @cached_property
+    def _rising(self) -> tuple[list[Path], np.ndarray]:
+        """(Files in the order of their `index`, the largest of each)."""
+        files = sorted(self._spans, key=lambda file: self._spans[file].low)
+        return files, np.array([self._spans[file].high for file in files])
 
     def _table(self, file: Path) -> Table:
         """The last two are kept: episodes follow each other, and some go on in the next file."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +133,24 @@ class LeRobotWitness(Witness):
 
     def _first_frame(self, video: CountedVideo, key: str, chunk: int, file: int, number: int) -> int:
         """The lengths of the episodes before it in the file; where these are not what the file has, by its rate."""
-        fps, before = float(self.info["fps"]), 0
-        shared = [(entry.videos[key][2], n) for n, entry in self.listed.items()
-                  if entry.videos.get(key, (-1, -1))[:2] == (chunk, file)]  # fmt: skip
-        starts = {}
-        for start_s, n in sorted(shared):
-            starts[n] = before, round(start_s * fps)
-            before += self.length(n)
-        by_length, by_rate = starts[number]
-        return by_length if before == video.count else by_rate
+        of_all, by_length, by_rate = self._starts[key, chunk, file]
+        return by_length[number] if of_all == video.count else by_rate[number]
+
+    @cached_property
+    def _starts(self) -> dict[tuple[str, int, int], tuple[int, dict[int, int], dict[int, int]]]:
+        """(Key, chunk, file) -> (frames by the lengths, first frame of each episode by lengths, and by the rate)."""
+        shared: dict[tuple[str, int, int], list[tuple[float, int]]] = {}
+        for number, entry in self.listed.items():
+            for key, (chunk, file, start_s) in entry.videos.items():
+                shared.setdefault((key, chunk, file), []).append((start_s, number))
+        fps, found = float(self.info["fps"]), {}
+        for where, starts in shared.items():
+            before, by_length = 0, {}
+            for _, number in sorted(starts):
+                by_length[number] = before
+                before += self.length(number)
+            found[where] = before, by_length, {number: round(start_s * fps) for start_s, number in starts}
+        return found
 
     def _list_v2(self) -> dict[int, Listed]:
         file = self.path / "meta" / "episodes.jsonl"
@@ -182,12 +192,14 @@ class LeRobotWitness(Witness):
         Where `index` does not count through the dataset, in some that were put together or thinned out, it tells
         nothing: there rows are found by `episode_index`.
         """
-        before = 0
-        for number, entry in enumerate(listed.values()):
-            if entry.first is None and entry.length is not None and before is not None:
+        before: int | None = 0
+        for place, (number, entry) in enumerate(listed.items()):
+            if place != number or entry.length is None:  # some are not listed: where the next ones begin is not known
+                before = None
+            if entry.first is None:
                 entry.first = before
-            complete = entry.length is not None and list(listed)[number] == number
-            before = before + entry.length if complete and before is not None else None  # type: ignore[operator,assignment]
+            if before is not None and entry.length is not None:
+                before += entry.length
         known = [(e.first, e.first + e.length - 1) for e in listed.values() if e.first is not None and e.length]
         if known and self.finder.counted and any(self.finder.reaches(*span) for span in known):
             return

@@ -63,7 +63,8 @@ class ZarrWitness(Witness):
         self.store.close()
 
     def _steps(self, label: Label) -> np.ndarray:
-        return np.flatnonzero(self.episode_of == int(label))
+        first, last = np.searchsorted(self.episode_of, int(label)), np.searchsorted(self.episode_of, int(label) + 1)
+        return np.arange(first, last)
 
     def _selected(self, key: str, rows: np.ndarray) -> np.ndarray:
         try:
