@@ -177,8 +177,9 @@ class EpisodeLoop:
     ) -> EpisodeRecord:
         """Run until the task has stayed solved, or the time is over; the arm is then brought to rest.
 
-        It also ends, aborted, when the arm has stopped because the server is gone, and when the scene stands still. An
-        episode in which the policy gave no action that could be used is aborted too, whatever has become of the task.
+        It also ends, aborted, when the arm has stopped because the server is gone, and when the scene stands still. It
+        is aborted, too, when the time is over while the arm holds because the server is gone, and when the policy gave
+        no action that could be used, whatever has become of the task.
 
         Every request carries the goal, feature name -> (goal_horizon, *shape), for goal-conditioned policies.
         What is measured goes into `record`, which is also returned. Raises DeviceError when the robot fails. Whatever
@@ -239,6 +240,8 @@ class EpisodeLoop:
                 self.record.success = True
                 return
             if self.record.duration_s >= time_limit_s:
+                if self._commander.watchdog.state is not State.RUNNING:
+                    self.record.aborted = self._server_gone()
                 return
 
     def _observe(self, sample: Sample) -> None:
@@ -278,9 +281,12 @@ class EpisodeLoop:
         """Why nothing of the policy can be measured any more, or None."""
         if observation_age_s > self.options.still_s:
             return f"scene stood still: the newest observation is {observation_age_s:.1f} s old"
-        if self._commander.watchdog.state is State.STOPPED and not self.requester.connected:
-            return f"server gone: {self.requester.last_error or 'the connection was lost'}"
-        return None
+        return self._server_gone() if self._commander.watchdog.state is State.STOPPED else None
+
+    def _server_gone(self) -> str | None:
+        if self.requester.connected:
+            return None
+        return f"server gone: {self.requester.last_error or 'the connection was lost'}"
 
     def _unused(self) -> str | None:
         """Why no action of the policy could be used in the whole episode, or None where one was."""

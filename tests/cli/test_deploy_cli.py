@@ -17,11 +17,16 @@ TINY_SERVER = Path(__file__).parents[1] / "serving" / "tiny_policy_server.py"
 
 
 @pytest.fixture
-def server():
+def server_process():
     process = subprocess.Popen([sys.executable, str(TINY_SERVER)], stdout=subprocess.PIPE, text=True)
-    yield process.stdout.readline().split()[-1]
+    yield process, process.stdout.readline().split()[-1]
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def server(server_process):
+    return server_process[1]
 
 
 def user_sees(capfd, *arguments):
@@ -68,6 +73,19 @@ def test_deploy_prints_episodes_and_the_latency_table(server, tmp_path, capfd):
     assert (again / "config.yaml").read_text() == (tmp_path / "config.yaml").read_text().replace(
         str(tmp_path), str(again)
     )
+
+
+def test_a_server_that_goes_away_is_in_the_summary_and_in_the_exit_status(server_process, tmp_path):
+    process, url = server_process
+    options = ["--server", url, "--env", "put_on_plate", "--output", str(tmp_path), "--connect-wait-s", "0.2"]
+    command = [sys.executable, "-m", "robolearn", "deploy", *options, "--num-episodes", "5", "--time-limit-s", "0.5"]
+    deployed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert deployed.stdout.readline().startswith("start state   0  failure ")
+    process.kill()
+    out, errors = deployed.communicate(timeout=60)
+    assert deployed.returncode == 3
+    assert "(95 % Wilson), " in out and " aborted (server gone)\n" in out
+    assert errors.splitlines()[-1].startswith("Not run: start state ")
 
 
 def test_json_is_the_results_and_nothing_else(server, tmp_path, capfd):

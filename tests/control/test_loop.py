@@ -196,6 +196,17 @@ def test_an_episode_ends_aborted_once_the_arm_has_stopped_because_the_server_is_
     assert record.states[State.RUNNING] > 200
 
 
+def test_a_time_that_is_over_while_the_server_is_gone_aborts_the_episode(clock):
+    robot, server = ScriptedRobot(clock), ScriptedServer(clock, straight_line(), down=lambda now: now > 0.99)
+    robot.on_read = lambda now_s: setattr(server, "connected", now_s < 1.0)
+    assert run(robot, server, 1.15).success is False  # still following the last chunk
+    clock.advance(5.0)
+    robot, server = ScriptedRobot(clock), ScriptedServer(clock, straight_line(), down=lambda now: now > 7.1)
+    robot.on_read = lambda now_s: setattr(server, "connected", now_s < 7.1)
+    record = run(robot, server, 2.5)
+    assert (record.success, record.aborted) == (None, "server gone: the connection was lost")
+
+
 def test_a_server_that_is_back_before_the_arm_has_stopped_aborts_nothing(clock):
     robot = ScriptedRobot(clock)
     server = ScriptedServer(clock, straight_line(), down=lambda now: 0.99 < now < 2.5)
