@@ -89,8 +89,8 @@ class PolicyClient:
         """Ask for a chunk.
 
         Args:
-            observation: feature name -> window (obs_horizon, *shape), or one sample (*shape), in which case the
-                server keeps the history.
+            observation: feature name -> window (obs_horizon, *shape), or one sample (*shape). Samples for a policy that
+                looks at several need `t_obs_s`, and one is sent every step: the server makes windows of them.
             t_obs_s: when the newest observation was taken; comes back unchanged in the answer.
             prefix: (P, A) actions executed before the newest observation, for policies that look at them.
             goal: for goal-conditioned policies.
