@@ -107,6 +107,11 @@ def crowds(address: str) -> Iterator[tuple[str, Callable[[], list[RawClient]]]]:
     yield "large messages without reading", lambda: crowd(places, raw(whole * 3))
     pictures = frame(wire.pack({"__op__": "infer", **cases.real_observation()}))
     yield "requests without reading", lambda: crowd(places, raw(pictures * 30))
+    single = {name: value[-1] for name, value in cases.real_observation().items()}
+    samples = b"".join(
+        frame(wire.pack({"__op__": "infer", "__t_obs__": time_s, **single})) for time_s in np.arange(0.0, 0.2, 0.0125)
+    )
+    yield "samples for windows", lambda: crowd(places, raw(samples))
     yield "9999 values without reading", lambda: crowd(places, raw(frame(cases.request(a=[1.5] * 9_980)) * 50))
     yield "full pings without reading", lambda: crowd(places, raw(frame(bytes(125), PING) * 40_000))
     yield "pieces", lambda: crowd(places, raw(frame(b"", BINARY, fin=False) + frame(bytes(4000), 0, fin=False) * 1000))

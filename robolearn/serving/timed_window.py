@@ -43,7 +43,7 @@ class TimedWindow:
         samples = self._samples
         if samples and taken_s == samples[-1][0]:
             samples.pop()
-        elif len(samples) > 1 and taken_s - samples[-2][0] < self.step_s / 4:
+        elif len(samples) > 1 and taken_s - samples[-2][0] < self.step_s / 2:
             samples.pop()  # of samples that come much faster than the policy's steps a few are enough
         samples.append((taken_s, {name: np.array(value) for name, value in sample.items()}))
         oldest_s = taken_s - (self.horizon - 0.5) * self.step_s

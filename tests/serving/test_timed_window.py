@@ -70,7 +70,7 @@ def test_every_place_is_within_half_a_step_or_the_first_of_the_episode(horizon, 
         for place, time_s in enumerate(found or []):
             due = now - (horizon - 1 - place) * step_s
             assert abs(time_s - due) <= step_s * 0.501 or (time_s == first and due < first)
-        assert len(window._samples) <= 8 * horizon + 2
+        assert len(window._samples) <= 4 * horizon + 2
 
 
 @given(st.integers(1, 4), st.integers(5, 12))
