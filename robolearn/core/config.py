@@ -29,9 +29,16 @@ T = TypeVar("T")
 def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "configuration") -> T:
     """Build dataclass `cls` from a (possibly nested) mapping.
 
-    Raises ConfigError for unknown names, with the closest match, and for values of a wrong type.
+    Raises ConfigError for unknown names, with the closest match, for values of a wrong type and for missing ones.
     """
     values = _converted(cls, mapping, where)
+    missing = [
+        f.name
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.init and f.name not in values and f.default is f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{where}: {', '.join(map(repr, missing))} missing, which {cls.__name__} has no default for.")
     try:
         return cls(**values)
     except TypeError as error:

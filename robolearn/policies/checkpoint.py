@@ -115,7 +115,7 @@ def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, An
     check_unchanged(directory)
     name, config, spec = _declared(directory, sampling or {})
     with _readable(directory):
-        policy: Policy = POLICIES.make(name, config, spec, Normalizer.load(directory / "normalizer.safetensors"))
+        policy: Policy = POLICIES.make(name, config, spec, Normalizer.load(directory / NORMALIZER))
         policy.load_state_dict(load_file(directory / "model.safetensors"))
     return policy.to(processor).eval()
 
@@ -152,8 +152,10 @@ def _readable(directory: Path) -> Iterator[None]:
     except _MISREAD as error:
         if is_users(error):
             raise  # of a policy of another package: not what was read
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"Checkpoint {directory} cannot be read ({type(error).__name__}: {reason}).") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if isinstance(error, KeyError):
+            reason = f"the field {error} is missing; copy the whole checkpoint again"
+        raise CheckpointError(f"Checkpoint {directory} cannot be read ({reason}).") from error
 
 
 def _with_sampling(kind: type[Policy], config: Any, sampling: Mapping[str, Any]) -> Any:

@@ -161,3 +161,9 @@ def test_settings_are_read_as_yaml_reads_values():
 def test_words_that_are_no_setting_are_refused(words):
     with pytest.raises(ConfigError, match="--set"):
         settings(words, "--set")
+
+
+def test_a_mapping_without_what_has_no_default_names_it():
+    with pytest.raises(ConfigError, match=r"^c\.yaml: 'dataset' missing, which Job has no default for\.$"):
+        from_dict(Job, {"steps": 3}, "c.yaml")
+    assert from_dict(Job, {"dataset": "a.zarr"}) == Job(Path("a.zarr"))

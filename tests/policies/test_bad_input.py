@@ -191,7 +191,7 @@ def test_a_configuration_of_another_policy_or_version_is_explained(checkpoint, o
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda spec: spec.pop("action_feature"), "action_feature"),
+        (lambda spec: spec.pop("action_feature"), "the field 'action_feature' is missing; copy the whole checkpoint"),
         (lambda spec: spec["action_feature"].update(kind="torque"), "has kind 'torque'"),
         (lambda spec: spec["action_feature"].update(colour="red"), "does not describe a feature"),
         (lambda spec: spec["action_feature"].update(shape=[0]), "every axis must be at least 1"),
