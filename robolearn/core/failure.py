@@ -106,14 +106,14 @@ class Place:
 
 def culprit(error: BaseException) -> Place | None:
     """The innermost line of a user's own code that an exception passed through; where there is none, of robolearn's."""
-    if isinstance(error, SyntaxError) and error.filename and not _is_library(error.filename, ""):
+    if isinstance(error, SyntaxError) and error.filename and not _is_library(os.path.abspath(error.filename), ""):
         return Place(f"{error.filename}, line {error.lineno}", "/robolearn/" in error.filename)
     ours: Place | None = None
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         module = str(frame.f_globals.get("__name__", ""))
         if module.partition(".")[0] == "robolearn":
             ours = ours or Place(_text(frame, line), ours=True)
-        elif not _is_library(_file(frame), module):
+        elif not _is_library(frame.f_code.co_filename, module):
             return Place(_text(frame, line), ours=False)
     return ours
 
@@ -129,20 +129,14 @@ def is_users(error: BaseException) -> bool:
     return place is not None and not place.ours
 
 
-def _file(frame: FrameType) -> str:
-    """Compiled extensions name their sources by a path of whoever built them: what counts is where they are."""
-    file = frame.f_code.co_filename
-    return file if os.path.isabs(file) or file.startswith("<") else str(frame.f_globals.get("__file__") or file)
-
-
 def _text(frame: FrameType, line: int) -> str:
     return f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}"
 
 
 def _is_library(file: str, module: str) -> bool:
     """Whether code is Python's or of an installed package that declares nothing to robolearn."""
-    if file.startswith("<"):
-        return True
+    if file.startswith("<") or not (module or os.path.isabs(file)):
+        return True  # the latter are compiled extensions, which have but the name of their source
     if module.partition(".")[0] in _plugins():
         return False
     return any(file.startswith(folder + os.sep) for folder in _library_folders())
