@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
 
 START = b"version https://git-lfs.github.com/spec/"
-COPY = "; copy it again"
+COPY = re.compile(r"; copy (it|the file|the whole dataset) again")
 LARGEST = 1024  # bytes, by the specification
 
 
@@ -59,4 +60,4 @@ def blamed(source: Path, found: Sequence[Path]) -> Iterator[None]:
 
 def without_copying(reason: str) -> str:
     """A reason that does not tell to copy a file that has to be downloaded in another way."""
-    return reason.replace(COPY, "")
+    return COPY.sub("", reason)

@@ -7,7 +7,7 @@ import pytest
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.convert.engine import convert_dataset
-from robolearn.datasets.convert.lfs import LARGEST, is_pointer, is_there, pointers
+from robolearn.datasets.convert.lfs import LARGEST, is_pointer, is_there, pointers, without_copying
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.reader import Dataset
 
@@ -69,6 +69,11 @@ def test_what_is_wrong_for_another_reason_is_still_said(tmp_path):
     (source / "features.json").write_text("{")
     with pytest.raises(DatasetError, match=rf"LICENSE {TOLD}\. \(.*rlds is not in a format that can be read"):
         convert(source, tmp_path)
+
+
+@pytest.mark.parametrize("what", ["it", "the file", "the whole dataset"])
+def test_nobody_is_told_to_copy_what_has_to_be_fetched(what):
+    assert without_copying(f"demo_3 is damaged; copy {what} again.") == "demo_3 is damaged."
 
 
 def test_pointers_are_told_from_other_small_files(tmp_path):
