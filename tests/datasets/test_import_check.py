@@ -42,7 +42,7 @@ def source(request, tmp_path_factory):
 
 
 def options(name: str, **changes) -> ConvertOptions:
-    fps = FPS if name in ("diffusion_policy_zarr", "rlds") else None
+    fps = FPS if name in ("diffusion_policy_zarr", "rlds", "aloha_hdf5") else None
     return ConvertOptions(fps=fps, **changes)
 
 

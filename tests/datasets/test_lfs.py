@@ -42,6 +42,7 @@ def convert(source, tmp_path):
         ("rlds", "toy-train.tfrecord-00000-of-00001", 0),
         ("rlds", "features.json", 0),
         ("robomimic_hdf5", "", 0),
+        ("aloha_hdf5", "episode_1.hdf5", 2),
     ],
 )
 def test_a_pointer_is_named_with_what_to_do(tmp_path, name, file, read):

@@ -130,6 +130,16 @@ def write_robomimic(path) -> None:
                 demo[f"obs/{camera}_image"] = np.stack(pictures(camera, e))
 
 
+def write_aloha(root) -> None:
+    root.mkdir()
+    for e in range(3):
+        with h5py.File(root / f"episode_{e}.hdf5", "w") as file:
+            file["action"] = numbers(e)
+            file["observations/qpos"] = numbers(e) + 1
+            for camera in CAMERAS:
+                file[f"observations/images/{camera}"] = np.stack(pictures(camera, e))
+
+
 def varint(value: int) -> bytes:
     out = b""
     while value > 0x7F:
@@ -173,5 +183,5 @@ def write_rlds(root) -> None:
 WRITERS = {
     "lerobot_v2": write_lerobot_v2, "embedded": lambda root: write_lerobot_v2(root, "image"),
     "lerobot_v3": write_lerobot_v3, "diffusion_policy_zarr": write_zarr, "rlds": write_rlds,
-    "robomimic_hdf5": write_robomimic,
+    "robomimic_hdf5": write_robomimic, "aloha_hdf5": write_aloha,
 }  # fmt: skip
