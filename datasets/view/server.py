@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from robolearn.core.errors import ConfigError, RobolearnError
+from robolearn.core.failure import tell
 from robolearn.datasets.layout import Json
 from robolearn.datasets.view.data import ViewedDataset
 from robolearn.datasets.view.series import finite
@@ -120,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception as error:
-            print(f"dataset view: {self.command}: {type(error).__name__}: {error}", file=sys.stderr)
+            tell(error, f"dataset view: {self.command}")
             self._send_json({"error": f"the server failed: {type(error).__name__}: {error}"}, 500)
 
     def _check(self, parts: list[str]) -> None:

@@ -21,7 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 from robolearn import __version__
 from robolearn.core.errors import ConfigError, closest
-from robolearn.core.failure import BUG_STATUS, DEBUG, UnexpectedError, debugging, explained, traceback_of
+from robolearn.core.failure import BUG_STATUS, DEBUG, UnexpectedError, debugging, explained, tell, traceback_of
 from robolearn.core.interrupt import stopped_in_order
 from robolearn.core.registry import Registry
 from robolearn.core.terminal import outlive_terminal
@@ -113,10 +113,7 @@ def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
     """A thread's exception in one line: it ends the thread, and nobody else hears of it."""
     if failed.exc_value is None or isinstance(failed.exc_value, SystemExit):
         return
-    if debugging():
-        print(traceback_of(failed.exc_value), file=sys.stderr)
-    name = "" if failed.thread is None else f"thread {failed.thread.name!r}"
-    print(f"error: {UnexpectedError.of(failed.exc_value, name)}", file=sys.stderr)
+    tell(failed.exc_value, "" if failed.thread is None else f"thread {failed.thread.name!r}")
 
 
 def _mend_streams() -> None:

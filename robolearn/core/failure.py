@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import site
+import sys
 import sysconfig
 import traceback
 from dataclasses import dataclass
@@ -116,6 +117,14 @@ def culprit(error: BaseException) -> Place | None:
         elif not _is_library(frame.f_code.co_filename, module):
             return Place(_text(frame, line), ours=False)
     return ours
+
+
+def tell(error: BaseException, doing: str = "") -> None:
+    """Say on standard error, in one line, what ends a thread or a request and nothing else; all of it with --debug."""
+    told = explained(error, doing)
+    if debugging():
+        print(traceback_of(error), file=sys.stderr)
+    print(f"error: {told}", file=sys.stderr, flush=True)
 
 
 def traceback_of(error: BaseException) -> str:

@@ -34,6 +34,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
 from robolearn.core.errors import RobolearnError, ServerError, one_line
+from robolearn.core.failure import tell
 from robolearn.core.interrupt import StopRequest
 from robolearn.policies.spec import PolicySpec
 from robolearn.serving import wire
@@ -224,7 +225,7 @@ class PolicyServer:
         except RobolearnError as error:
             message = one_line(error, _MAX_ERROR)
         except Exception as error:
-            log.exception("The policy failed.")
+            tell(error, "an inference")
             message = f"The policy failed with {type(error).__name__}: {one_line(error, _MAX_ERROR)}"
         else:
             timing = {"infer_ms": (time.perf_counter() - request.received_s) * 1e3}

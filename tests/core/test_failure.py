@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from robolearn.core.errors import ConfigError, MissingDependencyError
-from robolearn.core.failure import UnexpectedError, culprit, explained, is_users
+from robolearn.core.failure import UnexpectedError, culprit, explained, is_users, tell
 from robolearn.core.registry import Registry, SignatureError
 from robolearn.core.rotation import rot6d_to_matrix
 
@@ -117,6 +117,18 @@ def test_a_file_that_the_users_code_does_not_find_is_named_with_the_line(tmp_pat
     scene = load(tmp_path, "my_model", "def load():\n    open('/no/such/scene.xml')\n")
     told = str(explained(caught(scene.load)))
     assert "'/no/such/scene.xml' at " in told and f"{tmp_path}/my_model.py, line 2, in load" in told
+
+
+def test_what_only_ends_a_request_is_told_in_one_line_and_whole_with_debug(tmp_path, capsys, monkeypatch):
+    policy = load(tmp_path, "my_policy_served", "def sample():\n    return {}['layer']\n")
+    error = caught(policy.sample)
+    monkeypatch.setenv("ROBOLEARN_DEBUG", "0")
+    tell(error, "an inference")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: an inference: KeyError: 'layer' at {tmp_path}/my_policy_served.py, line 2")
+    monkeypatch.setenv("ROBOLEARN_DEBUG", "1")
+    tell(error, "an inference")
+    assert capsys.readouterr().err.startswith("Traceback (most recent call last)")
 
 
 def test_errors_of_ours_stay_what_they_are():
