@@ -43,6 +43,9 @@ from robolearn.serving.request import Request, read_request
 from robolearn.serving.session import ServablePolicy, Session
 
 log = logging.getLogger(__name__)
+_websockets_log = logging.getLogger(f"{__name__}.websockets")
+# whoever knocks without a websocket request is nobody's traceback; older websockets log one for each
+_websockets_log.addFilter(lambda record: record.msg != "opening handshake failed")
 
 _INTERNAL_ERROR = 1011
 _MAX_WAITING = 16  # requests of one session that are read ahead
@@ -124,7 +127,7 @@ class PolicyServer:
                 self._handle, options.host, options.port, compression=None, max_size=self.max_message_bytes,
                 max_queue=1, process_request=self._admit, server_header=None, open_timeout=10.0, close_timeout=1.0,
                 create_connection=partial(BoundedConnection, buffers=self.buffers),  # type: ignore[arg-type]
-                ping_interval=20.0, ping_timeout=20.0,
+                ping_interval=20.0, ping_timeout=20.0, logger=_websockets_log,
                 origins=[None],  # a browser names one: no web page shall reach a server on its reader's machine
             )  # fmt: skip
         except OSError as error:
