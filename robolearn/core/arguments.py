@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import types
 import typing
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from robolearn.core.errors import ConfigError, closest
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
 
+_UNIONS = (typing.Union, types.UnionType)
 _DIGITS = 18  # of a whole number: 1e999999999 would fill the memory
 _FLAG = re.compile(r"--?[A-Za-z]\S*")  # and not -1, nor a text that begins with a dash
 
@@ -96,7 +98,9 @@ def options_of(cls: Any, prefix: str = "") -> Iterator[Option]:
         if bare is bool and not known_by_place:
             head, dot, tail = flag.rpartition(".")
             flags.append(f"--{head}{dot}no-{tail}")
-        yield Option(tuple(flags), typing.get_origin(bare) in (tuple, list) and "UseAppendAction" not in words)
+        kinds = (bare, *(typing.get_args(bare) if typing.get_origin(bare) in _UNIONS else ()))
+        several = any(typing.get_origin(kind) in (tuple, list) for kind in kinds)
+        yield Option(tuple(flags), several and "UseAppendAction" not in words)
 
 
 def _bare(hint: Any) -> Any:

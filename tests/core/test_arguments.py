@@ -29,6 +29,7 @@ class Job:
     seed: int | None = None
     rate: float = 1.0
     sizes: tuple[int, ...] = ()
+    dataset: Path | tuple[Path, ...] = Path("d")
     camera: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     source_format: Annotated[str, tyro.conf.arg(name="from", aliases=["--format"])] = "auto"
     quiet: bool = False
@@ -80,7 +81,8 @@ def test_a_file_of_options_takes_the_same_numbers():
 def test_options_are_found_under_every_name_that_tyro_gives_them():
     flags = {flag for option in options_of(Job) for flag in option.flags}
     assert flags == {
-        "--steps", "--seed", "--rate", "--sizes", "--camera", "--from", "--format", "--quiet", "--no-quiet",
+        "--steps", "--seed", "--rate", "--sizes", "--dataset", "--camera", "--from", "--format", "--quiet",
+        "--no-quiet",
         "--policy.layers", "--policy.bias", "--policy.no-bias",
     }  # fmt: skip
     assert job("x", "--format", "v2", "--policy.no-bias", "--no-quiet", "--camera", "a", "--camera", "b") == Job(
@@ -118,6 +120,8 @@ def test_what_a_second_mention_would_lose_is_refused():
     assert refusal("--sizes", "1", "--sizes", "2") == (
         "--sizes is given twice; write all its values after one --sizes, with spaces between."
     )
+    assert "--dataset is given twice" in refusal("--dataset", "a", "--dataset", "b")
+    assert job("--dataset", "a", "b").dataset == (Path("a"), Path("b"))
     assert job("--steps", "1", "--steps", "2").steps == 2  # as a script's last word
 
 
