@@ -113,6 +113,8 @@ class EpisodeCheck:
     def _check_times(self, label: Label, times: np.ndarray) -> None:
         held = self.witness.times(label)
         expected = np.arange(len(times)) / self.fps if held is None else held[: len(times)]
+        if len(expected) != len(times):
+            raise DatasetError(f"{len(times)} steps would be stored, the source has times for {len(expected)}.")
         if not np.array_equal(times, expected):
             step = int(np.flatnonzero(times != expected)[0])
             raise DatasetError(f"step {step} would be stored at {times[step]:g} s, by its source it is at "
@@ -123,7 +125,11 @@ class EpisodeCheck:
         if not claim.keys:
             return
         parts = [self.witness.rows(label, key)[: len(stored)] for key in claim.keys]
-        held = claim.of_rows(parts, feature.shape)
+        try:
+            held = claim.of_rows(parts, feature.shape)
+        except ValueError as error:
+            shapes = " and ".join(str(part.shape) for part in parts)
+            raise DatasetError(f"{name!r} has rows of shape {feature.shape}, the source holds {shapes}.") from error
         if held.shape != stored.shape:
             raise DatasetError(f"{name!r} would have {len(stored)} steps, the source holds {len(held)}.")
         same = _same(stored, held)
@@ -149,7 +155,7 @@ class EpisodeCheck:
             stored = frames[step]
             try:
                 compare_frame(stored, held, claim, feature, self.codecs[name])
-            except (DatasetError, FeatureError) as error:
+            except (DatasetError, FeatureError, ValueError) as error:  # ValueError: another number of pixels
                 raise DatasetError(f"step {step} of {name!r} is not the picture that the source holds in {key!r}: "
                                    f"{error}") from error  # fmt: skip
             checked[step] = zlib.crc32(stored)

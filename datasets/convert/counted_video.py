@@ -60,6 +60,8 @@ class CountedVideo:
         try:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise DatasetError(f"{self.path}: its codec is not known.")
                 stream.thread_type = "AUTO"
                 decoder, place = None, -1
                 for number in numbers:

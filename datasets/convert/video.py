@@ -34,6 +34,9 @@ def open_video(path: Path) -> Any:
     if not container.streams.video:
         container.close()
         raise damaged(path, "it holds no video")
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise damaged(path, "its codec is not known")
     container.streams.video[0].thread_type = "AUTO"
     return container
 
@@ -83,7 +86,7 @@ class Video:
         self.path = path
         with open_video(self.path) as container:
             stream = container.streams.video[0]
-            self._base_s = float(stream.time_base)
+            self._base_s = float(stream.time_base or 0)
             # packets say the times of all frames without decoding any
             stamps = _guarded(self.path, lambda: [p.pts for p in container.demux(stream) if p.pts is not None])
             self._pts = np.unique(np.array(stamps, np.int64))

@@ -15,12 +15,13 @@ from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature
 from robolearn.datasets.codecs import JpegCodec, PngCodec
 from robolearn.datasets.convert import registry
-from robolearn.datasets.convert.check import LUMA, compare_frame, fitted
+from robolearn.datasets.convert.check import LUMA, EpisodeCheck, compare_frame, fitted
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.quantisation import luma_bound
-from robolearn.datasets.convert.witness import Claim
+from robolearn.datasets.convert.witness import Claim, Witness
 from robolearn.datasets.convert.workers import ReadJob
+from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.reader import Dataset
 from robolearn.datasets.writer import DatasetWriter
 
@@ -204,6 +205,46 @@ def test_a_feature_of_which_nobody_says_where_it_comes_from_is_refused(tmp_path)
         reader = ReadJob("robomimic_hdf5", file, given, tmp_path, {}).reader(opened)
         with pytest.raises(TypeError, match="does not say where 'action' comes from"), reader:
             pass
+
+
+class Numbers(Witness):
+    """One episode of three steps; what it holds is given."""
+
+    def __init__(self, times, rows):
+        self.given_times, self.given_rows = times, rows
+
+    def episodes(self):
+        return [0]
+
+    def length(self, label):
+        return 3
+
+    def times(self, label):
+        return self.given_times
+
+    def rows(self, label, key):
+        return self.given_rows
+
+    def frames(self, label, key, steps):
+        return []
+
+
+@pytest.mark.parametrize(
+    ("times", "rows", "said"),
+    [
+        (np.arange(2.0), np.zeros((3, 2)), "3 steps would be stored, the source has times for 2"),
+        (np.arange(3.0), np.zeros((3, 5)), r"'action' has rows of shape \(2,\), the source holds \(3, 5\)"),
+        (np.arange(3.0), np.zeros((2, 2)), "'action' would have 3 steps, the source holds 2"),
+        (np.arange(3.0), np.full((3, 2), np.nan), "step 0 of 'action' would be stored as 0.0 .* holds nan"),
+        (np.arange(3.0), np.full((3, 2), 2**40, np.int64), r"step 0 .* the source holds 1099511627776 \(int64\)"),
+    ],
+)
+def test_a_source_that_does_not_fit_is_a_difference_and_no_crash(times, rows, said):
+    action = Feature("action", (2,), kind="action")
+    check = EpisodeCheck(Numbers(times, rows), {"action": action}, {"action": Claim(("action",))}, {}, 1.0)
+    episode = EpisodeData(np.arange(3.0), {"action": np.zeros((3, 2), np.float32)})
+    with pytest.raises(DatasetError, match=said):
+        check(0, episode)
 
 
 PHOTO = Feature("observation.images.top", (SIZE, SIZE, 3), "uint8", "image")

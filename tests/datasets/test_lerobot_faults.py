@@ -416,6 +416,16 @@ def test_grey_with_alpha_becomes_grey_and_it_is_said(tmp_path):
     assert report.notes == (f"{CAM}: pictures have a fourth channel (alpha), which is left out (episodes 0-2)",)
 
 
+def test_a_video_of_an_unknown_codec_costs_its_episode(tmp_path):
+    source = write_v2(tmp_path / "v2")
+    file = source / f"videos/{CAM}/episode_000000.mp4"
+    file.write_bytes(file.read_bytes().replace(b"avc1", b"zzzz"))
+    report, dataset = convert(source, tmp_path)
+    assert numbers_of(dataset) == list(range(6, 19))
+    assert len(report.skipped) == 1
+    assert "episode_000000.mp4 is missing or damaged (its codec is not known)" in report.skipped[0]
+
+
 def test_colour_video_of_10_bits_becomes_8_and_it_is_said(tmp_path):
     source = write_v2(tmp_path / "v2")
     for e, length in enumerate(LENGTHS):
