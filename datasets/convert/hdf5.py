@@ -61,7 +61,7 @@ def read_array(path: Path, demo: Any, name: str) -> np.ndarray:
     """A whole array of a demonstration. Raises DatasetError when it is missing or damaged."""
     try:
         return np.asarray(demo[name][()])
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except (KeyError, OSError, TypeError, ValueError, RuntimeError) as error:
         where = demo.name.rpartition("/")[2]
         raise DatasetError(f"{path}: {name!r} of {where} is missing or damaged ({_line(error)}).") from error
 
@@ -82,7 +82,7 @@ def read_masks(file: Any, demos: Sequence[str]) -> tuple[Mapping[str, list[int]]
             members = [
                 m.decode() if isinstance(m, bytes) else str(m) for m in np.asarray(file["mask"][name][()]).ravel()
             ]
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             notes.append(f"mask {name!r} is not carried over: it cannot be read ({_line(error)})")
             continue
         label = re.sub(r"^[.-]|[^\w.-]", "_", name)

@@ -27,7 +27,7 @@ class Hdf5Witness(Witness):
             group = self.file[GROUP]
             document = group.attrs.get("robolearn")
             self.clock = str(json.loads(document)["timestamp"]) if document is not None else None
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise damaged(file, error) from error
 
     def episodes(self) -> Sequence[Label]:
@@ -63,5 +63,5 @@ class Hdf5Witness(Witness):
     def _read(self, label: Label, key: str, rows: int | slice) -> np.ndarray:
         try:
             return np.asarray(self._array(label, key)[rows])
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise damaged(f"{self.path}: {key!r} of {label}", error) from error

@@ -168,7 +168,7 @@ def read_parquet(file: Path, call: Callable[[Any], Any]) -> Any:
         ) from error
     try:
         return call(parquet)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # ValueError: names that are no UTF-8
         raise damaged(file, error) from error
 
 

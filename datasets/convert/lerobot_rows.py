@@ -102,7 +102,7 @@ class Table:
 
         try:
             return call()
-        except (OSError, KeyError, pyarrow.ArrowException) as error:
+        except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
             raise damaged(self.file, error) from error
 
 
@@ -239,7 +239,7 @@ class Span:
                     return cls(0, -1, rows, index=False)
                 values = [_extremes(opened, group) for group in range(opened.num_row_groups)]
                 return cls(min(low for low, _ in values), max(high for _, high in values), rows)
-        except (OSError, pyarrow.ArrowException):
+        except (OSError, ValueError, pyarrow.ArrowException):
             return None
 
 

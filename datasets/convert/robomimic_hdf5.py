@@ -45,7 +45,7 @@ def detect(source: Path) -> bool:
         with h5py.File(path, "r") as file:
             data = file["data"]
             return any("obs" in data[demo] for demo in demo_names(data)[:LOOKED_AT])
-    except (OSError, ImportError, KeyError, IndexError, TypeError, AttributeError, ValueError):
+    except (OSError, ImportError, KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError):
         return False
 
 

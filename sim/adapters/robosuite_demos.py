@@ -187,7 +187,7 @@ def detect(source: Path) -> bool:
             data = file["data"]
             named = "env" in data.attrs or "env_args" in data.attrs
             return named and any("states" in demo for demo in data.values() if hasattr(demo, "items"))
-    except (OSError, ImportError, KeyError, TypeError, AttributeError):
+    except (OSError, ImportError, KeyError, TypeError, AttributeError, RuntimeError):
         return False
 
 

@@ -136,6 +136,14 @@ def test_a_damaged_file_takes_its_episodes_with_it(source, tmp_path):
     assert report.num_episodes == 1, "the second one is whole in neither file"
 
 
+def test_a_file_with_a_garbled_name_of_a_column_takes_its_episodes_with_it(source, tmp_path):
+    file = source / "data/chunk-000/file-001.parquet"
+    file.write_bytes(file.read_bytes().replace(b"next.success", b"next.\xf4ucces\xff"))
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
+    assert "file-001.parquet cannot be read, its episodes are left out" in report.notes
+    assert report.num_episodes == 1
+
+
 def test_times_that_stand_still_are_located(source, tmp_path):
     file = source / "data" / "chunk-000" / "file-001.parquet"
     table = parquet.read_table(file)
