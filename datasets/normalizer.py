@@ -34,6 +34,8 @@ class Normalizer:
     Attributes:
         scale, offset: feature name -> float32 array of the feature's shape (`(1,)` for images).
         shift: feature name -> float64 array of the feature's shape; only features that need one.
+        still: feature name -> float64 array of the feature's shape: the number, without the shift, at which an element
+            stood still, NaN where it moved; only features with such elements.
     """
 
     def __init__(
@@ -41,11 +43,14 @@ class Normalizer:
         scale: Mapping[str, np.ndarray],
         offset: Mapping[str, np.ndarray],
         shift: Mapping[str, np.ndarray] | None = None,
+        still: Mapping[str, np.ndarray] | None = None,
     ):
         self.scale = {name: np.asarray(value, np.float32) for name, value in scale.items()}
         self.offset = {name: np.asarray(value, np.float32) for name, value in offset.items()}
         shifts = {name: np.asarray(value, np.float64) for name, value in (shift or {}).items()}
         self.shift = {name: value for name, value in shifts.items() if value.any()}
+        stills = {name: np.asarray(value, np.float64) for name, value in (still or {}).items()}
+        self.still = {name: value for name, value in stills.items() if not np.isnan(value).all()}
 
     @classmethod
     def fit(cls, arrays: Mapping[str, np.ndarray], features: Features) -> Normalizer:
@@ -54,7 +59,7 @@ class Normalizer:
         Raises FeatureError for an array without feature, DatasetError for an array without rows, with
         non-finite values or with values above 1e37.
         """
-        scale, offset, shift = {}, {}, {}
+        scale, offset, shift, still = {}, {}, {}, {}
         for name, feature in features.items():
             if feature.kind == "image":
                 scale[name], offset[name] = np.array([1 / 127.5]), np.array([-1.0])
@@ -62,16 +67,23 @@ class Normalizer:
             if name not in features:
                 raise FeatureError(unknown_name("feature", name, features))
             if name not in scale:
-                scale[name], offset[name], shift[name] = _fit_feature(features[name], np.asarray(array))
-        return cls(scale, offset, shift)
+                fitted = _fit_feature(features[name], np.asarray(array))
+                scale[name], offset[name], shift[name], still[name] = fitted
+        return cls(scale, offset, shift, still)
 
     def shifted(self, name: str, x: np.ndarray) -> np.ndarray:
         """`(..., *shape)` in the feature's units -> the same without its shift, float32; infinite beyond that."""
         return shifted(x, self.shift.get(name))
 
     def unshifted(self, feature: Feature, x: np.ndarray) -> np.ndarray:
-        """The inverse of `shifted`, in the dtype of the feature; integers are rounded, float16 becomes float32."""
+        """The inverse of `shifted`, in the dtype of the feature; integers are rounded, float16 becomes float32.
+
+        Elements that stood still are what they were, whatever finite number `x` has there: it can only add noise.
+        """
         dtype = np.dtype(feature.dtype)
+        if feature.name in self.still:
+            still = self.still[feature.name]
+            x = np.where(np.isnan(still) | ~np.isfinite(x), x, still)
         if dtype.kind == "f" and feature.name not in self.shift:
             return np.asarray(x, np.result_type(dtype, np.float32))
         exact = np.asarray(x, np.longdouble if dtype.itemsize == 8 else np.float64) + self.shift.get(feature.name, 0.0)
@@ -101,12 +113,13 @@ class Normalizer:
             raise FeatureError("The normalizer: " + unknown_name("feature", name, self.scale))
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file with `<feature>.scale`, `<feature>.offset` and, where there is one, `.shift`."""
+        """Write a safetensors file with `<feature>.scale` and `.offset`; `.shift` and `.still` where they are."""
         from safetensors.numpy import save_file
 
         tensors: dict[str, np.ndarray] = {f"{name}.scale": value for name, value in self.scale.items()}
         tensors |= {f"{name}.offset": value for name, value in self.offset.items()}
         tensors |= {f"{name}.shift": value for name, value in self.shift.items()}
+        tensors |= {f"{name}.still": value for name, value in self.still.items()}
         save_file({key: np.array(value, order="C") for key, value in tensors.items()}, str(path))
 
     @classmethod
@@ -125,11 +138,11 @@ class Normalizer:
         for key in (f"{name}.{part}" for name in sorted(names) for part in ("scale", "offset")):
             if key not in tensors:
                 raise CheckpointError(f"{path} lacks {key!r}, expected a scale and an offset for each feature.")
-        scale, offset, shift = (
+        scale, offset, shift, still = (
             {name: tensors[f"{name}.{part}"] for name in names if f"{name}.{part}" in tensors}
-            for part in ("scale", "offset", "shift")
+            for part in ("scale", "offset", "shift", "still")
         )
-        return cls(scale, offset, shift)
+        return cls(scale, offset, shift, still)
 
 
 def shifted(x: np.ndarray, shift: np.ndarray | None) -> np.ndarray:
@@ -160,7 +173,8 @@ def constant_elements(low: np.ndarray, high: np.ndarray, dtype: np.dtype) -> np.
     return span <= np.maximum((RESOLVED_HALF if dtype.itemsize == 2 else RESOLVED) * step, NOISE)
 
 
-def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scale, offset, shift and where it stood still."""
     if array.shape[1:] != feature.shape or not len(array):
         raise DatasetError(
             f"Feature {feature.name!r}: found an array of shape {array.shape}, "
@@ -186,4 +200,5 @@ def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.nd
     far = (reach * scale > REACH) & ~rotation
     shift = np.where(far, np.where(constant, low, low + span / 2), 0.0).astype(np.float64)
     offset = np.where(constant, -(low - shift) * scale, -1.0 - (low - shift) * scale)
-    return np.where(rotation, 1.0, scale), np.where(rotation, 0.0, offset), shift
+    still = np.where(constant, low - shift, np.nan)
+    return np.where(rotation, 1.0, scale), np.where(rotation, 0.0, offset), shift, still

@@ -106,6 +106,32 @@ def test_a_constant_far_from_zero_is_told_from_what_differs_from_it():
     assert normalizer.normalize("observation.state", np.full(3, 4.5e6 + 0.3)) == pytest.approx(0.3, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [
+        ("float32", 0.3), ("float64", 0.1), ("float64", 4.5e6 + 0.1), ("float16", 0.7), ("int64", 2**52 + 1),
+        ("uint8", 255), ("bool", True),
+    ],
+)  # fmt: skip
+def test_what_stood_still_is_answered_as_it_was_whatever_noise_there_is(tmp_path, dtype, number):
+    feature = Feature("action", (3,), dtype, kind="action", names=("x", "rot6d_0", "moves"))
+    array = np.full((4, 3), number, dtype)
+    array[:2, 2] = 0
+    Normalizer.fit({"action": array}, features([feature])).save(tmp_path / "n.safetensors")
+    normalizer = Normalizer.load(tmp_path / "n.safetensors")
+    noise = np.random.default_rng(0).uniform(-5, 5, (6, 3)).astype(np.float32)
+    answered = normalizer.unshifted(feature, noise)
+    assert (answered[:, :2] == array[:, :2].max()).all()
+    moving = Normalizer(normalizer.scale, normalizer.offset, normalizer.shift).unshifted(feature, noise)
+    assert (answered[:, 2] == moving[:, 2]).all()
+
+
+def test_a_number_that_is_none_is_not_hidden_by_what_stood_still():
+    feature = Feature("action", (1,), kind="action")
+    normalizer = Normalizer.fit({"action": np.ones((3, 1))}, features([feature]))
+    assert np.isnan(normalizer.unshifted(feature, np.float32([[np.nan]]))).all()
+
+
 def test_numbers_that_float32_does_not_reach_are_refused():
     with pytest.raises(DatasetError, match="1e\\+300; training computes in float32, expected numbers of at most 1e"):
         Normalizer.fit({"observation.state": np.array([[0, 0, 0], [0, 0, 1e300]])}, DOUBLES)
@@ -141,7 +167,7 @@ def test_a_shift_is_saved_in_double_precision_and_only_where_there_is_one(tmp_pa
     normalizer.save(tmp_path / "n.safetensors")
     loaded, name = Normalizer.load(tmp_path / "n.safetensors"), "observation.state"
     assert loaded.shift.keys() == {name} and (loaded.shift[name] == normalizer.shift[name]).all()
-    assert "action.shift" not in load_file(tmp_path / "n.safetensors")
+    assert load_file(tmp_path / "n.safetensors").keys().isdisjoint({"action.shift", "action.still", f"{name}.still"})
     assert (loaded.normalize(name, arrays[name]) == normalizer.normalize(name, arrays[name])).all()
 
 

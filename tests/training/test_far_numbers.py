@@ -168,3 +168,16 @@ def test_actions_are_answered_in_their_own_shape_and_dtype(name, config, shape, 
     answer = Session(policy, None, 0).infer({**window, wire.PREFIX: np.zeros((1, *shape), "float32")})["actions"]
     assert answer.shape == chunk.shape and answer.dtype == chunk.dtype
     assert check_chunk(chunk, policy.spec, "it", 0, 0).dtype == chunk.dtype
+
+
+def test_an_action_element_that_every_demonstration_held_is_answered_exactly_so(tmp_path):
+    rng, state = np.random.default_rng(0), Feature("observation.state", (2,))
+    action = Feature("action", (3,), "float64", kind="action", names=("northing", "gripper", "z"))
+    moves = rng.normal(size=24)
+    held = {"northing": np.full(24, NORTHING + 0.1), "gripper": np.full(24, 0.1)}
+    rows = {"observation.state": rng.normal(size=(24, 2)), "action": np.stack([*held.values(), moves], axis=1)}
+    path = write(tmp_path / "d.zarr", [state, action], rows)
+    Trainer(run_config(path, tmp_path / "run", steps=2), "beso", BESO_CHUNKS, quiet=True).run()
+    chunk = load_policy(tmp_path / "run").predict_chunk({"observation.state": rng.normal(size=(2, 2))})
+    assert (chunk[:, :2] == [NORTHING + 0.1, 0.1]).all()
+    assert (chunk[:, 2] != chunk[0, 2]).any()
