@@ -91,7 +91,7 @@ class Timing(Check):
             )
             message = (
                 f"{'stream' if feature else 'grid'} at {measured_hz:.4g} Hz (nominal {nominal_hz:.4g}), mean jitter "
-                f"{1e3 * gaps.deviation_s / total:.3g} ms, longest gap {gaps.longest_s:.3g} s; "
+                f"{round(1e3 * gaps.deviation_s / total, 6):.3g} ms, longest gap {gaps.longest_s:.3g} s; "
                 f"gaps in periods: {shares}"
             )
             yield self._finding("info", message, None, feature or None, None)

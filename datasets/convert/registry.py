@@ -75,7 +75,7 @@ def _unknown(source: Path) -> str:
             return f"{source} is a whole HDF5 file, but its groups are not robomimic's, ACT's or robosuite's."
     known = f"Known: {', '.join(CONVERTERS)}."
     entries = sorted(source.iterdir())[:SEARCHED] if source.is_dir() else []
-    inside = [entry.name for entry in entries if find_format(entry)]
+    inside = [entry.name for entry in entries if layout.is_ours(entry) or find_format(entry)]
     if inside:
         more = ", ..." if len(inside) > SHOWN else ""
         known = f"Did you mean one inside of it: {', '.join(inside[:SHOWN])}{more}?"

@@ -98,8 +98,10 @@ def _show(results: dict[str, Any]) -> None:
     loop = results["loop"]
     print(f"\nsuccess {Tally.of_episodes(results['episodes'])}")
     print(f"safety stops {results['safety_stops']}, limited ticks {results['limited_ticks']} of {loop['ticks']}")
-    print(f"\n{'ms':<28}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}")
-    rows = {f"lateness at {loop['rate_hz']:g} Hz ({loop['priority']})": loop["lateness_ms"], **results["latency_ms"]}
+    rows = {name.replace("_", " "): row for name, row in results["latency_ms"].items()}
+    rows = {f"lateness at {loop['rate_hz']:g} Hz ({loop['priority']})": loop["lateness_ms"], **rows}
+    width = max(map(len, rows))
+    print(f"\n{'ms':<{width}}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}")
     for name, row in rows.items():
         cells = "".join("        -" if row[q] is None else f"{row[q]:9.3f}" for q in ("p50", "p95", "p99", "max"))
-        print(f"{name.replace('_', ' '):<28}{cells}")
+        print(f"{name:<{width}}{cells}")

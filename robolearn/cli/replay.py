@@ -73,21 +73,23 @@ def main(argv: list[str]) -> int:
 def show(replays: list[EpisodeReplay], console: Console) -> None:
     """One row an episode, and how many of them reached success each way."""
     from rich.table import Table
+    from rich.text import Text
 
     from robolearn.evaluation.replay import summarise
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("episode", justify="right")
-    table.add_column("task", no_wrap=True, overflow="ellipsis")
+    table.add_column("episode", justify="right", no_wrap=True)
+    table.add_column("task")
     for heading in ("recorded", "by states", "by actions"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("steps", justify="right")
-    table.add_column("deviation", justify="right")
+    for heading in ("steps", "deviation"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for replay in replays:
         recorded = {True: "success", False: "failure", None: "not known"}[replay.recorded_success]
         deviation = replay.actions.deviation if replay.actions else None
+        task = Text(replay.task or "", no_wrap=True, overflow="ellipsis")
         table.add_row(
-            str(replay.episode), replay.task or "", recorded, _words(replay.states), _words(replay.actions),
+            str(replay.episode), task, recorded, _words(replay.states), _words(replay.actions),
             str(replay.steps), "" if deviation is None else f"{deviation:.3g}",
         )  # fmt: skip
     console.print(table)

@@ -286,12 +286,21 @@ def _one_line(box: str, prog: str) -> str:
             sections.append([])
         elif words:
             sections[-1].append(words)
-    sentences = [" ".join(section) for section in sections[1:] if section]
+    sentences = [_missing(lines) or " ".join(lines) for lines in sections[1:] if lines]
     told = [s.rstrip(" .") for s in sentences if not s.startswith(("For full helptext", "Argument helptext"))]
     if any("valid parse" in s and "," in s for s in told):
         told.append("Several values are separated by spaces")
     told = [_clearer(sentence) for sentence in told]
     return ". ".join([*(told or ["The command line could not be understood"]), f"See: {prog} --help"])
+
+
+def _missing(lines: Sequence[str]) -> str | None:
+    """Which options have to be given, of the section that lists them with their help; None for another section."""
+    if not lines[0].startswith("Missing from "):
+        return None
+    flags = [line.split()[0] for line in lines if line.startswith("--")]
+    placed = [line.removesuffix(" (required)").rstrip(".") for line in lines[2:]]  # after its metavar
+    return f"Missing: {', '.join(flags) if flags else placed[0]}"
 
 
 def _clearer(sentence: str) -> str:

@@ -94,8 +94,11 @@ def test_a_wrong_format_is_blamed_and_not_the_data(convert, tmp_path, capsys):
 
 
 def test_a_folder_of_datasets_names_them(convert, source, capsys):
+    (source.parent / "own.zarr").mkdir()
+    (source.parent / "own.zarr" / ".zattrs").write_text('{"robolearn_format": 1}')
     assert convert("--input", str(source.parent)) == 2
-    assert "is not in a format that can be read. Did you mean one inside of it: buffer.zarr?" in one_line(capsys)
+    named = "Did you mean one inside of it: buffer.zarr, own.zarr?"
+    assert f"is not in a format that can be read. {named}" in one_line(capsys)
 
 
 def test_a_truncated_hdf5_file_is_called_so(convert, tmp_path, capsys):

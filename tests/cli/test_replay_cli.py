@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 if importlib.util.find_spec("gym_pusht") is None:
     pytest.skip("gym-pusht is not installed", allow_module_level=True)
 
 from robolearn.cli.main import main
+from robolearn.cli.replay import show
 from robolearn.core.feature import Feature
 from robolearn.datasets.writer import DatasetWriter
+from robolearn.evaluation.replay import EpisodeReplay, Outcome
 from robolearn.sim import make_env
 
 SOLVED = np.array([50.0, 60, 0, 0, 256, 256, np.pi / 4, 0, 0, 0])
@@ -100,6 +103,15 @@ def test_the_table_says_how_many_reach_success(pusht, capsys):
     assert "success at 0" in out
     assert "by states: 1 of 2 reach success" in out
     assert "by actions: 1 of 2 reach success" in out
+
+
+def test_only_the_task_is_cut_short_where_the_table_is_too_wide(capsys):
+    played = Outcome(True, 134, 1.0, 0.0123)
+    show([EpisodeReplay(0, "put the bar on the plate", 142, None, played, played)], Console(width=80))
+    head, row, *_ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["episode", "task", "recorded", "by", "states", "by", "actions", "steps", "deviation"]
+    assert "…" in row and row.rstrip().endswith("not known  success at 134  success at 134    142     0.0123")
+    assert max(len(head), len(row)) <= 80
 
 
 def test_videos_are_written(pusht, tmp_path, capsys):
