@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from robolearn.datasets.image_header import image_header
 
 LOOKED_AT = 100  # files, to find out what an episode holds
 SHOWN = 5
+LARGEST_ROW = 1 << 30  # bytes of a step of one array; what claims more is no such file
 ACTION, OBSERVATIONS, IMAGES = "action", "observations", "observations/images/"
 NAMES = {
     "action": "action",
@@ -158,6 +160,8 @@ class Look:
                         notes.append(f"{key} ({item.dtype}, shape {item.shape}) is not carried over: it holds neither "
                                      "numbers nor pictures of each step")  # fmt: skip
                 rate = next((float(file.attrs[name]) for name in RATES if name in file.attrs), None)
+                if rate is not None and not 0 < rate < math.inf:
+                    raise ValueError(f"its rate is {rate:g} Hz")
                 sim = bool(file.attrs["sim"]) if "sim" in file.attrs else None
                 return cls(steps, found, rate, sim, task_of(file), tuple(notes))
             except (KeyError, OSError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -204,6 +208,8 @@ def _array(key: str, item: Any) -> Array | None:
     """What a step of `item` is; None for what is neither numbers nor pictures."""
     kind = item.dtype.kind
     row = tuple(item.shape[1:])
+    if math.prod(row) * item.dtype.itemsize > LARGEST_ROW:
+        return None
     if key.startswith(IMAGES) and (kind in "SO" or (kind == "u" and item.dtype.itemsize == 1 and len(row) == 1)):
         for step in dict.fromkeys((0, len(item) // 2, len(item) - 1)) if len(item) else ():
             with contextlib.suppress(DatasetError):  # one that is damaged says nothing of the others

@@ -6,6 +6,7 @@ of JPEG would see.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from robolearn.core.errors import DatasetError
+from robolearn.datasets.convert.aloha_files import RATES
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.witness import Label, Witness
 
@@ -41,6 +43,17 @@ class AlohaWitness(Witness):
         return len(self.rows(label, "action"))
 
     def times(self, label: Label) -> np.ndarray | None:
+        return None
+
+    def rate(self) -> float | None:
+        """The first that a file says."""
+        import h5py
+
+        for name in self.names:
+            with contextlib.suppress(OSError, ValueError, TypeError), h5py.File(self.folder / name, "r") as file:
+                said = [float(file.attrs[word]) for word in RATES if word in file.attrs]
+                if said:
+                    return said[0]
         return None
 
     def rows(self, label: Label, key: str) -> np.ndarray:

@@ -31,6 +31,7 @@ from robolearn.core.feature import Feature, Features
 from robolearn.datasets.codecs import ImageCodec, JpegCodec
 from robolearn.datasets.convert.protocol import Source
 from robolearn.datasets.convert.quantisation import luma_bound
+from robolearn.datasets.convert.source import listed
 from robolearn.datasets.convert.witness import Claim, Label, Witness
 from robolearn.datasets.episode import EpisodeData
 from robolearn.datasets.layout import SIM_STATE, Json, is_encoded
@@ -265,19 +266,22 @@ def check_luma(stored: bytes, ours: np.ndarray, expected: np.ndarray) -> None:
 def check_episodes(source: Path, opened: Source, witness: Witness) -> list[str]:
     """Notes on what the importer leaves out without a word, and on features that have no counterpart in the source.
 
-    Raises DatasetError where it would read episodes that the source does not have, or one of them twice.
+    Raises DatasetError where it would read episodes that the source does not have, or one of them twice, or at another
+    rate than the source says.
     """
+    rate = witness.rate()
+    if rate is not None and opened.fps != rate:
+        raise DatasetError(f"{source}: {opened.fps:g} Hz would be stored, the source says {rate:g} Hz.")
     labels = [opened.label(index) for index in range(opened.num_episodes)]
-    listed = list(witness.episodes())
-    strange = [label for label, n in Counter(labels).items() if n > 1] or list(set(labels) - set(listed))
+    there = list(witness.episodes())
+    strange = [label for label, n in Counter(labels).items() if n > 1] or list(set(labels) - set(there))
     if strange:
         raise DatasetError(f"{source}: episode {strange[0]} would be read, which the source has not, or not so often.")
     notes = list(witness.notes)
     told = {*labels, *opened.left_out}
-    silent = [str(label) for label in listed if label not in told]
+    silent = [label for label in there if label not in told]
     if silent:
-        shown = ", ".join(silent[:SHOWN]) + ", ..." * (len(silent) > SHOWN)
-        notes.append(f"{len(silent)} episodes of the source are not carried over: {shown}")
+        notes.append(f"{len(silent)} of the episodes that the source lists are not carried over: {listed(silent)}")
     computed: dict[str, list[str]] = {}
     for name in opened.features:
         claim = opened.claims.get(name)

@@ -53,9 +53,10 @@ def describe(source: Path) -> SourceDescription:
     known = opened.layout or opened.origin
     task = (opened.layout.task,) if opened.layout and opened.layout.task else ()
     steps = int(opened.episode_ends[-1])
+    gaps = [f"data/{key}: chunks are missing" for key, chunks in opened.chunks.items() if not chunks.whole]
     return SourceDescription(
         FORMAT, len(opened.episode_ends), steps, known.fps if known else None, decision.features, task,
-        (*opened.notes, *decision.notes, *(f"data/{key}: chunks are missing" for key in opened.missing)),
+        (*opened.notes, *decision.notes, *gaps),
     )  # fmt: skip
 
 
@@ -90,7 +91,8 @@ class ZarrSource(Source):
         }
         self._check_chunks()
         known = buffer.origin or buffer.layout
-        fps = options.fps or (known.fps if known else None)
+        stored = buffer.origin.fps if buffer.origin else None
+        fps = stored or options.fps or (known.fps if known else None)
         if fps is None:
             raise ConfigError(f"{buffer.path} does not store the rate of its steps; give it with --fps.")
         self.fps = fps
@@ -99,7 +101,11 @@ class ZarrSource(Source):
         left_out = (
             "are read as zeros" if options.missing_as_zeros else "are missing, episodes that need them are left out"
         )
-        gaps = [f"data/{key}: chunks {left_out}" for key in buffer.missing if key in self.keys]
+        gaps = [
+            f"data/{key}: chunks {left_out}"
+            for key in buffer.arrays
+            if key in self.keys and not buffer.chunks[key].whole
+        ]
         self.notes = [*buffer.notes, *decision.notes, *gaps]
         if buffer.origin:
             self.masks = buffer.origin.masks
@@ -116,8 +122,7 @@ class ZarrSource(Source):
 
     def _check_chunks(self) -> None:
         for key in sorted(self.keys):
-            array = self.buffer.arrays[key]
-            if array.nchunks and not array.nchunks_initialized and not self.options.missing_as_zeros:
+            if self.buffer.chunks[key].none and not self.options.missing_as_zeros:
                 raise DatasetError(
                     f"{self.buffer.path}: no chunk of data/{key} is there: {INCOMPLETE}; copy it again, or say that it "
                     f"holds zeros, with --missing-as-zeros, or leave it out, with --drop {key}."

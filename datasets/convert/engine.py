@@ -24,7 +24,7 @@ from robolearn.datasets.convert import lfs
 from robolearn.datasets.convert.check import check_episodes, check_seals
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
-from robolearn.datasets.convert.source import ranges, source_provenance
+from robolearn.datasets.convert.source import listed, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.edits import set_mask
@@ -35,7 +35,6 @@ from robolearn.datasets.store import refuse_url
 from robolearn.datasets.writer import DatasetWriter
 
 LOG = logging.getLogger(__name__)
-SHOWN = 5  # names of episodes in a note
 NOTES = "import_notes"  # in an episode's record
 HOW_NOT_WHAT = ("resume", "workers", "progress")
 
@@ -285,7 +284,7 @@ class _Conversion:
         for label, record in zip(labels, Dataset(self.unfinished.dataset).recorded_episodes, strict=True):
             for note in record.get(NOTES, ()):
                 episodes.setdefault(note, []).append(str(label))
-        return [f"{note} (episode{'s' * (len(found) > 1)} {_listed(found)})" for note, found in episodes.items()]
+        return [f"{note} (episode{'s' * (len(found) > 1)} {listed(found)})" for note, found in episodes.items()]
 
     @property
     def _kept(self) -> list[int]:
@@ -306,11 +305,3 @@ class _Conversion:
         place = {index: number for number, index in enumerate(self._kept)}
         for name, episodes in self.opened.masks.items():
             set_mask(self.unfinished.dataset, name, [place[index] for index in episodes if index in place])
-
-
-def _listed(labels: list[str]) -> str:
-    """Episodes in words: ranges of numbers, else names, up to a number that can still be read."""
-    if all(label.isdigit() for label in labels):
-        return ranges(map(int, labels))
-    more = len(labels) - SHOWN
-    return ", ".join(labels[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,10 @@ def is_hdf5(path: Path) -> bool:
 
 
 def open_hdf5(path: Path) -> Any:
-    """The opened `h5py.File`. Raises DatasetError when it is damaged, MissingDependencyError without h5py."""
+    """The opened `h5py.File`.
+
+    Raises DatasetError when it is damaged or leads to another file, MissingDependencyError without h5py.
+    """
     try:
         import h5py
     except ImportError as error:
@@ -40,9 +45,52 @@ def open_hdf5(path: Path) -> Any:
             "Reading hdf5 needs h5py. Install it with: pip install '.[convert]' -c constraints.txt"
         ) from error
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except OSError as error:
         raise DatasetError(f"{path} is a damaged or truncated HDF5 file ({_line(error)}); copy it again.") from error
+    if outside := next(_outside(file), None):
+        file.close()
+        raise DatasetError(
+            f"{path}: {outside[0]} leads to another file, {outside[1]}, which is not read: it may be any file of this "
+            "computer. Put its data into the file itself, with h5repack or by copying it."
+        )
+    return file
+
+
+def _outside(file: Any) -> Iterator[tuple[str, str]]:
+    """(Name, file) of everything whose data is in another file: links, virtual arrays, arrays stored apart."""
+    from h5py import h5d, h5g, h5i, h5l, h5o
+
+    unreadable = (OSError, KeyError, RuntimeError, ValueError)  # what is damaged is named when it is read
+    seen, pending = set(), [("", h5g.open(file.id, b"/"))]
+    while pending:
+        where, group = pending.pop()
+        with contextlib.suppress(*unreadable):
+            address = h5o.get_info(group).addr
+            if address in seen:  # a group that is inside of itself
+                continue
+            seen.add(address)
+            for name in group:
+                inside = f"{where}{name.decode(errors='replace')}"
+                with contextlib.suppress(*unreadable):
+                    link = group.links.get_info(name).type
+                    if link == h5l.TYPE_EXTERNAL:
+                        yield inside, os.fsdecode(group.links.get_val(name)[0])
+                    elif link == h5l.TYPE_HARD:
+                        item = h5o.open(group, name)
+                        if h5i.get_type(item) == h5i.GROUP:
+                            pending.append((f"{inside}/", item))
+                        elif h5i.get_type(item) == h5i.DATASET:
+                            yield from ((inside, other) for other in _kept_apart(item.get_create_plist(), h5d))
+
+
+def _kept_apart(kept: Any, h5d: Any) -> Iterator[str]:
+    """Files, other than its own, in which the data of an array is, by its creation properties."""
+    if kept.get_layout() == h5d.CONTIGUOUS:
+        yield from (os.fsdecode(kept.get_external(k)[0]) for k in range(kept.get_external_count()))
+    elif kept.get_layout() == h5d.VIRTUAL:
+        names = (kept.get_virtual_filename(k) for k in range(kept.get_virtual_count()))
+        yield from (name for name in names if name != ".")
 
 
 def demo_names(data: Any) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from robolearn.core.errors import DatasetError
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.witness import Label, Witness
 
@@ -26,7 +27,9 @@ class Hdf5Witness(Witness):
             self.file = h5py.File(file, "r")
             group = self.file[GROUP]
             document = group.attrs.get("robolearn")
-            self.clock = str(json.loads(document)["timestamp"]) if document is not None else None
+            exported = parsed(document) if document is not None else {}
+            self.clock = str(exported["timestamp"]) if exported else None
+            self.fps = float(exported["fps"]) if exported else None
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise damaged(file, error) from error
 
@@ -44,6 +47,16 @@ class Hdf5Witness(Witness):
 
     def times(self, label: Label) -> np.ndarray | None:
         return self.rows(label, self.clock).astype(np.float64) if self.clock else None
+
+    def rate(self) -> float | None:
+        """Of an export of ours, else the control rate of the environment."""
+        if self.fps is not None:
+            return self.fps
+        try:
+            found = float(parsed(self.file[GROUP].attrs["env_args"])["env_kwargs"]["control_freq"])
+        except (KeyError, TypeError, ValueError, OSError):
+            return None
+        return found if 0 < found < math.inf else None
 
     def rows(self, label: Label, key: str) -> np.ndarray:
         return self._read(label, key, slice(None))

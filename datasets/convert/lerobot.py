@@ -9,9 +9,8 @@ becomes `observation.images.image`, others keep their names. Texts go to the epi
 from __future__ import annotations
 
 import contextlib
-import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.lerobot_info import Info
 from robolearn.datasets.convert.lerobot_look import Looked, column_dtype, picture_kinds, video_feature
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source
-from robolearn.datasets.convert.source import changes, spelt
+from robolearn.datasets.convert.source import changes, rate_note, spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
 from robolearn.datasets.convert.witness import Label, claim
@@ -62,17 +62,18 @@ class LeRobotSource(Source):
         videos: keys of the videos that are there.
         notes: what is missing.
         numbers: of the episodes that are whole, in the order of `read_episode`.
-        listed: number of every episode -> task texts that `meta/` gives it; `notes` say why the others are left out.
+        listed: number of every episode -> task texts that `meta/` gives it.
+        named: episodes that are left out, as `notes` say.
     """
 
     def __init__(
         self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
-        notes: Sequence[str], numbers: Sequence[int], listed: Mapping[int, Sequence[str]],
+        notes: Sequence[str], numbers: Sequence[int], listed: Mapping[int, Sequence[str]], named: Collection[int],
     ):  # fmt: skip
         super().__init__()
         self.numbers = list(numbers)
         self.num_episodes = len(self.numbers)
-        self.left_out = sorted(set(listed) - set(self.numbers))
+        self.left_out = sorted(named)
         self.info, self.options, self.tasks, self.listed = info, options, tasks, listed
         self.path = info.path
         looked = self._looked(videos)
@@ -186,6 +187,8 @@ class LeRobotSource(Source):
         if not info.origin and times[0] != 0.0:
             times = times - times[0]
             notes.append(LATE_START)
+        if not info.origin and (otherwise := rate_note(times, info.frame_rate)):
+            notes.append(otherwise)
         values = {}
         for key in low:
             rows = to_numpy(where, key, table[key], info.columns[key].shape)
@@ -298,7 +301,7 @@ class LeRobotSource(Source):
 def _stats(path: Path) -> Json | None:
     """`meta/stats.json`, for reference: our own statistics are computed from what is stored."""
     try:
-        return json.loads((path / "meta" / "stats.json").read_bytes(), parse_constant=lambda name: None)
+        return parsed((path / "meta" / "stats.json").read_bytes(), parse_constant=lambda name: None)
     except (OSError, ValueError):
         return None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyError
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets.convert.decide import Decision, SourceArray, describe_arrays
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.protocol import ConvertOptions, damaged
 from robolearn.datasets.convert.witness import Witness
 
+FORMAT_SPEC = re.compile(r"0?\d{0,2}[ds]?")  # of a placeholder; a width of ten digits would fill the memory
+CHUNK_SIZE = 1000  # episodes in a folder, where nobody says otherwise
 COUNTERS = ("episode_index", "frame_index", "index", "task_index", "timestamp")
 
 
@@ -45,17 +49,21 @@ class Info:
         file = path / "meta" / "info.json"
         origin_file = path / "meta" / f"{KEY}.json"
         try:
-            raw = json.loads(file.read_bytes())
+            raw = parsed(file.read_bytes())
             int(raw["total_episodes"]), int(raw["total_frames"]), float(raw["fps"]), str(raw["data_path"])
+            if int(raw.get("chunks_size", CHUNK_SIZE)) < 1:
+                raise ValueError(f"chunks_size is {raw['chunks_size']}")
             if not str(raw["codebase_version"]).startswith(version):
                 raise DatasetError(f"{file} is of version {raw['codebase_version']}, expected {version}.")
             origin = None
             if origin_file.is_file():
-                origin = Origin.from_json(json.loads(origin_file.read_bytes()), str(origin_file))
+                origin = Origin.from_json(parsed(origin_file.read_bytes()), str(origin_file))
             info = cls(
                 path, raw, texts=tuple(k for k, e in raw["features"].items() if e["dtype"] == "string"), origin=origin
             )
             for key, entry in raw["features"].items():
+                if key.startswith("/") or ".." in Path(key).parts:  # it is that of a folder, too
+                    raise DatasetError(f"{file}: the feature {key!r} leads out of the dataset.")
                 if entry["dtype"] in ("image", "video"):
                     group = info.embedded if entry["dtype"] == "image" else info.videos
                     group[key] = _image_feature(key, entry)
@@ -85,6 +93,11 @@ class Info:
         """Of the videos, in Hz."""
         return float(self.raw["fps"])
 
+    @property
+    def chunk_size(self) -> int:
+        """Episodes in a folder of v2."""
+        return int(self.raw.get("chunks_size", CHUNK_SIZE))
+
     def source_array(self, key: str, feature: Feature, dtype: str | None = None) -> SourceArray:
         """A key as it is declared to `decide`: a name that is LeRobot's own is kept, whatever it says.
 
@@ -109,7 +122,11 @@ class Info:
         """
         file = self.path / "meta" / "info.json"
         try:
-            name = str(self.raw[template]).format(**fields)
+            written = str(self.raw[template])
+            for _, _, spec, conversion in string.Formatter().parse(written):
+                if conversion or not FORMAT_SPEC.fullmatch(spec or ""):
+                    raise DatasetError(f"{file}: {template} {written!r} has a placeholder that is no plain number.")
+            name = written.format(**fields)
         except KeyError as error:
             if template not in self.raw:
                 raise damaged(file, f"{template}: {error!r}") from error
@@ -190,6 +207,6 @@ def open_witness(source: Path, options: ConvertOptions) -> Witness:
 def codebase_version(source: Path) -> str:
     """What `meta/info.json` says, such as `v3.0`; empty when there is none."""
     try:
-        return str(json.loads((source / "meta" / "info.json").read_bytes())["codebase_version"])
+        return str(parsed((source / "meta" / "info.json").read_bytes())["codebase_version"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -5,13 +5,13 @@ Incomplete downloads are common (videos are large): episodes whose files are not
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import DatasetError
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.lerobot import LeRobotSource, Place
 from robolearn.datasets.convert.lerobot_info import Info, codebase_version, open_witness, read_parquet, require_columns
 from robolearn.datasets.convert.lfs import is_there
@@ -31,7 +31,7 @@ def describe(source: Path) -> SourceDescription:
     """See `Converter.describe`; reads `meta/` and the names of files only. Counts what is there."""
     info = Info.read(source, "v2")
     listed = _episodes(info)
-    present, whole, notes = _inventory(info, list(listed))
+    present, whole, _, notes = _inventory(info, list(listed))
     decision = info.described(present)
     notes += decision.notes
     steps = sum(listed[number].length for number in whole)
@@ -44,11 +44,11 @@ def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
     """See `Converter.open_source`."""
     info = Info.read(source, "v2")
     listed = _episodes(info)
-    present, whole, notes = _inventory(info, list(listed))
+    present, whole, named, notes = _inventory(info, list(listed))
     if not whole:
         raise DatasetError(f"{source} holds no whole episode: {'; '.join(notes)}.")
     tasks = {number: entry.tasks for number, entry in listed.items()}
-    return LeRobotV2Source(info, options, _tasks(info), present, notes, whole, tasks)
+    return LeRobotV2Source(info, options, _tasks(info), present, notes, whole, tasks, named)
 
 
 @dataclass(frozen=True)
@@ -81,26 +81,27 @@ def _tasks(info: Info) -> dict[int, str]:
 
 def _jsonl(file: Path) -> list[Any]:
     try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [parsed(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise damaged(file, error) from error
 
 
 def _file(info: Info, template: str, number: int, key: str = "") -> Path:
-    chunk = number // int(info.raw.get("chunks_size", 1000))
+    chunk = number // info.chunk_size
     # chunk_index is v3's word for the same, and some have it here
     return info.file(template, episode_chunk=chunk, episode_index=number, video_key=key, chunk_index=chunk)
 
 
-def _inventory(info: Info, numbers: Sequence[int]) -> tuple[list[str], list[int], list[str]]:
-    """(Videos of which at least one file is there, episodes that are whole, notes on the rest)."""
+def _inventory(info: Info, numbers: Sequence[int]) -> tuple[list[str], list[int], set[int], list[str]]:
+    """(Videos of which at least one file is there, episodes that are whole, others that notes name, notes)."""
     rows = [n for n in numbers if is_there(_file(info, "data_path", n))]
     there = {key: {n for n in rows if is_there(_file(info, "video_path", n, key))} for key in info.videos}
     present = [key for key, episodes in there.items() if episodes]
     whole = [n for n in rows if all(n in there[key] for key in present)]
-    notes = []
-    if len(rows) < len(numbers):
-        missing = sorted(set(numbers) - set(rows))
+    notes: list[str] = []
+    missing = sorted(set(numbers) - set(rows))
+    named = set(missing)
+    if missing:
         notes.append(
             f"{len(missing)} of the {len(numbers)} episodes listed have no parquet file and are left out: "
             f"{ranges(missing)}"
@@ -110,10 +111,11 @@ def _inventory(info: Info, numbers: Sequence[int]) -> tuple[list[str], list[int]
         if key not in present:
             notes.append(f"{key} (video) is not carried over: its files are not there")
         elif absent:
+            named |= absent
             notes.append(f"{len(absent)} episodes have no video of {key} and are left out: {ranges(absent)}")
     if (info.path / "meta" / "episodes_stats.jsonl").is_file():
         notes.append("meta/episodes_stats.jsonl is not carried over: statistics are computed anew from what is stored")
-    return present, whole, notes
+    return present, whole, named, notes
 
 
 class LeRobotV2Source(LeRobotSource):

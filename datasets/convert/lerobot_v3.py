@@ -6,8 +6,9 @@ imported as far as it goes; `meta/episodes` is needed for videos only.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from robolearn.core.errors import DatasetError
 from robolearn.datasets.convert.lerobot import LeRobotSource, Place
 from robolearn.datasets.convert.lerobot_info import Info, codebase_version, open_witness, read_parquet, require_columns
 from robolearn.datasets.convert.lfs import is_there
-from robolearn.datasets.convert.protocol import ConvertOptions, SourceDescription
+from robolearn.datasets.convert.protocol import ConvertOptions, SourceDescription, damaged
 from robolearn.datasets.convert.source import ranges
 
 __all__ = ["detect", "describe", "open_source", "open_witness"]
@@ -89,7 +90,8 @@ def open_source(source: Path, options: ConvertOptions) -> LeRobotSource:
         notes.append(f"of {len(without)} episodes the video files are not there, they are left out: {ranges(without)}")
     kept = [(number, episodes[number]) for number in whole if number not in set(without)]
     tasks: dict[int, Sequence[str]] = {n: listed.tasks.get(n, ()) for n in {*listed.lengths, *episodes}}
-    return LeRobotV3Source(info, options, read_tasks(source), present, notes, kept, places, tasks)
+    named = {*partial_rows, *unknown, *without}
+    return LeRobotV3Source(info, options, read_tasks(source), present, notes, kept, places, tasks, named)
 
 
 def _find_episodes(info: Info, files: Sequence[Path]) -> tuple[dict[int, list[Piece]], list[str]]:
@@ -163,9 +165,10 @@ def _read_episodes_table(info: Info) -> Listed:
             names = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
             fields = [columns.get(f"videos/{key}/{name}", nothing) for name in names]
             for number, chunk, part, start, stop in zip(numbers, *fields, strict=True):
-                if None not in (chunk, part, start):
+                if None not in (chunk, part, start) and math.isfinite(start):
                     video = info.file("video_path", video_key=key, chunk_index=chunk, file_index=part)
-                    listed.places[number, key] = Place(video, start, stop)
+                    bound = stop if stop is not None and math.isfinite(stop) else None
+                    listed.places[number, key] = Place(video, start, bound)
     return listed
 
 
@@ -190,9 +193,15 @@ def _separate(places: Places, fps: float) -> Places:
 
 
 def _episodes_columns(file: Path, parquet: Any) -> dict[str, list[Any]]:
+    """What is read of `meta/episodes`, as whole numbers and seconds. Raises DatasetError for anything else."""
     names = parquet.ParquetFile(file).schema_arrow.names
     wanted = [name for name in names if name in ("episode_index", "length", "tasks") or name.startswith("videos/")]
-    return parquet.read_table(file, columns=wanted).to_pydict()
+    table = parquet.read_table(file, columns=wanted)
+    types = {name: "double" if name.endswith("_timestamp") else "int64" for name in wanted if name != "tasks"}
+    found = {name: table[name].cast(types[name]) if name in types else table[name] for name in wanted}
+    if "episode_index" in found and found["episode_index"].null_count:
+        raise damaged(file, "an episode without episode_index")
+    return {name: column.to_pylist() for name, column in found.items()}
 
 
 class LeRobotV3Source(LeRobotSource):
@@ -201,11 +210,11 @@ class LeRobotV3Source(LeRobotSource):
     def __init__(
         self, info: Info, options: ConvertOptions, tasks: Mapping[int, str], videos: Sequence[str],
         notes: Sequence[str], episodes: list[tuple[int, list[Piece]]], places: Places,
-        listed: Mapping[int, Sequence[str]],
+        listed: Mapping[int, Sequence[str]], named: Collection[int],
     ):  # fmt: skip
         self._pieces, self._places = [pieces for _, pieces in episodes], places
         self._group: tuple[Any, Any] = None, None
-        super().__init__(info, options, tasks, videos, notes, [number for number, _ in episodes], listed)
+        super().__init__(info, options, tasks, videos, notes, [number for number, _ in episodes], listed, named)
 
     def video(self, index: int, key: str) -> Place:
         return self._places[self.numbers[index], key]

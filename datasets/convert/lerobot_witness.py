@@ -10,7 +10,7 @@ The importer finds rows by runs of `episode_index`, and frames by time.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.convert.counted_video import CountedVideo
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.lerobot_rows import RowFinder
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.witness import SEEDED, Label, Witness
@@ -49,7 +50,9 @@ class LeRobotWitness(Witness):
         self.info = _json(source / "meta" / "info.json")
         self.chunked = str(self.info["codebase_version"]).startswith("v2")
         exported = source / "meta" / "robolearn.json"
-        self.clock = str(_json(exported)["timestamp"]) if exported.is_file() else None
+        document = _json(exported) if exported.is_file() else {}
+        self.clock = str(document["timestamp"]) if document else None
+        self.fps = float(document.get("fps", self.info["fps"]))
         self.video_keys = [key for key, entry in self.info["features"].items() if entry["dtype"] == "video"]
         self.finder = RowFinder(source / "data", by_name=self.chunked)
         self.listed = self._list_v2() if self.chunked else self._list_v3()
@@ -66,6 +69,9 @@ class LeRobotWitness(Witness):
     def times(self, label: Label) -> np.ndarray | None:
         found = self.rows(label, self.clock or "timestamp").reshape(-1).astype(np.float64)
         return found if self.clock else found - found[0]
+
+    def rate(self) -> float | None:
+        return self.fps
 
     def rows(self, label: Label, key: str) -> np.ndarray:
         column = self._column(label, key)
@@ -155,7 +161,7 @@ class LeRobotWitness(Witness):
     def _list_v2(self) -> dict[int, Listed]:
         file = self.path / "meta" / "episodes.jsonl"
         try:
-            lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [parsed(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
             return {int(entry["episode_index"]): Listed(int(entry["length"])) for entry in lines}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise damaged(file, error) from error
@@ -178,9 +184,9 @@ class LeRobotWitness(Witness):
             videos = {}
             for key in self.video_keys:
                 place = [row.get(f"videos/{key}/{name}") for name in ("chunk_index", "file_index", "from_timestamp")]
-                if None not in place:
+                if None not in place and math.isfinite(float(place[2])):  # type: ignore[arg-type]
                     videos[key] = (int(place[0]), int(place[1]), float(place[2]))  # type: ignore[arg-type]
-            listed[number] = Listed(row.get("length"), row.get("dataset_from_index"), videos)
+            listed[number] = Listed(_whole(row.get("length")), _whole(row.get("dataset_from_index")), videos)
         if not rows:
             listed = {number: Listed(None) for number in sorted(self.finder.episodes())}
         self._number_rows(listed)
@@ -208,9 +214,13 @@ class LeRobotWitness(Witness):
         self.notes = ["no column index counts through the dataset: rows are compared by episode_index"]
 
 
+def _whole(number: Any) -> int | None:
+    return None if number is None else int(number)
+
+
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_bytes())
+        found = parsed(file.read_bytes())
     except (OSError, ValueError) as error:
         raise damaged(file, error) from error
     if not isinstance(found, dict):

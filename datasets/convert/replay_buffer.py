@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,9 @@ import numpy as np
 from robolearn.core.errors import DatasetError, MissingDependencyError, RobolearnError
 from robolearn.datasets.codecs import register
 from robolearn.datasets.convert.decide import SourceArray
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.zarr_chunks import Chunks
 from robolearn.datasets.convert.zarr_layouts import Column, Layout, default_column, find_layout
 from robolearn.datasets.layout import is_encoded
 
@@ -35,7 +36,7 @@ class Buffer:
         episode_ends: `(E,)` int64.
         store: to close.
         zarr_format: 2 or 3.
-        missing: key -> {place of a chunk along time: name of a chunk there that is not stored}, where there are any.
+        chunks: key -> which of its chunks are stored.
         layout: what the keys mean, if they are a known set.
         origin: what an export of ours says of the dataset it came from.
     """
@@ -43,7 +44,7 @@ class Buffer:
     path: Path
     arrays: dict[str, Any]
     episode_ends: np.ndarray
-    missing: dict[str, dict[int, str]]
+    chunks: dict[str, Chunks]
     store: Any
     zarr_format: int
     layout: Layout | None
@@ -66,9 +67,7 @@ class Buffer:
             group = zarr.open_group(store, mode="r")
             arrays, notes = _open_arrays(path, group)
             ends = _safe(path, group["meta/episode_ends"])
-            for chunk in _missing_chunks(path, ends).values():
-                raise DatasetError(f"{path}: {chunk} is missing, which says where episodes end: {INCOMPLETE}.")
-            episode_ends = np.asarray(ends[:], np.int64)
+            episode_ends = _episode_ends(path, ends)
             document = group.attrs.get(KEY)
         except RobolearnError:
             raise
@@ -83,11 +82,11 @@ class Buffer:
         arrays, said = _covering(arrays, episode_ends)
         if not arrays:
             raise DatasetError(f"{path} holds no data: {'; '.join([*notes, *said]) or 'no arrays'}.")
-        gaps = {key: found for key, array in arrays.items() if (found := _missing_chunks(path, array))}
+        chunks = {key: Chunks(path, array) for key, array in arrays.items()}
         layout = None if origin else find_layout(arrays)
         notes += [*said, *(layout.notes if layout else ())]
         version = int(group.metadata.zarr_format)
-        return cls(path, arrays, episode_ends, gaps, store, version, layout, origin, tuple(notes))
+        return cls(path, arrays, episode_ends, chunks, store, version, layout, origin, tuple(notes))
 
     def bounds(self, index: int) -> tuple[int, int]:
         """First step of episode `index` and the one after its last."""
@@ -135,7 +134,7 @@ class Buffer:
             return call(start, stop)
         except Exception as error:  # whatever the array's compressor raises
             for key in keys:
-                array, rows = self.arrays[key], _grid(self.arrays[key])[0]
+                array, rows = self.arrays[key], self.chunks[key].grid[0]
                 for first in range(start // rows * rows, stop, rows):
                     last = min(stop, first + rows)
                     try:
@@ -161,10 +160,8 @@ class Buffer:
                 raise DatasetError(
                     f"it ends at row {stop}, and data/{key} has {steps}, fewer: an interrupted recording"
                 )
-            rows = _grid(self.arrays[key])[0]
-            for place in range(start // rows, (stop - 1) // rows + 1):
-                if place in self.missing.get(key, ()):
-                    raise DatasetError(f"chunk {self.missing[key][place]} is missing: {INCOMPLETE}")
+            if missing := self.chunks[key].missing(start, stop - 1):
+                raise DatasetError(f"chunk {missing} is missing: {INCOMPLETE}")
 
 
 class Unreadable(Exception):
@@ -173,6 +170,21 @@ class Unreadable(Exception):
     def __init__(self, key: str, first: int, last: int, reason: str):
         super().__init__(reason)
         self.key, self.first, self.last, self.reason = key, first, last, reason
+
+
+def _episode_ends(path: Path, stored: Any) -> np.ndarray:
+    """`(E,)` int64. Raises DatasetError where they are not all there, or no whole numbers."""
+    if stored.ndim != 1 or stored.dtype.kind not in "iuf":
+        raise DatasetError(
+            f"{path}: meta/episode_ends is {stored.dtype} of shape {stored.shape}; expected a whole number an episode."
+        )
+    if stored.shape[0] and (missing := Chunks(path, stored).missing(0, stored.shape[0] - 1)):
+        raise DatasetError(f"{path}: {missing} is missing, which says where episodes end: {INCOMPLETE}.")
+    ends = np.asarray(stored[:])
+    odd = np.flatnonzero(~((np.abs(ends) < 2.0**62) & (ends == np.rint(ends))))
+    if odd.size:
+        raise DatasetError(f"{path}: meta/episode_ends holds {ends[odd[0]]} at episode {odd[0]}, no number of a row.")
+    return ends.astype(np.int64)
 
 
 def _check_ends(path: Path, ends: np.ndarray) -> None:
@@ -208,11 +220,6 @@ def _covering(arrays: Mapping[str, Any], ends: np.ndarray) -> tuple[dict[str, An
         for steps, keys in longer.items()
     ]
     return kept, notes
-
-
-def _grid(array: Any) -> tuple[int, ...]:
-    """Shape of what one stored object holds: a chunk, or a shard of zarr 3."""
-    return tuple(getattr(array, "shards", None) or array.chunks)
 
 
 def _register_codecs() -> None:
@@ -285,26 +292,9 @@ def _arrays_below(folder: Path, prefix: str) -> Iterator[str]:
 def _is_array(description: bytes) -> bool:
     """Whether a `zarr.json` describes an array; a damaged one is taken for one, to be named."""
     try:
-        return bool(json.loads(description).get("node_type") != "group")
+        return bool(parsed(description).get("node_type") != "group")
     except (ValueError, AttributeError):
         return True
-
-
-def _missing_chunks(path: Path, array: Any) -> dict[int, str]:
-    """Place along time -> name of a chunk there that is not stored."""
-    grid = _grid(array)
-    if grid == tuple(array.chunks) and array.nchunks_initialized >= array.nchunks:
-        return {}
-    stored: set[str] = set()
-    if path.is_file():
-        with zipfile.ZipFile(path) as archive:
-            stored.update(archive.namelist())
-    missing: dict[int, str] = {}
-    for place in np.ndindex(*(-(-size // chunk) for size, chunk in zip(array.shape, grid, strict=True))):
-        name = f"{array.path}/{array.metadata.encode_chunk_key(place)}"
-        if not (name in stored or (path.is_dir() and (path / name).is_file())):
-            missing.setdefault(place[0], name)
-    return missing
 
 
 def _check_entries(path: Path) -> None:

@@ -12,7 +12,6 @@ our codec allows.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, Kind
 from robolearn.datasets.codecs import CODECS
 from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
 from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
@@ -123,7 +123,7 @@ class Opened:
         """Raises DatasetError when `features.json` is missing or damaged, or there is no record."""
         file = path / "features.json"
         try:
-            tree = json.loads(file.read_bytes())["featuresDict"]["features"]
+            tree = parsed(file.read_bytes())["featuresDict"]["features"]
             notes: list[str] = []
             steps = list(_leaves(tree["steps"]["sequence"]["feature"], "", notes))
             facts = list(_leaves(tree["episode_metadata"], "", notes)) if "episode_metadata" in tree else []
@@ -263,7 +263,7 @@ def _shards(path: Path) -> list[Path]:
 
 def _dataset_info(path: Path) -> Json:
     try:
-        found = json.loads((path / "dataset_info.json").read_bytes())
+        found = parsed((path / "dataset_info.json").read_bytes())
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
         return {}
@@ -288,7 +288,7 @@ def _missing_shards(path: Path, info: Json) -> list[str]:
 def detect(source: Path) -> bool:
     """Whether `source` is a folder with `features.json` of episodes and tfrecord files."""
     try:
-        tree = json.loads((source / "features.json").read_bytes())["featuresDict"]["features"]
+        tree = parsed((source / "features.json").read_bytes())["featuresDict"]["features"]
         return "steps" in tree and bool(_shards(source))
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.tfrecord import Values, parse_example
 from robolearn.datasets.convert.witness import Label, Witness
@@ -33,7 +33,7 @@ class RldsWitness(Witness):
                 counts[split] = number + 1
                 self._places[f"{split}/{number}"] = file, start, size
         try:
-            tree = json.loads((source / "features.json").read_bytes())["featuresDict"]["features"]["steps"]
+            tree = parsed((source / "features.json").read_bytes())["featuresDict"]["features"]["steps"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise damaged(source / "features.json", repr(error)) from error
         self._sizes = dict(_sizes(tree, "steps"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ import numpy as np
 
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import SourceArray
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.hdf5 import demo_names, file_of, open_hdf5, other_names
 from robolearn.datasets.convert.protocol import damaged
@@ -58,7 +59,7 @@ class Opened:
             document = data.attrs.get(KEY)
             origin = None
             if document is not None:
-                origin = Origin.from_json(json.loads(document), f"{path}: the attribute {KEY}")
+                origin = Origin.from_json(parsed(document), f"{path}: the attribute {KEY}")
             notes += other_names(data)
             found, said = _describe(data, demos, origin)
         except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
@@ -89,10 +90,13 @@ class Opened:
 def _environment(data: Any) -> tuple[Json, list[str]]:
     """(`env_args`, or nothing where there are none, notes)."""
     try:
-        env = json.loads(data.attrs.get("env_args", "{}"))
-        if isinstance(env, dict):
-            return env, []
-        reason = f"it is {type(env).__name__}"
+        env = parsed(data.attrs.get("env_args", "{}"))
+        if not isinstance(env, dict) or not isinstance(env.get("env_kwargs", {}), dict):
+            raise TypeError(f"it is {type(env).__name__}, expected a map with a map env_kwargs")
+        rate = env.get("env_kwargs", {}).get("control_freq")
+        if rate is not None and not 0 < float(rate) < math.inf:
+            raise ValueError(f"control_freq is {rate}")
+        return env, []
     except (ValueError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())
     return {}, [f"the attribute env_args is not carried over: it cannot be read ({reason})"]
@@ -101,7 +105,7 @@ def _environment(data: Any) -> tuple[Json, list[str]]:
 def _instruction(data: Any) -> str | None:
     """What LIBERO's `problem_info` says; None without one."""
     try:
-        found = json.loads(data.attrs["problem_info"])["language_instruction"]
+        found = parsed(data.attrs["problem_info"])["language_instruction"]
     except (KeyError, ValueError, TypeError, OSError):
         return None
     return " ".join(map(str, found)) if isinstance(found, list) else str(found)

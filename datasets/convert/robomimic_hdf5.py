@@ -8,7 +8,6 @@ its demonstrations hold: one that differs is left out by name.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import decide, describe_arrays
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.hdf5 import demo_names, file_of, is_hdf5, model_text, read_masks
 from robolearn.datasets.convert.pictures import Pixels
@@ -84,7 +84,7 @@ class RobomimicSource(Source):
     def __init__(self, opened: Opened, options: ConvertOptions):
         super().__init__()
         self.opened, self.options = opened, options
-        fps = options.fps or opened.fps
+        fps = opened.fps or options.fps
         if fps is None:
             raise ConfigError(f"{opened.path} does not store the rate of its steps; give it with --fps.")
         self.fps = fps
@@ -166,7 +166,7 @@ class RobomimicSource(Source):
     def _record(self, label: str, demo: Any, values: Mapping[str, np.ndarray]) -> Json:
         stored = demo.attrs.get(KEY)
         if self.opened.origin and stored is not None:
-            record = json.loads(stored)
+            record = parsed(stored)
             return {**record, "task": self.options.task} if self.options.task else record
         record = {
             "task": self.options.task or _language(self.opened.env, demo) or self.opened.language,

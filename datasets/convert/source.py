@@ -7,9 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from robolearn.core.provenance import wall_time
 
 T = TypeVar("T")
+OFF_RATE = 0.1  # of a period, in the median of an episode
+SHOWN = 5  # names of episodes in a note
 
 
 def source_provenance(source: Path, source_format: str, format_version: str | None) -> dict[str, Any]:
@@ -49,6 +53,30 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             parts.append([number])
     return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def listed(labels: Sequence[object]) -> str:
+    """Episodes in words: ranges of numbers, else names, up to a number that can still be read."""
+    names = [str(label) for label in labels]
+    if all(name.isdigit() for name in names):
+        return ranges(map(int, names))
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def rate_note(times: np.ndarray, fps: float) -> str | None:
+    """A line, where the steps of an episode are another time apart than the source's rate says.
+
+    Args:
+        times: `(T,)` seconds.
+        fps: in Hz.
+    """
+    if len(times) < 2:
+        return None
+    apart = float(np.median(np.diff(times)))
+    if abs(apart * fps - 1) <= OFF_RATE:
+        return None
+    return f"by their times steps are {apart:.3g} s apart, by the rate of the source ({fps:g} Hz) {1 / fps:.3g} s"
 
 
 def spelt(noun: str, first: int, last: int) -> str:

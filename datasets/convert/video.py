@@ -116,7 +116,7 @@ class Video:
         last = len(stamps) if stop_s is None else int(np.searchsorted(stamps, stop_s - half))
         own, since = stamps[first:last], times_s - times_s[0]
         if not len(own):
-            raise DatasetError(f"{self.path} has no frame from {start_s:.3f} s on ({self._extent(stamps)}).")
+            raise DatasetError(f"{self.path} has no frame from {start_s:.8g} s on ({self._extent(stamps)}).")
         late = times_s[0] > half and start_s + times_s[-1] <= own[-1] + half
         if len(own) > len(times_s) and late:
             raise DatasetError(

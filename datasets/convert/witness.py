@@ -99,6 +99,10 @@ class Witness(ABC):
     def times(self, label: Label) -> np.ndarray | None:
         """`(T,)` float64 seconds since the first step (or as an export of ours stored them); None where it has none."""
 
+    def rate(self) -> float | None:
+        """Steps a second, where the source itself says it."""
+        return None
+
     @abstractmethod
     def rows(self, label: Label, key: str) -> np.ndarray:
         """`(T, ...)` of a low-dimensional key, in the type in which the source holds it."""

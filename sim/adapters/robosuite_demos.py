@@ -16,7 +16,6 @@ as the feature `action_original`, other arrays of steps as `source.<key>`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -31,6 +30,7 @@ from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.hdf5 import (
     demo_names,
     file_of,
@@ -42,7 +42,8 @@ from robolearn.datasets.convert.hdf5 import (
     read_masks,
 )
 from robolearn.datasets.convert.hdf5_witness import Hdf5Witness
-from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
+from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, SourceDescription
+from robolearn.datasets.convert.source import rate_note
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Claim, Label, Witness
 from robolearn.datasets.episode import EpisodeData
@@ -100,7 +101,7 @@ class Demos:
             data = file["data"]
             attributes = dict(data.attrs)
             _refuse_old(path, data, attributes)
-            env_args = json.loads(attributes.get("env_info") or attributes["env_args"])
+            env_args = parsed(attributes.get("env_info") or attributes["env_args"])
             info = env_args.get("env_kwargs", env_args)
             robots = info["robots"]
             demos = demo_names(data)
@@ -232,6 +233,10 @@ class DemoWitness(Hdf5Witness):
         clock = self.rows(label, "states").astype(np.float64)[:, 0]
         return clock - clock[0]
 
+    def rate(self) -> float | None:
+        """The steps are those of robosuite 1.5.2, whatever the recording's."""
+        return None
+
 
 class DemoSource(Source):
     """Demonstrations, played back by state in an environment of robosuite 1.5.2."""
@@ -332,7 +337,11 @@ class DemoSource(Source):
         }
         values = {self.names[name]: rows for name, rows in values.items() if name in self.names}
         times = states[:, 0] - states[0, 0]
-        return EpisodeData(times, values, spool.frames(), record, states, xml or env.model_xml())
+        otherwise = rate_note(times, self.fps)
+        return PartialEpisode(
+            times, values, spool.frames(), record, states, xml or env.model_xml(),
+            notes=(otherwise,) if otherwise else (),
+        )  # fmt: skip
 
 
 def relabel(

@@ -1,0 +1,260 @@
+"""Sources that claim what cannot be, or reach for what is not theirs: one line, and no memory or time for the claim."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robolearn.core.errors import DatasetError
+from robolearn.datasets.convert import registry
+from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.protocol import ConvertOptions
+from robolearn.datasets.convert.registry import detect_format
+from robolearn.datasets.reader import Dataset
+
+for needed in ("pyarrow", "av", "h5py"):
+    pytest.importorskip(needed)
+import h5py  # noqa: E402
+import pyarrow  # noqa: E402
+from pyarrow import parquet  # noqa: E402
+
+sys.path.append(str(Path(__file__).parent))
+from toy_sources import LENGTHS, write_lerobot_v2, write_lerobot_v3, write_robomimic, write_zarr  # noqa: E402
+
+LEFT = "observation.images.left"
+FROM = f"videos/{LEFT}/from_timestamp"
+
+
+def change_json(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def change_column(file, name, values):
+    table = parquet.read_table(file)
+    parquet.write_table(table.set_column(table.column_names.index(name), name, pyarrow.array(values)), file)
+
+
+def convert(source, tmp_path, **options):
+    report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(**options))
+    return report, Dataset(tmp_path / "out.zarr")
+
+
+@pytest.fixture
+def version3(tmp_path):
+    write_lerobot_v3(tmp_path / "v3")
+    return tmp_path / "v3"
+
+
+# LeRobot
+
+
+@pytest.mark.parametrize(
+    "placeholder", ["{video_key:>9999999999}", "{file_index:0999999999d}", "{video_key!r:{file_index}}"]
+)
+def test_a_path_of_a_billion_letters_is_refused_before_it_is_made(version3, tmp_path, placeholder):
+    change_json(version3 / "meta/info.json", video_path=f"videos/{placeholder}.mp4")
+    with pytest.raises(DatasetError, match=r"video_path '.*' has a placeholder that is no plain number"):
+        convert(version3, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["../../../x", "/etc"])
+def test_a_feature_that_leads_out_of_the_dataset_is_refused(version3, tmp_path, key):
+    info = json.loads((version3 / "meta/info.json").read_text())
+    change_json(version3 / "meta/info.json", features=info["features"] | {key: info["features"][LEFT]})
+    with pytest.raises(DatasetError, match=f"the feature '{key}' leads out of the dataset"):
+        convert(version3, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        (FROM, ["a", "b", "c"], "Failed to parse string"),
+        (f"videos/{LEFT}/file_index", ["../../x", "0", "0"], "Failed to parse string"),
+        ("length", [6, 6, "seven"], None),
+        ("episode_index", [None, 1, 2], "an episode without episode_index"),
+    ],
+)
+def test_what_is_no_number_in_the_list_of_episodes_is_damage(version3, tmp_path, column, values, said):
+    file = version3 / "meta/episodes/file-000.parquet"
+    change_column(file, column, list(map(str, values)) if said is None else values)
+    with pytest.raises(DatasetError, match=f"{file.name} is missing or damaged .{said or 'Failed to parse string'}"):
+        convert(version3, tmp_path)
+
+
+@pytest.mark.parametrize("begin", [float("nan"), float("inf")])
+def test_an_episode_that_begins_at_no_time_is_left_out_by_name(version3, tmp_path, begin):
+    change_column(version3 / "meta/episodes/file-000.parquet", FROM, [begin, 0.6, 1.2])
+    report, dataset = convert(version3, tmp_path)
+    assert "meta/episodes does not say where the videos of 1 episodes are, they are left out: 0" in report.notes
+    assert dataset.num_steps == sum(LENGTHS[1:])
+
+
+def test_numbers_written_as_texts_are_read(version3, tmp_path):
+    change_column(version3 / "meta/episodes/file-000.parquet", "length", list(map(str, LENGTHS)))
+    assert convert(version3, tmp_path)[1].num_steps == sum(LENGTHS)
+
+
+def test_chunks_of_no_episodes_are_damage(tmp_path):
+    write_lerobot_v2(tmp_path / "v2", "image")
+    change_json(tmp_path / "v2/meta/info.json", chunks_size=0)
+    with pytest.raises(DatasetError, match="chunks_size is 0"):
+        convert(tmp_path / "v2", tmp_path)
+
+
+@pytest.mark.parametrize(("fps", "factor"), [(20, 1.0), (10, 1000.0)])
+def test_times_that_are_not_those_of_the_rate_are_said(tmp_path, fps, factor):
+    """Another rate in info.json, or milliseconds: which of both is wrong cannot be known."""
+    write_lerobot_v2(tmp_path / "v2", "image")
+    change_json(tmp_path / "v2/meta/info.json", fps=fps)
+    for e, length in enumerate(LENGTHS):
+        times = np.arange(length, dtype=np.float32) / 10 * factor
+        change_column(tmp_path / f"v2/data/episode_{e:06d}.parquet", "timestamp", times.astype(np.float32))
+    report, dataset = convert(tmp_path / "v2", tmp_path)
+    note = f"by their times steps are {0.1 * factor:.3g} s apart, by the rate of the source ({fps} Hz) {1 / fps:.3g} s"
+    assert f"{note} (episodes 0-2)" in report.notes
+    assert dataset.episodes[0]["import_notes"] == [note]
+
+
+def test_an_importer_that_forgets_an_episode_is_noticed(version3, tmp_path, monkeypatch):
+    from robolearn.datasets.convert import lerobot_v3
+
+    find = lerobot_v3._find_episodes
+    monkeypatch.setattr(lerobot_v3, "_find_episodes", lambda *a: ({k: v for k, v in find(*a)[0].items() if k != 1}, []))
+    report, _ = convert(version3, tmp_path)
+    assert "1 of the episodes that the source lists are not carried over: 1" in report.notes
+
+
+@pytest.mark.parametrize("file", ["meta/info.json", "features.json"])
+def test_a_document_that_is_nested_too_deeply_is_no_format(tmp_path, file):
+    (tmp_path / "a" / file).parent.mkdir(parents=True)
+    (tmp_path / "a" / file).write_text("[" * 100_000)
+    with pytest.raises(DatasetError, match="not in a format that can be read"):
+        detect_format(tmp_path / "a")
+
+
+# the rate
+
+
+def test_an_importer_that_takes_another_rate_is_caught(tmp_path, monkeypatch):
+    from robolearn.datasets.convert.robomimic_file import Opened
+
+    write_robomimic(tmp_path / "demo.hdf5")
+    monkeypatch.setattr(Opened, "fps", property(lambda self: 20.0))
+    with pytest.raises(DatasetError, match="20 Hz would be stored, the source says 10 Hz"):
+        convert(tmp_path / "demo.hdf5", tmp_path)
+
+
+@pytest.mark.parametrize("env", [{"env_kwargs": [1]}, {"env_kwargs": {"control_freq": -20}}, [1]])
+def test_an_environment_that_is_none_costs_only_itself(tmp_path, env):
+    write_robomimic(tmp_path / "demo.hdf5")
+    with h5py.File(tmp_path / "demo.hdf5", "a") as file:
+        file["data"].attrs["env_args"] = json.dumps(env)
+    report, _ = convert(tmp_path / "demo.hdf5", tmp_path, fps=10.0)
+    assert any("env_args is not carried over: it cannot be read" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), -50.0, float("inf")])
+def test_a_rate_that_is_none_is_named(tmp_path, rate):
+    with h5py.File(tmp_path / "episode_0.hdf5", "w") as file:
+        file["action"], file["observations/qpos"], file.attrs["fps"] = np.ones((3, 14)), np.ones((3, 14)), rate
+    with pytest.raises(DatasetError, match=f"its rate is {rate:g} Hz"):
+        convert(tmp_path / "episode_0.hdf5", tmp_path)
+
+
+# HDF5 whose data is somewhere else
+
+
+def external_link(file, secret):
+    file["data/demo_1/actions"] = h5py.ExternalLink(str(secret), "/x")
+
+
+def stored_apart(file, secret):
+    file.create_dataset("data/demo_1/actions", (6, 2), "u1", external=[(str(secret), 0, 12)])
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout((6, 2), "f8")
+    layout[:] = h5py.VirtualSource(str(secret), "x", (6, 2))
+    file.create_virtual_dataset("data/demo_1/actions", layout)
+
+
+@pytest.mark.parametrize("lead", [external_link, stored_apart, virtual])
+def test_an_hdf5_file_that_leads_to_another_file_is_refused(tmp_path, lead):
+    write_robomimic(tmp_path / "demo.hdf5")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = np.ones((6, 2))
+    with h5py.File(tmp_path / "demo.hdf5", "a") as file:
+        del file["data/demo_1/actions"]
+        lead(file, tmp_path / "secret.h5")
+    with pytest.raises(
+        DatasetError, match=r"data/demo_1/actions leads to another file, .*secret\.h5, which is not read"
+    ):
+        convert(tmp_path / "demo.hdf5", tmp_path)
+
+
+def test_links_within_an_hdf5_file_are_followed(tmp_path):
+    write_robomimic(tmp_path / "demo.hdf5")
+    with h5py.File(tmp_path / "demo.hdf5", "a") as file:
+        file["data/demo_1/obs/loop"] = file["data"]
+        file.move("data/demo_0/actions", "kept")
+        file["data/demo_0/actions"] = h5py.SoftLink("/kept")
+    assert convert(tmp_path / "demo.hdf5", tmp_path)[0].num_episodes == 3
+
+
+def test_a_step_of_a_hundred_gigabytes_is_no_picture(tmp_path):
+    with h5py.File(tmp_path / "episode_0.hdf5", "w") as file:
+        file["action"], file["observations/qpos"] = np.ones((3, 14)), np.ones((3, 14))
+        file.create_dataset("observations/images/top", (3, 10**11), "u1", chunks=(1, 1000))
+    report, _ = convert(tmp_path / "episode_0.hdf5", tmp_path)
+    assert any(note.startswith("observations/images/top (uint8, shape (3, 100000000000))") for note in report.notes)
+
+
+# zarr
+
+
+def test_rows_that_nobody_asks_for_cost_neither_memory_nor_time(tmp_path):
+    write_zarr(tmp_path / "a.zarr")
+    change_json(tmp_path / "a.zarr/data/action/.zarray", shape=[10**15, 2])
+    opened = registry.load_converter("diffusion_policy_zarr").describe(tmp_path / "a.zarr")
+    assert "data/action: chunks are missing" in opened.notes
+    assert convert(tmp_path / "a.zarr", tmp_path, fps=10.0)[0].num_episodes == 3
+
+
+def test_chunks_that_cannot_all_be_there_are_not_looked_for_one_by_one(tmp_path):
+    write_zarr(tmp_path / "a.zarr")
+    change_json(tmp_path / "a.zarr/data/action/.zarray", shape=[19, 10**14], chunks=[4, 1])
+    with pytest.raises(DatasetError, match=r"episode 0: chunk data/action/0\.1 is missing"):
+        convert(tmp_path / "a.zarr", tmp_path, fps=10.0)
+
+
+def change_ends(folder, ends):
+    import zarr
+
+    group = zarr.open_group(folder, mode="r+", zarr_format=2)
+    del group["meta/episode_ends"]
+    group.create_array("meta/episode_ends", data=np.array(ends))
+
+
+def test_an_episode_that_ends_beyond_all_rows_is_left_out(tmp_path):
+    write_zarr(tmp_path / "a.zarr")
+    change_ends(tmp_path / "a.zarr", [6, 12, 10**14])
+    report, dataset = convert(tmp_path / "a.zarr", tmp_path, fps=10.0)
+    assert "episode 2: it ends at row 100000000000000, and data/action has 19" in report.skipped[0]
+    assert dataset.num_steps == 12
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ([6.5, 12.0, 19.0], r"holds 6\.5 at episode 0"),
+        ([6.0, float("nan"), 19.0], "holds nan at episode 1"),
+        ([[6, 12], [15, 19]], r"is int64 of shape \(2, 2\)"),
+    ],
+)
+def test_ends_of_episodes_that_are_no_rows_are_named(tmp_path, ends, said):
+    write_zarr(tmp_path / "a.zarr")
+    change_ends(tmp_path / "a.zarr", ends)
+    with pytest.raises(DatasetError, match=f"meta/episode_ends {said}"):
+        convert(tmp_path / "a.zarr", tmp_path, fps=10.0)
