@@ -92,6 +92,7 @@ def main(argv: list[str]) -> int:
         video=VideoConfig(camera=options.video_camera),
         goals=goal_source(options.goals, options.goal_mask),
     )
+    as_run = replace(options, init_state=config.init_states()[0])
     if note := seen_states(source, config.env, config.init_states()).note():
         main_stderr(f"note: {note}")
     console = Console(stderr=True)
@@ -126,8 +127,16 @@ def main(argv: list[str]) -> int:
             if busy:
                 main_stderr(busy)
 
-        results = evaluate(source, config, output, ended, command, say)
-    save_yaml(replace(options, init_state=config.init_states()[0]), output / "config.yaml")
+        def interrupted(found: EvaluationResults, kept: bool) -> None:
+            where = f"{output}/results.json"
+            told = f"{where}, the others as aborted" if kept else f"not kept, as {where} has more, of {older}"
+            progress.stop()
+            if kept:
+                save_yaml(as_run, output / "config.yaml")
+            main_stderr(f"{len(found.episodes)} of {count} episodes were judged: {told}.")
+
+        results = evaluate(source, config, output, ended, command, say, interrupted)
+    save_yaml(as_run, output / "config.yaml")
     if older:
         main_stderr(f"Replaced the results of {older}.")
     if options.json:

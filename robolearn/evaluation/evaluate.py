@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from robolearn.core.config import to_dict
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.output import held_output
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
@@ -23,7 +23,7 @@ from robolearn.evaluation.runs import METRICS
 from robolearn.evaluation.seen_states import SeenStates, seen_states
 from robolearn.evaluation.source import PolicySource
 from robolearn.evaluation.video import VideoConfig
-from robolearn.evaluation.workers import RolloutJob, check_job, run_episodes
+from robolearn.evaluation.workers import RolloutJob, WorkerReport, check_job, run_episodes
 from robolearn.sim.registry import evaluation_start
 
 CUDA_WORKERS = 4
@@ -91,10 +91,15 @@ def evaluate(
     on_episode: Callable[[EpisodeResult | AbortedEpisode], None] | None = None,
     command: str | None = None,
     on_ready: Callable[[], None] | None = None,
+    on_interrupt: Callable[[EvaluationResults, bool], None] | None = None,
 ) -> EvaluationResults:
     """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones.
 
     `on_ready` is called when the first worker has loaded, `on_episode` after each episode.
+
+    With `on_interrupt`, what was judged before Ctrl-C, SIGTERM or a closed terminal is not lost: it is called with
+    the results, in which the other episodes are aborted, and whether they were written to `output`; older results that
+    judged more episodes stay. The interruption goes on afterwards.
 
     At least one episode was judged then; what happened to the others is in `aborted`. Raises, before the first episode,
     like `check_job` and `held_output`, and ConfigError when `output` is the folder of a training run, whose own files
@@ -109,59 +114,110 @@ def evaluate(
         frozenset(init_states[: config.num_videos]), videos, config.video, config.goals,
     )  # fmt: skip
     check_job(job)
-    seen = seen_states(source, config.env, init_states)
+    run = _Run(job, config, init_states, seen_states(source, config.env, init_states), command)
     with nullcontext() if output is None else held_output(output):
-        return _evaluate(job, config, init_states, seen, output, on_episode, command, on_ready)
+        try:
+            results = run(on_episode, on_ready)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if on_interrupt is not None and (found := run.interrupted(stop)) is not None:
+                kept = output is not None and judged_in(output) <= len(found.episodes)
+                if output is not None and kept:
+                    _save(found, output)
+                on_interrupt(found, kept)
+            raise
+        if output is not None:
+            _save(results, output)
+        return results
 
 
-def _evaluate(
-    job: RolloutJob,
-    config: EvaluationConfig,
-    init_states: list[int],
-    seen: SeenStates,
-    output: Path | None,
-    on_episode: Callable[[EpisodeResult | AbortedEpisode], None] | None,
-    command: str | None,
-    on_ready: Callable[[], None] | None,
-) -> EvaluationResults:
-    source, started = job.source, time.perf_counter()
-    workers = config.workers or default_workers(source.device)
-    for old in () if job.video_folder is None else job.video_folder.glob("start_*.mp4*"):
+def judged_in(output: Path) -> int:
+    """How many judged episodes the results in a folder have; 0 where there are none, or none that can be read."""
+    try:
+        return len(EvaluationResults.load(output).episodes)
+    except DatasetError:
+        return 0
+
+
+def _save(results: EvaluationResults, output: Path) -> None:
+    """Write `results.json`; of older results no video stays."""
+    results.save(output)
+    videos = {output / episode.video for episode in results.episodes if episode.video is not None}
+    for old in set((output / "videos").glob("start_*.mp4*")) - videos:
         old.unlink()
-    episodes, report = run_episodes(job, init_states, workers, on_episode, on_ready)
-    results = EvaluationResults(
-        policy={
-            "source": source.name,
-            "spec": report.spec.to_dict(),
-            "sampling": source.sampling,
-            "device": source.device,
-            **_checkpoint_record(source),
-        },
-        environment={
-            "name": config.env,
-            "scene_version": report.scene_version,
-            "options": to_dict(config.env_options),
-            "control_hz": report.control_hz,
-            "max_steps": report.max_steps,
-            "modes": report.modes,
-        },
-        settings={
-            "seed": config.rollout.seed,
-            "execute": report.execute,
-            "workers": workers,
-            "max_steps": config.rollout.max_steps,
-            "goals": report.goals,
-            "seen_start_states": seen.to_dict(),
-        },
-        episodes=tuple(e for e in episodes if isinstance(e, EpisodeResult)),
-        aborted=tuple(e for e in episodes if isinstance(e, AbortedEpisode)),
-        wall_s=time.perf_counter() - started,
-        command=command,
-        provenance=provenance(),
-    )
-    if output is not None:
-        results.save(output)
-    return results
+
+
+class _Run:
+    """One evaluation, and what is known of it so far."""
+
+    def __init__(
+        self, job: RolloutJob, config: EvaluationConfig, init_states: list[int], seen: SeenStates, command: str | None
+    ):
+        self._job, self._config, self._init_states = job, config, init_states
+        self._seen, self._command = seen, command
+        self._workers = config.workers or default_workers(job.source.device)
+        self._started = time.perf_counter()
+        self._ended: dict[int, EpisodeResult | AbortedEpisode] = {}
+        self._report: WorkerReport | None = None
+
+    def __call__(
+        self,
+        on_episode: Callable[[EpisodeResult | AbortedEpisode], None] | None,
+        on_ready: Callable[[], None] | None,
+    ) -> EvaluationResults:
+        def ready(report: WorkerReport) -> None:
+            self._report = report
+            if on_ready:
+                on_ready()
+
+        def ended(episode: EpisodeResult | AbortedEpisode) -> None:
+            self._ended[episode.init_state] = episode
+            if on_episode:
+                on_episode(episode)
+
+        episodes, report = run_episodes(self._job, self._init_states, self._workers, ended, ready)
+        return self._results(episodes, report)
+
+    def interrupted(self, stop: BaseException) -> EvaluationResults | None:
+        """What there is when `stop` ends the run, or None while no episode was judged."""
+        if self._report is None or not any(isinstance(e, EpisodeResult) for e in self._ended.values()):
+            return None
+        by = "Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "SIGTERM, or its terminal was closed"
+        cause = f"interrupted: the evaluation was ended by {by}"
+        episodes = [self._ended.get(k) or AbortedEpisode(k, cause) for k in self._init_states]
+        return self._results(episodes, self._report)
+
+    def _results(self, episodes: Sequence[EpisodeResult | AbortedEpisode], report: WorkerReport) -> EvaluationResults:
+        source, config = self._job.source, self._config
+        return EvaluationResults(
+            policy={
+                "source": source.name,
+                "spec": report.spec.to_dict(),
+                "sampling": source.sampling,
+                "device": source.device,
+                **_checkpoint_record(source),
+            },
+            environment={
+                "name": config.env,
+                "scene_version": report.scene_version,
+                "options": to_dict(config.env_options),
+                "control_hz": report.control_hz,
+                "max_steps": report.max_steps,
+                "modes": report.modes,
+            },
+            settings={
+                "seed": config.rollout.seed,
+                "execute": report.execute,
+                "workers": self._workers,
+                "max_steps": config.rollout.max_steps,
+                "goals": report.goals,
+                "seen_start_states": self._seen.to_dict(),
+            },
+            episodes=tuple(e for e in episodes if isinstance(e, EpisodeResult)),
+            aborted=tuple(e for e in episodes if isinstance(e, AbortedEpisode)),
+            wall_s=time.perf_counter() - self._started,
+            command=self._command,
+            provenance=provenance(),
+        )
 
 
 def _checkpoint_record(source: PolicySource) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def run_episodes(
     init_states: Sequence[int],
     workers: int,
     on_episode: Callable[[EpisodeResult | AbortedEpisode], None] | None = None,
-    on_ready: Callable[[], None] | None = None,
+    on_ready: Callable[[WorkerReport], None] | None = None,
 ) -> tuple[list[EpisodeResult | AbortedEpisode], WorkerReport]:
     """Run one episode from each start state and return the results in the order of `init_states`.
 
@@ -140,7 +140,7 @@ def run_episodes(
             init_state = pool.busy[connection]
             if isinstance(answer, WorkerReport):
                 if report is None and on_ready:
-                    on_ready()
+                    on_ready(answer)
                 report = answer
             elif init_state is None:
                 assert isinstance(answer, _Failure)

@@ -174,3 +174,41 @@ def test_a_policy_source_is_a_directory_or_a_factory():
         PolicySource()
     with pytest.raises(ConfigError, match="'module:attribute'"):
         PolicySource(factory="no_colon")
+
+
+def interrupted(folder: Path, stop: BaseException, after: int) -> list[tuple[int, bool]]:
+    """Evaluate five start states, into which `stop` comes as a signal does; what was told of how many episodes."""
+    told = []
+
+    def on_episode(episode):
+        if episode.init_state == 1 + after:
+            raise stop
+
+    config = EvaluationConfig("tiny_line", 5, init_state=2, workers=1)
+    with pytest.raises(type(stop)):
+        evaluate(
+            SOURCE,
+            config,
+            folder,
+            on_episode,
+            on_interrupt=lambda found, kept: told.append((len(found.episodes), kept)),
+        )
+    return told
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(129)])
+def test_an_interrupted_evaluation_keeps_what_it_judged_and_says_what_is_missing(tmp_path, monkeypatch, stop):
+    monkeypatch.syspath_prepend(str(HERE))
+    assert interrupted(tmp_path, stop, after=2) == [(2, True)]
+    results = EvaluationResults.load(tmp_path)
+    assert [e.init_state for e in results.episodes] == [2, 3]
+    assert [e.init_state for e in results.aborted] == [4, 5, 6]
+    assert results.tally.beside == "3 aborted (interrupted)"
+
+
+def test_an_interrupted_evaluation_does_not_replace_results_that_judged_more(evaluated, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+    results, _ = evaluated  # of four
+    before = results.save(tmp_path).read_bytes()
+    assert interrupted(tmp_path, KeyboardInterrupt(), after=1) == [(1, False)]
+    assert (tmp_path / "results.json").read_bytes() == before
