@@ -1,8 +1,9 @@
 """Which elements of a vector are a quaternion, and where its sign flips: q and -q are the same rotation.
 
 Elements are judged by their names (`qw, qx, qy, qz`, in either order) or the feature's (`..._quat`, four numbers each),
-where their values agree, and by their values alone: four neighbours whose norm is 1 all the time and of which at least
-three change. The order of the elements does not matter for the sign.
+where their values agree, and by their values alone: four neighbours whose norm is 1 all the time, of which at least
+three change and none is always 0 (a direction beside a zero has the same norm, but its opposite is another one). The
+order of the elements does not matter for the sign.
 """
 
 from __future__ import annotations
@@ -100,10 +101,10 @@ class Norms:
     def columns(self) -> list[Columns]:
         """Named ones whose values agree, and what else behaves as a quaternion."""
         found = [columns for first, columns in self._named.items() if self._near[first]]
-        changes = self._high - self._low > UNIT
+        changes, empty = self._high - self._low > UNIT, (self._low == 0) & (self._high == 0)
         for first in np.flatnonzero(self._unit).tolist():
             taken = any(abs(first - other.first) < SIZE for other in found)
-            if not taken and changes[first : first + SIZE].sum() >= 3:
+            if not taken and changes[first : first + SIZE].sum() >= 3 and not empty[first : first + SIZE].any():
                 found.append(Columns(self._feature.name, first, False))
         return sorted(found, key=lambda columns: columns.first)
 

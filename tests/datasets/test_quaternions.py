@@ -59,6 +59,14 @@ def test_a_name_is_believed_only_where_the_norm_agrees():
     assert norms.columns() == []
 
 
+def test_a_direction_beside_a_zero_is_no_quaternion():
+    angles = np.linspace(0, 3, 50)
+    direction = np.stack([np.cos(angles), np.sin(angles) * 0.6, np.sin(angles) * 0.8], 1)
+    norms = Norms(Feature("observation.state", (5,)))
+    norms.add(np.concatenate([direction, np.zeros((50, 2))], axis=1))
+    assert norms.columns() == []
+
+
 def test_values_tell_where_no_name_does():
     rows = np.concatenate([np.random.default_rng(0).normal(size=(50, 3)), turning(50), np.ones((50, 1))], axis=1)
     norms = Norms(Feature("observation.state", (8,)))
