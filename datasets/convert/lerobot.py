@@ -234,9 +234,10 @@ class LeRobotSource(Source):
         if isinstance(data, Mapping):
             if data.get("bytes"):
                 return bytes(data["bytes"])
-            file = self.path / str(data.get("path"))
-            if data.get("path") and file.resolve().is_relative_to(self.path.resolve()) and file.is_file():
-                return file.read_bytes()
+            name = Path(str(data.get("path") or ".."))
+            # by its name: downloads of the Hugging Face hub are links to files elsewhere
+            if not name.is_absolute() and ".." not in name.parts and (self.path / name).is_file():
+                return (self.path / name).read_bytes()
         elif isinstance(data, bytes):
             return data
         raise DatasetError(f"column {key!r} holds neither an image nor the name of a file in the dataset.")

@@ -134,6 +134,25 @@ def test_a_document_that_is_nested_too_deeply_is_no_format(tmp_path, file):
         detect_format(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    ("name", "read"), [("links/{}.png", True), ("../elsewhere/{}.png", False), ("{elsewhere}/{}.png", False)]
+)
+def test_pictures_may_be_links_but_names_do_not_lead_out(tmp_path, name, read):
+    source, elsewhere = tmp_path / "v2", tmp_path / "elsewhere"
+    write_lerobot_v2(source, "image")
+    elsewhere.mkdir()
+    (source / "links").mkdir()
+    file = source / "data/episode_000000.parquet"
+    for k, cell in enumerate(parquet.read_table(file)[LEFT].to_pylist()):
+        (elsewhere / f"{k}.png").write_bytes(cell["bytes"])
+        (source / f"links/{k}.png").symlink_to(elsewhere / f"{k}.png")
+    names = [{"bytes": None, "path": name.format(k, elsewhere=elsewhere)} for k in range(LENGTHS[0])]
+    change_column(file, LEFT, names)
+    report, _ = convert(source, tmp_path)
+    assert report.num_episodes == 2 + read
+    assert read or "neither an image nor the name of a file in the dataset" in report.skipped[0]
+
+
 # the rate
 
 
