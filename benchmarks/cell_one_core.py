@@ -52,7 +52,7 @@ class Circling:
 
     def __init__(self, center: np.ndarray, clock: MonotonicClock):
         self.counts = RequestCounts()
-        self.in_flight, self.connected = False, True
+        self.in_flight, self.connected, self.gone = False, True, False
         self.last_error: str | None = None
         self._center, self._clock, self._start_s = center, clock, clock.now()
         self._answer: Chunk | None = None

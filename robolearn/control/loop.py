@@ -35,6 +35,8 @@ class Requester(Protocol):
     def in_flight(self) -> bool: ...
     @property
     def connected(self) -> bool: ...
+    @property
+    def gone(self) -> bool: ...
     def begin(self, goal: dict[str, np.ndarray] | None = None) -> None: ...
     def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None: ...
     def poll(self) -> Chunk | None: ...
@@ -179,7 +181,8 @@ class EpisodeLoop:
 
         It also ends, aborted, when the arm has stopped because the server is gone, and when the scene stands still. It
         is aborted, too, when the time is over while the arm holds because the server is gone, and when the policy gave
-        no action that could be used, whatever has become of the task.
+        no action that could be used, whatever has become of the task. An answer that the arm waits for when the time
+        is over is awaited, as only then the server shows whether it is there.
 
         Every request carries the goal, feature name -> (goal_horizon, *shape), for goal-conditioned policies.
         What is measured goes into `record`, which is also returned. Raises DeviceError when the robot fails. Whatever
@@ -216,6 +219,7 @@ class EpisodeLoop:
     def _run(self, time_limit_s: float) -> None:
         next_policy_s = next_outcome_s = self._start_s
         solved_since_s: float | None = None
+        asked_last = False
         while True:
             self._ticker.wait()
             now_s = self.clock.now()
@@ -224,7 +228,7 @@ class EpisodeLoop:
             self.record.aborted = self._interrupted(now_s - sample.host_time_s)
             if self.record.aborted is not None:
                 return
-            if now_s >= next_policy_s:
+            if now_s >= next_policy_s and not asked_last:
                 next_policy_s += self._dt_s * (1 + int((now_s - next_policy_s) / self._dt_s))
                 self._observe(sample)
             self._take_answer(now_s)
@@ -239,7 +243,8 @@ class EpisodeLoop:
             if solved_since_s is not None and now_s - solved_since_s >= self.options.success_hold_s:
                 self.record.success = True
                 return
-            if self.record.duration_s >= time_limit_s:
+            asked_last = self.record.duration_s >= time_limit_s
+            if asked_last and not self._silent:
                 if self._commander.watchdog.state is not State.RUNNING:
                     self.record.aborted = self._server_gone()
                 return
@@ -283,8 +288,15 @@ class EpisodeLoop:
             return f"scene stood still: the newest observation is {observation_age_s:.1f} s old"
         return self._server_gone() if self._commander.watchdog.state is State.STOPPED else None
 
+    @property
+    def _silent(self) -> bool:
+        """Whether the arm holds and it is open why: a server that is gone, or a policy that takes its time."""
+        if self._commander.watchdog.state is State.RUNNING or not self.record.usable_chunks or self.requester.gone:
+            return False
+        return self.requester.in_flight or not self.requester.connected
+
     def _server_gone(self) -> str | None:
-        if self.requester.connected:
+        if not self.requester.gone:
             return None
         return f"server gone: {self.requester.last_error or 'the connection was lost'}"
 
@@ -294,8 +306,8 @@ class EpisodeLoop:
         if record.usable_chunks:
             return None
         error = self.requester.last_error
-        if counts.lost or not self.requester.connected:
-            return f"server gone: {error or 'the connection was lost'}"
+        if self.requester.gone:
+            return self._server_gone()
         if counts.failed:
             return f"no usable answer: {counts.failed} of {counts.sent} requests failed, the last with: {error}"
         if record.refused_chunks:

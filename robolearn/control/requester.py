@@ -77,7 +77,7 @@ class ChunkRequester:
         self._answer: Chunk | None = None
         self._episode = 0
         self._in_flight = False
-        self._closed = False
+        self._closed = self._unreachable = False
         self.counts = RequestCounts()
         self.last_error: str | None = None
         self._thread = threading.Thread(target=self._run, name="chunk-requester", daemon=True)
@@ -102,6 +102,14 @@ class ChunkRequester:
     def connected(self) -> bool:
         """Whether there is a connection, as far as this side knows."""
         return self._client.connected
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no connection and the newest attempt to open one failed.
+
+        A connection that was given up because no answer came can be opened again at once where only the policy is slow.
+        """
+        return self._unreachable and not self.connected
 
     def wait_until_connected(self, timeout_s: float, sleep: Callable[[float], object]) -> bool:
         """Give the thread up to `timeout_s` to find its server again; whether there is a connection."""
@@ -144,7 +152,7 @@ class ChunkRequester:
                 self._pause(_IDLE_CHECK_S, lambda: self._closed or self._waiting is not None)
                 if self._waiting is not None and not self._closed:
                     self._exchange()
-                if not self._client.connected:
+                if not self._client.connected and not self._closed:
                     self.counts.lost += 1
                     failures = 1
                 continue
@@ -154,9 +162,9 @@ class ChunkRequester:
                 try:
                     self._connect()
                     self.counts.reconnects += failures > 0
-                    failures = 0
+                    self._unreachable, failures = False, 0
                 except Exception as error:
-                    self.last_error, failures = _told(error), failures + 1
+                    self.last_error, self._unreachable, failures = _told(error), True, failures + 1
 
     def _connect(self) -> None:
         """Raises ServerError when no server answers, or one with another policy: its episodes would be mixed in."""

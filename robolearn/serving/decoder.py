@@ -212,5 +212,6 @@ def _scalar(name: Any, value: Any) -> np.generic:
     number: Any = value
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
         raise ServerError(f"A number of dtype {dtype} has the value {number}, outside its range.")
-    single: np.generic = dtype.type(number)
+    with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite, which is refused where it matters
+        single: np.generic = dtype.type(number)
     return single

@@ -184,6 +184,7 @@ class PolicyServer:
             pass
         finally:
             reader.cancel()
+            await asyncio.wait([reader])  # a task that nobody waits for may be dropped half-way, which asyncio reports
 
     async def _read(self, connection: BoundedConnection, waiting: asyncio.Queue[Request | None]) -> None:
         newest: Request | None = None

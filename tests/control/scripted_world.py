@@ -81,7 +81,7 @@ class ScriptedServer:
         self.latency_s = latency_s
         self.down = down
         self.counts = RequestCounts()
-        self.connected = True
+        self.connected, self.gone = True, False
         self.last_error: str | None = None
         self.asked: list[float] = []
         self.prefixes: list[np.ndarray | None] = []

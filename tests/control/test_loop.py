@@ -22,6 +22,11 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
+def lose(server: ScriptedServer, gone: bool) -> None:
+    """The connection is lost, and cannot be opened again."""
+    server.connected, server.gone = not gone, gone
+
+
 def test_commands_go_out_at_the_declared_rate(clock):
     robot = ScriptedRobot(clock)
     record = run(robot, ScriptedServer(clock, straight_line()), 2.0)
@@ -188,7 +193,7 @@ def test_an_outcome_that_nothing_measures_is_neither_success_nor_failure(clock):
 def test_an_episode_ends_aborted_once_the_arm_has_stopped_because_the_server_is_gone(clock):
     """Gone at 1 s: the last chunk was of 0.8 s and ends at 1.2 s, 0.1 s are bridged, then the pose is held for 2 s."""
     robot, server = ScriptedRobot(clock), ScriptedServer(clock, straight_line(), down=lambda now: now > 0.99)
-    robot.on_read = lambda now_s: setattr(server, "connected", now_s < 1.0)
+    robot.on_read = lambda now_s: lose(server, now_s >= 1.0)
     server.last_error = "The connection was lost."
     record = run(robot, server, 10.0)
     assert (record.success, record.aborted) == (None, "server gone: The connection was lost.")
@@ -198,19 +203,55 @@ def test_an_episode_ends_aborted_once_the_arm_has_stopped_because_the_server_is_
 
 def test_a_time_that_is_over_while_the_server_is_gone_aborts_the_episode(clock):
     robot, server = ScriptedRobot(clock), ScriptedServer(clock, straight_line(), down=lambda now: now > 0.99)
-    robot.on_read = lambda now_s: setattr(server, "connected", now_s < 1.0)
+    robot.on_read = lambda now_s: lose(server, now_s >= 1.0)
     assert run(robot, server, 1.15).success is False  # still following the last chunk
     clock.advance(5.0)
     robot, server = ScriptedRobot(clock), ScriptedServer(clock, straight_line(), down=lambda now: now > 7.1)
-    robot.on_read = lambda now_s: setattr(server, "connected", now_s < 7.1)
+    robot.on_read = lambda now_s: lose(server, now_s >= 7.1)
     record = run(robot, server, 2.5)
     assert (record.success, record.aborted) == (None, "server gone: the connection was lost")
+
+
+def test_a_slow_policy_is_not_taken_for_a_server_that_is_gone(clock):
+    """Its connection is given up every 2 s, and opens again at once: the episode is a failure like any other."""
+    robot = ScriptedRobot(clock)
+    server = ScriptedServer(clock, straight_line(), down=lambda now: now > 0.99)
+    robot.on_read = lambda now_s: setattr(server, "connected", now_s % 2.0 < 1.9)
+    record = run(robot, server, 8.0)
+    assert (record.success, record.aborted) == (False, None)
+    assert record.duration_s == pytest.approx(8.0, abs=0.2)
+
+
+@pytest.mark.parametrize(("comes_back", "success", "aborted"), [(True, False, None), (False, None, "server gone: .*")])
+def test_a_connection_lost_just_before_the_time_is_over_is_waited_for(clock, comes_back, success, aborted):
+    robot = ScriptedRobot(clock)
+    server = ScriptedServer(clock, straight_line(), down=lambda now: now > 0.99)
+
+    def lost_at_two(now_s: float) -> None:
+        server.connected = now_s < 1.99 or (comes_back and now_s > 2.5)
+        server.gone = not comes_back and now_s > 2.5
+
+    robot.on_read = lost_at_two
+    record = run(robot, server, 2.0)
+    assert record.success is success
+    assert aborted is None if record.aborted is None else re.fullmatch(aborted, record.aborted)
+    assert record.duration_s == pytest.approx(2.5, abs=0.02)
+
+
+def test_an_answer_that_the_arm_waits_for_when_the_time_is_over_is_awaited(clock):
+    server = ScriptedServer(clock, straight_line())
+    robot = ScriptedRobot(clock)
+    robot.on_read = lambda now_s: setattr(server, "latency_s", 0.0 if now_s < 0.9 else 1.5)
+    record = run(robot, server, 2.0)
+    assert (record.success, record.aborted) == (False, None)
+    assert record.duration_s == pytest.approx(server.asked[-1] + 1.5, abs=0.02)
+    assert server.asked[-1] < 2.0
 
 
 def test_a_server_that_is_back_before_the_arm_has_stopped_aborts_nothing(clock):
     robot = ScriptedRobot(clock)
     server = ScriptedServer(clock, straight_line(), down=lambda now: 0.99 < now < 2.5)
-    robot.on_read = lambda now_s: setattr(server, "connected", not 1.0 < now_s < 2.5)
+    robot.on_read = lambda now_s: lose(server, 1.0 < now_s < 2.5)
     record = run(robot, server, 4.0)
     assert (record.success, record.aborted) == (False, None)
     assert record.safety_stops == 1

@@ -125,6 +125,21 @@ def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
         assert client.connects == 3
 
 
+def test_a_server_is_gone_once_it_cannot_be_connected_to_again():
+    client = GatedClient(["lose", *["refuse"] * 3])
+    with ChunkRequester(client, SPEC) as requester:
+        requester.submit(WINDOW, 1.0)
+        wait_until(lambda: requester.in_flight)
+        client.gate.release()
+        wait_until(lambda: requester.counts.lost)
+        assert not requester.connected
+        assert not requester.gone
+        wait_until(lambda: requester.gone)
+        assert requester.last_error == "No policy server answers."
+        wait_until(lambda: requester.connected)
+        assert not requester.gone
+
+
 def test_a_server_that_comes_back_with_another_policy_is_not_asked():
     client = GatedClient(["lose"])
     with ChunkRequester(client, SPEC) as requester:

@@ -183,3 +183,8 @@ def test_arbitrary_bytes_are_a_value_or_a_server_error(data):
         decode(data)
     except ServerError:
         pass
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_number_beyond_its_dtype_is_infinite_and_warns_nobody():
+    assert np.isinf(decode(scalar("<f2", 10**10)))
