@@ -59,13 +59,12 @@ def main(argv: list[str]) -> int:
         on_checkpoint, check_spec = _evaluation(run, run.eval_env)
     trainer = Trainer(run, name, parsed.policy, as_json, on_checkpoint, check_spec)
     speaks = trainer.processes.is_first
-    if speaks:
-        for note in _notes(run, trainer):
-            configuration.main_stderr(f"note: {note}")
     if speaks and not as_json:
         device = f"device: {describe_device(run.device, trainer.processes.device)}"
         told = (configuration.to_yaml(trainer.resolved()), trainer.summary, trainer.batches.memory, device)
         print(*told, sep="\n", flush=True)
+    for note in _notes(run, trainer) if speaks else ():  # behind the configuration, which is long
+        configuration.main_stderr(f"note: {note}")
     # other processes of the same run are no other programs
     if trainer.processes.world_size == 1 and (line := watch.line(BUSY)):
         configuration.main_stderr(line)

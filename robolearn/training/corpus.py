@@ -113,6 +113,11 @@ class Corpus:
         """Fitted to `vectors`. Raises like that and like `Normalizer.fit`."""
         return Normalizer.fit(self.vectors(spec), vector_features(spec))
 
+    def rows(self) -> list[int]:
+        """How many rows of `vectors` come from each dataset."""
+        steps = [np.diff(dataset.episode_ends, prepend=0) for dataset in self.datasets]
+        return [int(found[usable].sum()) for found, usable in zip(steps, self._usable, strict=True)]
+
     def vectors(self, spec: PolicySpec) -> dict[str, np.ndarray]:
         """Feature -> `(N, *shape)`: what a policy reads and writes, as stored, of training and validation episodes.
 

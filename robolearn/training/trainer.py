@@ -96,7 +96,8 @@ class Trainer:
             continuation.require_same_data(resumed, self.corpus.identity())
             normalizer = Normalizer.load(resumed / NORMALIZER)
         self.policy = make_policy(name, policy_config, spec, normalizer).to(self.processes.device)
-        self.elements = survey(vectors, kinds, normalizer, ACTION, getattr(policy_config, "clip", None))
+        clip = getattr(policy_config, "clip", None)
+        self.elements = survey(vectors, kinds, normalizer, ACTION, clip, self.corpus.rows())
         del vectors
         self.batches = self._batches(self.corpus.train, self.processes.rank, self.processes.world_size)
         self.val_batches = self._batches(self.corpus.val) if self.corpus.val and self.processes.is_first else None
@@ -119,7 +120,8 @@ class Trainer:
     @property
     def summary(self) -> str:
         """One line: `1031714 parameters; 202 episodes to train on (25107 windows), 4 to validate`."""
-        train = f"{self.corpus.num_train} episodes to train on ({len(self.batches)} windows)"
+        episodes = "episode" if self.corpus.num_train == 1 else "episodes"
+        train = f"{self.corpus.num_train} {episodes} to train on ({len(self.batches)} windows)"
         return f"{self._parameters} parameters; {train}, {self.corpus.num_val} to validate"
 
     @property

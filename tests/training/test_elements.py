@@ -53,15 +53,33 @@ def test_what_sampling_cuts_off_is_named():
 @pytest.mark.parametrize(
     ("column", "words"),
     [
-        (np.append(RNG.uniform(0, 1, 999), 1e4), "has outliers"),
-        (np.append(np.zeros(2999), 5.0), "has outliers (0 to 5, 98 % of it 0 to 0)"),
-        (4.5e6 + RNG.uniform(0, 1, 500), "around 4.5e+06, which is taken off in double precision"),
-        ((1.7e9 + np.arange(5000)).astype(np.float32), "39 steps of float32: little is left of it"),
-        (RNG.uniform(0, 3e-5, 500).astype(np.float32), "only and is learnt as any other"),
+        (np.append(np.linspace(0, 1, 999), 1e4), "with outliers: action x (0 to 1e+04, 98 % of it 0.01001 to 0.991)"),
+        (np.append(np.zeros(2999), 5.0), "with outliers: action x (0 to 5, 98 % of it 0 to 0)"),
+        (4.5e6 + np.arange(500) / 499, "taken off in double precision: action x (moves by 1 around 4.5e+06)"),
+        ((1.7e9 + np.arange(5000)).astype(np.float32), "39 steps of float32)"),
+        (np.linspace(0, 3e-5, 500).astype(np.float32), "(leave out what is noise): action x (moves by 3e-05)"),
     ],
 )
 def test_odd_numbers_are_named(column, words):
-    assert note(column).startswith("unusual: action x ") and words in note(column)
+    assert note(column).startswith("unusual, ") and words in note(column)
+
+
+def test_a_feature_that_means_something_else_in_each_dataset_is_named():
+    here, there = 4.5e6 + np.linspace(0, 1, 40), 5.1e6 + np.linspace(0, 0.5, 60)
+    declared, arrays = features([Feature("action", (1,), "float64")]), {"action": np.append(here, there)[:, None]}
+    normalizer = Normalizer.fit(arrays, declared)
+    assert survey(arrays, declared, normalizer, "action", None, [40, 60]).note() == (
+        "unusual, small beside what tells the datasets apart: action 0 (moves by 1 in one of them, by 6e+05 in all)"
+    )
+    assert survey(arrays, declared, normalizer, "action", None, [100]).note() is None
+
+
+def test_all_that_is_odd_in_one_way_is_said_in_one_place():
+    far = 4.5e6 + np.linspace(0, 1, 40)
+    assert note(np.stack([far, far], axis=1), ("x", "y")) == (
+        "unusual, far from 0, which is taken off in double precision: action x (moves by 1 around 4.5e+06), "
+        "action y (moves by 1 around 4.5e+06)"
+    )
 
 
 def test_a_switch_that_is_seldom_used_is_nothing_odd():
