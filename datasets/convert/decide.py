@@ -7,6 +7,7 @@ the shape and type, and for the range of pictures the values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -366,7 +367,7 @@ class _Deciding:
 
     def _say_numbers(self, maybe: bool) -> None:
         array = self.array
-        if int(np.prod(array.shape, dtype=np.int64)) >= MANY:
+        if math.prod(array.shape) >= MANY:
             way = f"; --kind {array.key}=image makes pictures of them" if maybe else ""
             self.notes.append(f"{array.key}: {self._found()} stay numbers{way}")
 

@@ -9,6 +9,7 @@ rows after the last one.
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -161,7 +162,7 @@ class ZarrSource(Source):
 
     def _read_pictures(self, key: str, pixels: Pixels, name: str, start: int, stop: int, spool: FrameSpool) -> None:
         array, reader = self.buffer.arrays[key], pixels.reader()
-        row_bytes = int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize
+        row_bytes = math.prod(array.shape[1:]) * array.dtype.itemsize
         block = max(1, BLOCK_BYTES // row_bytes)
         for first in range(start, stop, block):
             last = min(first + block, stop)

@@ -9,6 +9,7 @@ becomes `observation.images.image`, others keep their names. Texts go to the epi
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -302,7 +303,7 @@ class LeRobotSource(Source):
 def _stats(path: Path) -> Json | None:
     """`meta/stats.json`, for reference: our own statistics are computed from what is stored."""
     try:
-        return parsed((path / "meta" / "stats.json").read_bytes(), parse_constant=lambda name: None)
+        return parsed((path / "meta" / "stats.json").read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -313,6 +314,6 @@ def to_numpy(where: str, key: str, column: Any, shape: tuple[int, ...]) -> np.nd
     while hasattr(flat, "flatten") and hasattr(flat.type, "value_type"):
         flat = flat.flatten()
     values = flat.to_numpy(zero_copy_only=False)
-    if flat.null_count or len(values) != rows * int(np.prod(shape, dtype=np.int64)):
+    if flat.null_count or len(values) != rows * math.prod(shape):
         raise DatasetError(f"{where}: column {key!r} does not hold {rows} values of shape {shape} without gaps.")
     return values.reshape(rows, *shape)

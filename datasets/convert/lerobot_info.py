@@ -62,6 +62,8 @@ class Info:
                 path, raw, texts=tuple(k for k, e in raw["features"].items() if e["dtype"] == "string"), origin=origin
             )
             for key, entry in raw["features"].items():
+                if not isinstance(entry["dtype"], str):
+                    raise TypeError(f"the dtype of {key} is {entry['dtype']!r}")
                 if key.startswith("/") or ".." in Path(key).parts:  # it is that of a folder, too
                     raise DatasetError(f"{file}: the feature {key!r} leads out of the dataset.")
                 if entry["dtype"] in ("image", "video"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ class Buffer:
             arrays, notes = _open_arrays(path, group)
             ends = _safe(path, group["meta/episode_ends"])
             episode_ends = _episode_ends(path, ends)
-            document = group.attrs.get(KEY)
+            document = parsed(json.dumps(group.attrs.get(KEY)))
         except RobolearnError:
             raise
         except Exception as error:  # zarr has no common base of what a damaged store makes it raise

@@ -12,6 +12,7 @@ our codec allows.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -209,7 +210,7 @@ class Opened:
         counts = {}
         for leaf in self.steps:
             values = lists.get(f"steps/{leaf.key}", ())
-            size = 1 if leaf.kind != "tensor" or leaf.encoding != "none" else int(np.prod(leaf.shape, dtype=np.int64))  # type: ignore[arg-type]
+            size = 1 if leaf.kind != "tensor" or leaf.encoding != "none" else math.prod(leaf.shape)  # type: ignore[arg-type]
             counts[leaf.key] = len(values) / size
         found = set(counts.values())
         if found == {0.0}:

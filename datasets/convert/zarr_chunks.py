@@ -25,7 +25,7 @@ class Chunks:
 
     def __init__(self, path: Path, array: Any):
         self._path, self._array = path, array
-        self.grid = tuple(getattr(array, "shards", None) or array.chunks)
+        self.grid = tuple(max(1, side) for side in getattr(array, "shards", None) or array.chunks)
         self._counts = [-(-size // chunk) for size, chunk in zip(array.shape, self.grid, strict=True)]
 
     @cached_property

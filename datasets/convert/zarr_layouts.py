@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Column:
 
     def size(self, arrays: Mapping[str, Any]) -> int:
         """Elements a row."""
-        width = sum(int(np.prod(arrays[key].shape[1:], dtype=np.int64)) for key in self.keys)
+        width = sum(math.prod(arrays[key].shape[1:]) for key in self.keys)
         return len(range(width)[self.first : self.stop])
 
 
@@ -49,7 +50,7 @@ class Layout:
     def fits(self, arrays: Mapping[str, Any]) -> bool:
         """Whether the arrays have all its keys with the right number of elements; other keys may be there too."""
         return all(
-            all(key in arrays for key in c.keys) and c.size(arrays) == np.prod(c.feature.shape) for c in self.columns
+            all(key in arrays for key in c.keys) and c.size(arrays) == math.prod(c.feature.shape) for c in self.columns
         )
 
 

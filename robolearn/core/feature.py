@@ -6,6 +6,7 @@ Names follow LeRobot: `observation.state`, `observation.environment_state`, `obs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -14,6 +15,7 @@ import numpy as np
 
 from robolearn.core.errors import FeatureError, closest, one_line
 
+_LARGEST = 2**62  # numbers of a sample, so that they can be counted
 _LONGEST_DTYPE = 64
 
 Kind = Literal["state", "image", "depth", "action", "event"]
@@ -65,6 +67,8 @@ class Feature:
                 )
         if any(n < 1 for n in self.shape):
             raise FeatureError(f"Feature {self.name!r} has shape {self.shape}; every axis must be at least 1.")
+        if math.prod(self.shape) > _LARGEST:
+            raise FeatureError(f"Feature {self.name!r} has shape {self.shape}, of more numbers than can be.")
 
     def check(self, value: Any, where: str = "data") -> np.ndarray:
         """Return `value` as an array of this feature's shape and dtype.

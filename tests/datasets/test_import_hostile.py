@@ -1,5 +1,6 @@
 """Sources that claim what cannot be, or reach for what is not theirs: one line, and no memory or time for the claim."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -7,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import DatasetError, FeatureError, RobolearnError
+from robolearn.core.feature import Feature
 from robolearn.datasets.convert import registry
+from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.export.protocol import ExportOptions
+from robolearn.datasets.convert.export.registry import export_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
 from robolearn.datasets.reader import Dataset
@@ -21,7 +26,7 @@ import pyarrow  # noqa: E402
 from pyarrow import parquet  # noqa: E402
 
 sys.path.append(str(Path(__file__).parent))
-from toy_sources import LENGTHS, write_lerobot_v2, write_lerobot_v3, write_robomimic, write_zarr  # noqa: E402
+from toy_sources import LENGTHS, write_lerobot_v2, write_lerobot_v3, write_rlds, write_robomimic, write_zarr  # noqa: E402
 
 LEFT = "observation.images.left"
 FROM = f"videos/{LEFT}/from_timestamp"
@@ -151,6 +156,93 @@ def test_pictures_may_be_links_but_names_do_not_lead_out(tmp_path, name, read):
     report, _ = convert(source, tmp_path)
     assert report.num_episodes == 2 + read
     assert read or "neither an image nor the name of a file in the dataset" in report.skipped[0]
+
+
+NASTY = [None, -1, 0, float("inf"), float("nan"), "x", [], {}, 10**30, True, 1.5, "../..", [1]]
+
+
+def places(node, path=()):
+    """Of every value in a document."""
+    entries = node.items() if isinstance(node, dict) else enumerate(node[:2]) if isinstance(node, list) else ()
+    for key, value in entries:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def write_export(root, to):
+    write_robomimic(root.with_suffix(".hdf5"))
+    convert_dataset(root.with_suffix(".hdf5"), root.with_suffix(".ours"))
+    export_dataset(root.with_suffix(".ours"), root, to, ExportOptions(video="none"))
+
+
+DOCUMENTS = {
+    "lerobot_v2": (lambda root: write_lerobot_v2(root, "image"), "meta/info.json"),
+    "lerobot_v3": (write_lerobot_v3, "meta/info.json"),
+    "rlds": (write_rlds, "features.json"),
+    "diffusion_policy_zarr": (write_zarr, "data/action/.zarray"),
+    "export": (lambda root: write_export(root, "lerobot_v3"), "meta/robolearn.json"),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_stands_in_a_document_is_read_or_refused_in_one_line(tmp_path, name):
+    write, document = DOCUMENTS[name]
+    write(tmp_path / "source")
+    file = tmp_path / "source" / document
+    good = file.read_text()
+    rng = np.random.default_rng(0)
+    every = list(places(json.loads(good)))
+    for place in rng.choice(len(every), min(len(every), 25), replace=False):
+        value = NASTY[rng.integers(len(NASTY))]
+        changed = json.loads(good)
+        node = changed
+        for key in every[place][:-1]:
+            node = node[key]
+        node[every[place][-1]] = value
+        file.write_text(json.dumps(changed))
+        said = [refusal(attempt, tmp_path / "source") for attempt in (describe, open_it)]
+        assert not any("\n" in line for line in said), said
+
+
+def refusal(attempt, source):
+    try:
+        attempt(source)
+    except RobolearnError as error:
+        return str(error)
+    return ""
+
+
+def describe(source):
+    registry.load_converter(detect_format(source)).describe(source)
+
+
+def open_it(source):
+    name = detect_format(source)
+    with contextlib.closing(registry.load_converter(name).open_source(source, ConvertOptions(fps=10.0))) as opened:
+        if opened.num_episodes:
+            opened.read_episode(0, Nowhere())
+
+
+class Nowhere:
+    """Stands in for the spool."""
+
+    def frames(self):
+        return {}
+
+    def __getattr__(self, method):
+        return lambda *arguments: None
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999"])
+def test_numbers_that_json_does_not_have_are_none(number):
+    assert parsed(f'{{"a": [{number}, 1.5, 2]}}') == {"a": [None, 1.5, 2]}
+
+
+@pytest.mark.parametrize("shape", [(10**30,), (2**31, 2**31, 3)])
+def test_a_feature_of_more_numbers_than_can_be_counted_is_refused(shape):
+    with pytest.raises(FeatureError, match="of more numbers than can be"):
+        Feature("a", shape)
 
 
 # the rate

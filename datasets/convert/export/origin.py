@@ -84,5 +84,5 @@ class Origin:
                 [int(i) for i in document["source_episodes"]],
                 [dict(record) for record in document["episodes"]],
             )
-        except (KeyError, TypeError, ValueError, AttributeError, FeatureError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, FeatureError) as error:
             raise DatasetError(f"{where} is damaged ({error!r}); export the dataset again.") from error
