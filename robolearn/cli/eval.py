@@ -167,6 +167,8 @@ def show(results: EvaluationResults, console: Console) -> None:
             cells += [str(episode.init_state), outcome, *numbers, ""]
         table.add_row(*cells)
     console.print(table)
+    for faulty in (episode for episode in results.episodes if episode.fault):
+        console.print(f"start state {faulty.init_state}: policy failed: {faulty.fault}", markup=False, highlight=False)
     for one in results.aborted:
         console.print(f"start state {one.init_state} aborted: {one.cause}", markup=False, highlight=False)
     success, entropy, timing = results.success, results.entropy, results.timing()

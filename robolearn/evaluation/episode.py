@@ -12,7 +12,8 @@ class EpisodeResult:
 
     `steps` counts actions; `first_success_step` is the number of actions after which success was first true.
     Scores are the environment's own partial credit in [0, 1]. `goal_episode` is the recorded episode that ended in
-    the goal, for goal-conditioned policies.
+    the goal, for goal-conditioned policies. `fault` is what the policy failed with, in one line, where that ended the
+    episode after some of its actions had been executed.
     """
 
     init_state: int
@@ -27,6 +28,7 @@ class EpisodeResult:
     wall_s: float = field(compare=False)
     video: str | None = field(default=None, compare=False)
     goal_episode: int | None = None
+    fault: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

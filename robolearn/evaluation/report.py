@@ -299,7 +299,8 @@ def _evaluation(results: EvaluationResults, deployment: dict[str, Any] | None, f
     html += _videos(results, folder)
     records = [
         {"start": x.init_state, "success": x.success, "steps": x.steps, "best score": round(x.max_score, 3),
-         "final score": round(x.final_score, 3), "mode": x.mode, "ms a prediction": round(x.mean_inference_ms, 2)}
+         "final score": round(x.final_score, 3), "mode": x.mode, "ms a prediction": round(x.mean_inference_ms, 2),
+         "policy failed": x.fault}
         for x in results.episodes
     ]  # fmt: skip
     return html + page.details("All episodes", page.records(records, hidden=()))

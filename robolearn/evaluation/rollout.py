@@ -12,6 +12,7 @@ have been used (receding horizon):
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ import torch
 
 from robolearn.control.history import ExecutedActions, ObservationHistory
 from robolearn.control.scheduler import ActionScheduler
-from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError, one_line
+from robolearn.core.failure import debugging, explained, traceback_of
 from robolearn.core.feature import require
 from robolearn.evaluation.episode import EpisodeResult
 from robolearn.evaluation.goals import Goals
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from robolearn.policies.spec import PolicySpec
 
 OnStep = Callable[[SimEnv, int, bool], None]
+
+# what a policy raises because of the machine or how it was called, and not because of what it has learned
+_NOT_ITS_FAULT = (ConfigError, MissingDependencyError, MemoryError, OSError, torch.cuda.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,12 @@ def run_episode(
 
     Success means that `info["success"]` was true after some step. `on_step(env, step, success)` is called for
     the start state (step 0) and after every step. The goal of this start state goes to the policy, and to an
-    environment that scores by goals. Raises FeatureError when policy and environment do not match and when the
-    policy predicts anything but finite actions of its shape: those are never stepped.
+    environment that scores by goals.
+
+    Anything but finite actions of the policy's shape is never stepped. Where a policy predicts such a thing, or raises,
+    after actions of it were executed, the episode ends there, as what it is by then, with the `fault`: failing must not
+    pay. At its first prediction, or because of the machine, that is raised. So is FeatureError when policy and
+    environment do not match.
     """
     config = config or RolloutConfig()
     check_match(policy.spec, env, policy_name)
@@ -136,15 +145,24 @@ def run_episode(
         on_step(env, 0, False)
     step = 0
     done = False
+    fault: str | None = None
     while not done and step < max_steps:
         now_s = step / env.control_hz
         history.push(observation)
         if step % execute == 0:
             before = time.perf_counter()
-            with blamed_on("policy"):
-                chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
-                inference_s.append(time.perf_counter() - before)
-                actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
+            try:
+                with blamed_on("policy"):
+                    chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
+                    inference_s.append(time.perf_counter() - before)
+                    actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
+            except Exception as error:
+                if step == 0 or isinstance(error, _NOT_ITS_FAULT):
+                    raise
+                if debugging():
+                    print(traceback_of(error), file=sys.stderr)
+                fault = one_line(explained(error, f"step {step}"))
+                break
             scheduler.place(actions.reshape(len(actions), -1), now_s, now_s)
         scheduled = scheduler.action_at(now_s)
         assert scheduled is not None  # execute <= action_horizon, so the chunk covers this step
@@ -170,6 +188,7 @@ def run_episode(
         final_score=scores[-1] if scores else 0.0,
         mode=info.get("mode"),
         goal_episode=goals.episode(init_state) if goals else None,
+        fault=fault,
         inferences=len(inference_s),
         mean_inference_ms=1e3 * float(np.mean(inference_s)) if inference_s else 0.0,
         wall_s=time.perf_counter() - started,

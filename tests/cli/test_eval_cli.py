@@ -78,13 +78,15 @@ def test_one_episode_has_no_bootstrap_interval(tmp_path, capsys):
     assert "bootstrap" not in out
 
 
-def test_an_aborted_episode_is_shown_with_its_cause_and_beside_the_rate(tmp_path, capsys):
+def test_faults_and_aborted_episodes_are_shown_and_these_are_beside_the_rate(tmp_path, capsys):
     eval_verb.main(options(checkpoint(tmp_path / "p"), tmp_path / "out"))
     results = EvaluationResults.load(tmp_path / "out")
     lost = AbortedEpisode(100001, "worker died: with exit status -9 (a signal)")
     capsys.readouterr()
-    eval_verb.show(replace(results, episodes=results.episodes[:1], aborted=(lost,)), Console(width=120))
+    faulty = replace(results.episodes[0], fault="step 8: KeyError: 'x' at p.py, line 3, in predict_chunk")
+    eval_verb.show(replace(results, episodes=(faulty,), aborted=(lost,)), Console(width=120))
     out = capsys.readouterr().out
+    assert "start state 100000: policy failed: step 8: KeyError: 'x' at p.py, line 3, in predict_chunk\n" in out
     assert "start state 100001 aborted: worker died: with exit status -9 (a signal)\n" in out
     assert "success 0/1 = 0.000  [0.000, 0.793]  (95 % Wilson), 1 aborted (worker died)\n" in out
 

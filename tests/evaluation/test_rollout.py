@@ -1,10 +1,11 @@
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robolearn.core.errors import ConfigError, FeatureError
+from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError
 from robolearn.core.feature import Feature
 from robolearn.evaluation.rollout import RolloutConfig, episode_generator, run_episode
 
@@ -80,6 +81,31 @@ def test_a_non_finite_action_names_policy_step_and_element_and_is_never_stepped(
     with pytest.raises(FeatureError, match=r"policy 'p', start state 3, step 0: .*nan at step, action 1"):
         run_episode(LinePolicy(fault="nan"), env, 3, policy_name="policy 'p'")
     assert env.actions == []
+
+
+def tiring(error):
+    """A policy that predicts three chunks and then raises; of each, two actions are executed."""
+
+    class Tiring(LinePolicy):
+        def predict_chunk(self, *given):
+            if len(self.windows) == 3:
+                raise error
+            return super().predict_chunk(*given)
+
+    return Tiring()
+
+
+def test_a_policy_that_fails_on_its_way_has_failed_and_says_how():
+    result = run_episode(tiring(KeyError("no such layer")), TinyLine(), 0)
+    assert (result.success, result.steps, result.inferences) == (False, 6, 3)
+    assert result.max_score == pytest.approx(0.6)
+    assert re.match(r"step 6: KeyError: 'no such layer' at .*test_rollout.py, line \d+", result.fault)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("disk"), MissingDependencyError("no library")])
+def test_what_the_machine_lacks_is_no_failure_of_the_policy(error):
+    with pytest.raises(type(error)):
+        run_episode(tiring(error), TinyLine(), 0)
 
 
 def test_a_chunk_of_a_wrong_shape_names_both_shapes():
