@@ -363,9 +363,15 @@ class DatasetWriter:
             xml: simulator model; equal texts are stored once.
             env: `{"name": ..., "scene_version": ..., ...}`, json-ready.
 
-        Raises DatasetError when the dataset holds episodes of another environment or scene version.
+        Raises DatasetError when the dataset holds episodes of another environment or scene version, or without
+        simulator states.
         """
         self._require_open()
+        if self.num_steps and layout.SIM_STATE not in self._metadata.arrays:
+            raise DatasetError(
+                f"{self.path} holds no simulator states: it was converted, or they were dropped. Record into a new "
+                "dataset, and make one of both with: robolearn dataset merge --common"
+            )
         stored = self._metadata.attributes.get("sim", {}).get("env")
         if stored is not None and self.num_episodes:
             for key in ("name", "scene_version"):

@@ -128,6 +128,13 @@ def test_wrong_steps_are_refused_and_the_episode_goes_on(tmp_path, world):
     assert Dataset(tmp_path / "d.zarr").array("observation.state")[:, 0].tolist() == [0, 1, 2]
 
 
+def test_a_simulator_does_not_go_on_with_a_dataset_that_has_no_states_of_it(tmp_path, world):
+    with DatasetWriter.create(tmp_path / "d.zarr", world.features, fps=10) as w:
+        world.record(w, 2)
+        with pytest.raises(DatasetError, match=r"holds no simulator states.*new dataset.*merge --common"):
+            w.set_sim_model("<mujoco/>", {"name": "put_on_plate", "scene_version": 1})
+
+
 def test_simulator_states_are_for_all_steps_or_none(tmp_path, world):
     with DatasetWriter.create(tmp_path / "d.zarr", world.features, fps=10) as w:
         world.record(w, 2, sim=True)
