@@ -2,8 +2,8 @@
 
 Elements are judged by their names (`qw, qx, qy, qz`, in either order) or the feature's (`..._quat`, four numbers each),
 where their values agree, and by their values alone: four neighbours whose norm is 1 all the time, of which at least
-three change and none is always 0 (a direction beside a zero has the same norm, but its opposite is another one). The
-order of the elements does not matter for the sign.
+three change and none is always 0 (a direction beside a zero has the same norm, but its opposite is another one), and
+that are not named as a part of a rotation matrix (`rot6d`). The order of the elements does not matter for the sign.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class Norms:
         self._named = {columns.first: columns for columns in named_columns(feature)}
         self._unit = np.ones(_width(feature) - SIZE + 1, bool)
         self._near = self._unit.copy()
+        rotation = np.array(["rot6d" in name for name in feature.names or [""] * _width(feature)])
+        self._unit &= ~np.lib.stride_tricks.sliding_window_view(rotation, SIZE).any(1)
         self._low, self._high = np.full(_width(feature), np.inf), np.full(_width(feature), -np.inf)
 
     def add(self, rows: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from robolearn.core.busy import BusyWatch
 from robolearn.core.config import main_stderr, parse, save_yaml, settings
-from robolearn.core.fitting import bar_width
+from robolearn.core.fitting import bar_width, replaced_by_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,7 +104,7 @@ def main(argv: list[str]) -> int:
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json) as progress:
+    with replaced_by_error(Progress(*columns, TimeElapsedColumn(), console=console, disable=options.json)) as progress:
         task = progress.add_task("loading", total=options.num_episodes)
         successes = aborted = 0
 

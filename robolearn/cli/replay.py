@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from robolearn.core.config import parse
-from robolearn.core.fitting import bar_width
+from robolearn.core.fitting import bar_width, replaced_by_error
 from robolearn.core.output import held_output
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
     bar = bar_width(console.width, ["replaying", f"{len(chosen)}/{len(chosen)}", "0:00:00"])
     columns = (TextColumn("replaying"), BarColumn(bar), MofNCompleteColumn(), TimeElapsedColumn())
     held = nullcontext() if options.output is None else held_output(options.output)
-    with held, Progress(*columns, console=console, disable=options.json) as progress:
+    with held, replaced_by_error(Progress(*columns, console=console, disable=options.json)) as progress:
         task = progress.add_task("replaying", total=len(chosen))
         replays = replay_dataset(
             options.dataset, ways, chosen, options.output, options.camera, lambda _: progress.advance(task)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 WIDEST_BAR, NARROWEST_BAR = 40, 4
 
@@ -27,3 +32,16 @@ def fitting(parts: Sequence[str], width: int, separator: str = " | ", least: Seq
 def bar_width(width: int, texts: Sequence[str]) -> int:
     """Columns of a progress bar beside texts, with a space between each."""
     return max(NARROWEST_BAR, min(WIDEST_BAR, width - sum(map(len, texts)) - len(texts)))
+
+
+@contextmanager
+def replaced_by_error(progress: Progress) -> Iterator[Progress]:
+    """Show a bar while the block runs; when it raises, the bar goes, so that the error is all there is to read."""
+    with progress:
+        try:
+            yield progress
+        except Exception:
+            progress.live.transient = True
+            progress.live.stop()
+            progress.disable = True  # where there is no terminal, an empty line would follow
+            raise

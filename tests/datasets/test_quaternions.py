@@ -67,6 +67,15 @@ def test_a_direction_beside_a_zero_is_no_quaternion():
     assert norms.columns() == []
 
 
+def test_rows_of_a_rotation_matrix_are_no_quaternion_and_are_never_turned():
+    angle, tilt = np.linspace(0.4, 2.7, 30), np.linspace(0, 0.02, 30)
+    rows = np.stack([np.cos(angle), -np.sin(angle), tilt, np.sin(angle), np.cos(angle), -tilt], axis=1)
+    for names, found in [(None, 1), (tuple(f"bar_rot6d_{i}" for i in range(6)), 0)]:
+        norms = Norms(Feature("observation.state", (6,), names=names))
+        norms.add(rows)
+        assert len(norms.columns()) == found
+
+
 def test_values_tell_where_no_name_does():
     rows = np.concatenate([np.random.default_rng(0).normal(size=(50, 3)), turning(50), np.ones((50, 1))], axis=1)
     norms = Norms(Feature("observation.state", (8,)))
