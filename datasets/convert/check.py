@@ -39,7 +39,7 @@ from robolearn.datasets.placing import check_column, check_times
 from robolearn.datasets.reader import Dataset
 
 LEVELS = 20  # that a picture between -1 and 1 must keep when it is rounded to whole numbers
-SHOWN = 5
+SHOWN = 5  # ends in an error
 LUMA = np.array([0.299, 0.587, 0.114])  # of RGB, as JFIF has it
 
 

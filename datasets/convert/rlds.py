@@ -18,16 +18,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.core.feature import Feature, Kind
 from robolearn.datasets.codecs import CODECS
 from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
+from robolearn.datasets.convert.rlds_leaves import Leaf, leaves
 from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.tfrecord import Values, index_records, parse_example, read_record
@@ -42,53 +41,9 @@ RATES_HZ = {
     "bridge_dataset": 5.0, "bridge": 5.0, "bridge_orig": 5.0, "fractal20220817_data": 3.0,
     **dict.fromkeys(DROID, 15.0),
 }  # fmt: skip
-# elements of arrays of DROID's names, where there are as many
-ELEMENTS = {
-    **dict.fromkeys(("cartesian_position", "cartesian_velocity"), ("x", "y", "z", "roll", "pitch", "yaw")),
-    **dict.fromkeys(("joint_position", "joint_velocity"), tuple(f"joint_{k}" for k in range(1, 8))),
-}
 IMPLIED = ("is_first", "is_last")
-ACTIONS = "action_dict"  # DROID: the same command in other coordinates
-OWN = ("action", "reward", "discount", "is_terminal")  # leaves that RLDS itself defines
 LOOKED_AT, COUNTED = 64, 1000
 _SHARD = re.compile(r"-(?P<split>[A-Za-z0-9_]+)\.tfrecord-(?P<shard>\d+)-of-(?P<shards>\d+)$")
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One leaf of `features.json`.
-
-    Attributes:
-        key: such as `observation/state`, without `steps/` or `episode_metadata/`.
-        kind: `tensor`, `image` or `text`.
-        shape: of one value; None for an axis of unknown length.
-        encoding: of tensors: `none` (a list of numbers), or `bytes`.
-    """
-
-    key: str
-    kind: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    encoding: str = "none"
-
-    @property
-    def source_array(self) -> SourceArray:
-        """As it is declared to `decide`. Raises FeatureError for a shape that is not known."""
-        shape: tuple[int, ...] = self.shape  # type: ignore[assignment]
-        parts = self.key.split("/")
-        name = ".".join(parts)
-        if self.kind == "image":
-            depth = self.dtype == "uint16"
-            name = f"observation.{'depth' if depth else 'images'}.{'.'.join(parts[parts[0] == 'observation' :])}"
-            feature = Feature(name, shape, self.dtype, "depth" if depth else "image")
-            return SourceArray(self.key, shape, self.dtype, feature, fixed=True, encoded=True)
-        commanded = parts[0] == ACTIONS and len(parts) > 1
-        if commanded:
-            name = ".".join(["action", *parts[1:]])
-        labels = ELEMENTS.get(parts[-1], ()) if parts[0] in (ACTIONS, "observation") else ()
-        kind: Kind = "action" if parts[0] in ("action", ACTIONS) else "state"
-        feature = Feature(name, shape or (1,), self.dtype, kind, labels if shape == (len(labels),) else None)
-        return SourceArray(self.key, shape, self.dtype, feature, fixed=commanded or self.key in OWN)
 
 
 @dataclass(frozen=True)
@@ -126,8 +81,8 @@ class Opened:
         try:
             tree = parsed(file.read_bytes())["featuresDict"]["features"]
             notes: list[str] = []
-            steps = list(_leaves(tree["steps"]["sequence"]["feature"], "", notes))
-            facts = list(_leaves(tree["episode_metadata"], "", notes)) if "episode_metadata" in tree else []
+            steps = list(leaves(tree["steps"]["sequence"]["feature"], "", notes))
+            facts = list(leaves(tree["episode_metadata"], "", notes)) if "episode_metadata" in tree else []
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(file, repr(error)) from error
         info = _dataset_info(path)
@@ -229,33 +184,6 @@ def first_image(values: Values | None) -> np.ndarray | None:
         return codec().decode(data) if codec else None
     except DatasetError:
         return None
-
-
-def _leaves(node: Any, prefix: str, notes: list[str]) -> Iterator[Leaf]:
-    if "featuresDict" in node:
-        for name, child in node["featuresDict"]["features"].items():
-            yield from _leaves(child, f"{prefix}/{name}" if prefix else name, notes)
-    elif "image" in node:
-        image = node["image"]
-        yield Leaf(prefix, "image", _dimensions(image), image.get("dtype") or "uint8")
-    elif "text" in node or node.get("tensor", {}).get("dtype") == "string":
-        yield Leaf(prefix, "text", (), "string")
-    elif "tensor" in node:
-        tensor = node["tensor"]
-        leaf = Leaf(prefix, "tensor", _dimensions(tensor), tensor["dtype"], tensor.get("encoding") or "none")
-        if None in leaf.shape or leaf.encoding not in ("none", "bytes"):
-            notes.append(f"{prefix} is not carried over: a tensor of shape {leaf.shape}, encoding {leaf.encoding}")
-        else:
-            yield leaf
-    elif "classLabel" in node:
-        yield Leaf(prefix, "tensor", (), "int64")
-    else:
-        notes.append(f"{prefix} is not carried over: {str(node.get('pythonClassName')).rpartition('.')[2]}")
-
-
-def _dimensions(node: Mapping[str, Any]) -> tuple[int | None, ...]:
-    found = [int(n) for n in node.get("shape", {}).get("dimensions", ())]
-    return tuple(n if n > 0 else None for n in found)
 
 
 def _shards(path: Path) -> list[Path]:
