@@ -124,8 +124,8 @@ def run_episodes(
 
     An episode in which something raised, or whose worker died, is aborted; the others go on. What would end every
     episode is raised instead: an error at loading, an option that is wrong, a library that is missing, and the error of
-    the first start state when the first three (or all, of fewer) are aborted. All workers have been stopped then.
-    Ctrl-C stops them too.
+    the first start state when the first three, or all, are aborted. All workers have been stopped then. Ctrl-C stops
+    them too.
     """
     waiting = deque(init_states)
     outcomes: dict[int, EpisodeResult | AbortedEpisode] = {}
@@ -164,6 +164,8 @@ def run_episodes(
     for init_state in waiting:
         outcomes[init_state] = AbortedEpisode(init_state, f"worker died: none could be started again{not_started}")
     assert report is not None
+    if len(waiting) + len(failures) == len(init_states):
+        raise next(iter(failures.values())).error
     return [outcomes[k] for k in init_states], report
 
 

@@ -79,6 +79,12 @@ def test_when_no_worker_can_be_started_again_what_was_found_is_kept(tmp_path):
     assert str(tmp_path / "made") in aborted[2]
 
 
+def test_when_no_episode_was_judged_the_first_error_is_raised(tmp_path):
+    source = PolicySource(factory="tiny_world:make_once", options={"marker": str(tmp_path / "made")})
+    with pytest.raises(RobolearnError, match=r"worker died at start state 1 \(exit status 9\)"):
+        run_episodes(RolloutJob(source, "tiny_line"), [1, 2, 3, 4], workers=1)
+
+
 def test_when_the_first_three_start_states_are_aborted_the_error_of_the_first_is_raised():
     with pytest.raises(FeatureError, match=r"^policy 'tiny_world:make_policy', start state 5, step 0: .*non-finite"):
         run_episodes(job(fault="nan", fault_at=3), [5, 3, 4, 0], workers=1)
