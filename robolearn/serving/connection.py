@@ -34,7 +34,7 @@ class Buffers:
 
     Args:
         max_connections: TCP connections, those that are still opening among them.
-        max_bytes: above it the connection that holds most is closed, so that nobody pays for another.
+        max_bytes: above it the connection with the largest `burden` is closed, so that nobody pays for another.
     """
 
     def __init__(self, max_connections: int, max_bytes: int):
@@ -50,10 +50,10 @@ class Buffers:
     def check(self) -> None:
         """Close connections until the others hold no more than is allowed."""
         while self.held > self.max_bytes:
-            most = max(self.connections, key=lambda connection: connection.held)
+            most = max(self.connections, key=lambda connection: connection.burden)
             most.refuse(
                 TRY_AGAIN_LATER,
-                f"Unanswered messages of all clients fill {self.max_bytes} bytes; this one held most.",
+                f"Unanswered messages of all clients fill {self.max_bytes} bytes; this one held much for longest.",
             )
 
     def lost(self, connection: BoundedConnection) -> None:
@@ -76,6 +76,7 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
     def __init__(self, *arguments: Any, buffers: Buffers, **options: Any):
         super().__init__(*arguments, **options)
         self.held = self.most_held = 0
+        self._held_since_s = 0.0  # that it last held nothing
         self._buffers = buffers
         self._frames = FrameFollower()
         self._opening = bytearray()
@@ -109,6 +110,8 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
         if self.protocol.state is OPEN and self._refusal is None:
             before = self._frames.data
             self._frames.feed(data)
+            if self.held == 0:
+                self._held_since_s = self.loop.time()
             self.held += self._frames.data - before
             self.most_held = max(self.most_held, self.held)
         self.data_received(data)
@@ -142,6 +145,14 @@ class BoundedConnection(ServerConnection, asyncio.BufferedProtocol):
             self.transport.write(b"".join(pieces))
             if SEND_EOF in pieces and self.transport.can_write_eof():
                 self.transport.write_eof()
+
+    @property
+    def burden(self) -> float:
+        """Bytes held, times the seconds for which it has held any (and a moment, so that among new ones bytes count).
+
+        A crowd that sits on halves of messages must not be able to shut out who sends whole ones, however large.
+        """
+        return self.held * (self.loop.time() - self._held_since_s + 1e-3)
 
     def release(self, size: int) -> None:
         """A message of this many bytes is answered, or dropped."""

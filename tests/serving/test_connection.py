@@ -23,9 +23,14 @@ UPGRADE = (
 @dataclass
 class FakeConnection:
     held: int
+    held_for_s: float = 1.0
     refusals: list[str] = field(default_factory=list)
     most_held: int = 0
     __hash__ = object.__hash__
+
+    @property
+    def burden(self) -> float:
+        return self.held * self.held_for_s
 
     def refuse(self, code: int, reason: str) -> None:
         self.held = 0
@@ -62,9 +67,27 @@ def test_whoever_holds_most_is_closed_until_the_others_fit():
     buffers.connections.update(clients)
     buffers.check()
     assert [client.held for client in clients] == [30, 50, 20, 0]
-    assert clients[3].refusals == ["1013 Unanswered messages of all clients fill 100 bytes; this one held most."]
+    assert clients[3].refusals == [
+        "1013 Unanswered messages of all clients fill 100 bytes; this one held much for longest."
+    ]
     buffers.check()
     assert sum(len(client.refusals) for client in clients) == 1
+
+
+def test_a_crowd_that_sits_on_halves_of_messages_does_not_shut_out_who_sends_whole_ones(serve, monkeypatch):
+    monkeypatch.setattr("robolearn.serving.server._MIN_BUFFERS", 1000)
+    url = serve(TinyPolicy(), max_message_bytes=1000)
+    with contextlib.ExitStack() as stack:
+        good, *crowd = (stack.enter_context(connect(url)) for _ in range(9))
+        for connection in (good, *crowd):
+            connection.recv()
+        for connection in crowd:  # together just below the 4000 bytes that all may hold
+            connection.socket.sendall(raw_frame(Opcode.BINARY, bytes(490), fin=False))
+        time.sleep(0.05)
+        for _ in range(3):
+            good.send(pack({"__op__": "infer", "observation.state": STATE, "more": bytes(700)}))
+            assert "actions" in unpack(good.recv(timeout=5))
+        assert "1013" in reason_of_the_close(crowd[0])
 
 
 def test_a_crowd_that_fills_the_buffers_is_told_so_and_others_are_served(serve, monkeypatch):
@@ -73,15 +96,16 @@ def test_a_crowd_that_fills_the_buffers_is_told_so_and_others_are_served(serve, 
     with contextlib.ExitStack() as stack:
         good, *crowd = (stack.enter_context(connect(url)) for _ in range(6))
         good.recv()
-        for connection, size in zip(crowd, (800, 800, 800, 800, 950), strict=True):
+        for connection in crowd:
             connection.recv()
-            connection.socket.sendall(raw_frame(Opcode.BINARY, bytes(size), fin=False))
-        assert "1013 Unanswered messages of all clients fill 4000 bytes" in reason_of_the_close(crowd[-1])
+            connection.socket.sendall(raw_frame(Opcode.BINARY, bytes(850), fin=False))
+            time.sleep(0.01)
+        assert "1013 Unanswered messages of all clients fill 4000 bytes" in reason_of_the_close(crowd[0])
         good.send(pack({"__op__": "infer", "observation.state": STATE}))
         assert "actions" in unpack(good.recv(timeout=5))
-        for connection in crowd[:-1]:
+        for connection in crowd[1:]:
             connection.socket.sendall(raw_frame(Opcode.CONT, b""))
-            assert "799 bytes follow its end" in connection.recv(timeout=5)
+            assert "849 bytes follow its end" in connection.recv(timeout=5)
 
 
 def test_a_message_in_thousands_of_pieces_is_refused_by_name(serve):
