@@ -89,7 +89,7 @@ class FileLock:
         wait: for others who have it, instead of being refused.
         sign: write process and host into the file, for those who are refused. Its content is lost.
 
-    Raises HeldError when somebody else has it, OSError when the file cannot be opened.
+    Raises HeldError when somebody else has it, OSError with the file's name when that cannot be opened or written.
 
     Attributes:
         descriptor: of the open file.
@@ -104,8 +104,10 @@ class FileLock:
             if sign:
                 os.ftruncate(self.descriptor, 0)
                 os.pwrite(self.descriptor, f"{self._pid} {_host()}\n".encode(), 0)
-        except BaseException:
-            self.release()
+        except BaseException as error:
+            self.release(remove=True)
+            if isinstance(error, OSError):  # of a full disk, which tells no name
+                error.filename = str(path)
             raise
 
     def _until_free(self, wait: bool) -> None:

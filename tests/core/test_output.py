@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 
@@ -27,6 +29,19 @@ def test_a_link_to_nowhere_is_found_at_once(tmp_path):
     for output in (tmp_path / "out", tmp_path / "out" / "a" / "b"):
         with pytest.raises(ConfigError, match=rf"out is a link to {tmp_path}/disk/runs, which does not exist; make"):
             check_output(output)
+
+
+def test_a_full_disk_leaves_nothing_and_is_told_with_the_place(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no file may grow
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OSError, match="run/.lock"), held_output(tmp_path / "a" / "run"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

@@ -103,9 +103,9 @@ def require_space(folder: Path, size: int) -> None:
 def refuse_existing(output: Path) -> None:
     """Raises DatasetError when there is something at `output`, or it is a URL."""
     refuse_url(output)
-    check_output(output.parent)
-    if output.exists() or output.is_symlink():
+    if output.exists():
         raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
+    check_output(output)
 
 
 @contextmanager
