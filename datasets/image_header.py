@@ -16,9 +16,26 @@ PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
 NO_FRAME = (0xC4, 0xC8, 0xCC)  # the markers among C0 to CF that do not start a JPEG frame
 
+LARGEST = 1 << 26  # pixels, more than cameras have; a megabyte of PNG may claim a hundred times as many
+
 
 def image_header(data: bytes) -> tuple[int, int, int, int]:
-    """(height, width, channels, bits a sample) of a JPEG or PNG file. Raises DatasetError for anything else."""
+    """(height, width, channels, bits a sample) of a JPEG or PNG file.
+
+    Raises DatasetError for anything else, and for a picture too large to be one.
+    """
+    height, width, channels, bits = _header(data)
+    require_size(height, width)
+    return height, width, channels, bits
+
+
+def require_size(height: int, width: int) -> None:
+    """Raises DatasetError for a picture of more pixels than cameras have."""
+    if height * width > LARGEST:
+        raise DatasetError(f"an image claims to be {height}x{width}; up to {LARGEST} pixels are read.")
+
+
+def _header(data: bytes) -> tuple[int, int, int, int]:
     try:
         if data.startswith(PNG_START):
             width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)

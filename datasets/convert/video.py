@@ -12,6 +12,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.datasets.convert.protocol import damaged
+from robolearn.datasets.image_header import require_size
 
 HALF_COLOUR = ("yuv420p", "yuvj420p", "nv12", "yuv420p10le")
 
@@ -66,12 +67,13 @@ class VideoKind:
 
     @classmethod
     def read(cls, path: Path) -> VideoKind:
-        """Raises DatasetError when the file is missing or damaged."""
+        """Raises DatasetError when the file is missing, damaged, or its pictures are too large."""
         with open_video(path) as container:
             stream = container.streams.video[0]
             pixels = stream.format
             if pixels is None:
                 raise damaged(path, "its pixel format is not known")
+            require_size(stream.height, stream.width)
             return cls(stream.height, stream.width, pixels.name.startswith("gray"), pixels.components[0].bits)
 
 
@@ -86,6 +88,7 @@ class Video:
         self.path = path
         with open_video(self.path) as container:
             stream = container.streams.video[0]
+            require_size(stream.height, stream.width)
             self._base_s = float(stream.time_base or 0)
             # packets say the times of all frames without decoding any
             stamps = _guarded(self.path, lambda: [p.pts for p in container.demux(stream) if p.pts is not None])

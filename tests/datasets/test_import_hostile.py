@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +245,29 @@ def test_numbers_that_json_does_not_have_are_none(number):
 def test_a_feature_of_more_numbers_than_can_be_counted_is_refused(shape):
     with pytest.raises(FeatureError, match="of more numbers than can be"):
         Feature("a", shape)
+
+
+def huge_png(side):
+    """Black and whole, of one row after the other."""
+    compressor = zlib.compressobj(9)
+    row = bytes(1 + 3 * side)
+    data = b"".join([*(compressor.compress(row) for _ in range(side)), compressor.flush()])
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
+def test_a_small_file_of_a_huge_picture_is_not_unpacked(tmp_path):
+    write_lerobot_v2(tmp_path / "v2", "image")
+    cells = [{"bytes": huge_png(8200), "path": None}] * LENGTHS[0]
+    assert len(cells[0]["bytes"]) < 250_000
+    change_column(tmp_path / "v2/data/episode_000000.parquet", LEFT, cells)
+    report, _ = convert(tmp_path / "v2", tmp_path)
+    assert report.num_episodes == 2
+    assert "episode 0, step 0" in report.skipped[0]
+    assert "an image claims to be 8200x8200; up to 67108864 pixels are read" in report.skipped[0]
 
 
 # the rate

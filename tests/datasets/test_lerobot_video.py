@@ -193,6 +193,7 @@ def test_times_of_a_real_clock_are_matched_by_number(version2, tmp_path):
     assert dataset.timestamps.tolist() == (times.astype(float) - float(times[0])).tolist()
     assert report.notes == (
         "timestamp does not begin at 0: times are counted from the first step of the episode (episode 0)",
+        "by their times steps are 0.061 s apart, by the rate of the source (20 Hz) 0.05 s (episode 0)",
     )
 
 
