@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -86,10 +87,21 @@ def explained(error: BaseException, doing: str = "") -> RobolearnError:
             return RobolearnError(f"{start}{os.fsdecode(error.filename)}: {error.strerror.lower()}.")
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return RobolearnError(f"{start}{error.strerror.lower()}; free some, or write elsewhere.")
-    if isinstance(error, MemoryError):
-        words = f" ({error})" if str(error) else ""
+    if (words := _memory_wanted(error)) is not None:
         return RobolearnError(f"{start}not enough memory{words}; close other programs, or ask for less.")
     return UnexpectedError.of(error, doing)
+
+
+def _memory_wanted(error: BaseException) -> str | None:
+    """How much memory could not be had, in brackets where that is known; None for an error of another kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f" ({text})" if text else ""
+    # torch's: of a graphics card, and a RuntimeError of the processor's
+    if type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "CPUAllocator" in text):
+        wanted = re.search(r"ried to allocate ([\d.]+ \w+)", text)
+        return f" (tried to allocate {wanted[1]})" if wanted else ""
+    return None
 
 
 @dataclass(frozen=True)

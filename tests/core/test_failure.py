@@ -113,6 +113,18 @@ def test_what_the_system_refuses_is_nobodys_bug(error, words):
     assert str(told).startswith(words) and not isinstance(told, UnexpectedError)
 
 
+def test_memory_that_torch_cannot_have_is_nobodys_bug():
+    torch = pytest.importorskip("torch")
+    refused = caught(lambda: torch.empty(10**15)).with_traceback(None)  # here the line would be a user's
+    card = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB"
+    )
+    for error, wanted in [(refused, "4000000000000000 bytes"), (card, "20.00 GiB")]:
+        assert str(explained(error)) == (
+            f"not enough memory (tried to allocate {wanted}); close other programs, or ask for less."
+        )
+
+
 def test_a_file_that_the_users_code_does_not_find_is_named_with_the_line(tmp_path):
     scene = load(tmp_path, "my_model", "def load():\n    open('/no/such/scene.xml')\n")
     told = str(explained(caught(scene.load)))
