@@ -52,7 +52,7 @@ def open_hdf5(path: Path) -> Any:
         file.close()
         raise DatasetError(
             f"{path}: {outside[0]} leads to another file, {outside[1]}, which is not read: it may be any file of this "
-            "computer. Put its data into the file itself, with h5repack or by copying it."
+            "computer. Copy its data into the file itself, with h5py for one."
         )
     return file
 
