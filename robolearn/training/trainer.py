@@ -7,6 +7,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,34 @@ from robolearn.training.step import Step, derived_seed
 from robolearn.training.validation import action_error, validation_loss
 
 OnCheckpoint = Callable[[Path, int], Mapping[str, float]]
+
+
+class _CutOff(BaseException):
+    """Leaves an evaluation from within a signal's handler."""
+
+
+class _Evaluation:
+    """An evaluation that takes minutes and that a stop ends at once, as its checkpoint is saved already."""
+
+    def __init__(self) -> None:
+        self._running = self.was_cut_off = False
+
+    def stop(self) -> None:
+        if self._running:
+            raise _CutOff
+
+    def run(self, evaluate: Callable[[], Mapping[str, float]], stopped: bool) -> dict[str, float] | None:
+        """What `evaluate` returns; None where it was cut off, or would be."""
+        try:
+            self._running = True
+            values = None if stopped else dict(evaluate())
+            self._running = False
+        except _CutOff:
+            values = None
+        finally:
+            self._running = False
+        self.was_cut_off = values is None
+        return values
 
 
 class Trainer:
@@ -107,6 +136,7 @@ class Trainer:
         self._step = Step(self.policy, config, self.processes)
         self._interval = Interval()
         self.step = 0
+        self._evaluation = _Evaluation()
         if resumed is not None:
             counters = load_training_state(resumed, self._step)
             self.step = counters["step"]
@@ -147,7 +177,10 @@ class Trainer:
             writer = MetricsWriter(c.output, resume_step=self.step) if self.processes.is_first else None
         seen: dict[str, float] = {}
         try:
-            with StopRequest() as stop, ProgressLine(self.name, self.step, c.steps, self._quiet) as progress:
+            with (
+                StopRequest(self._evaluation.stop) as stop,
+                ProgressLine(self.name, self.step, c.steps, self._quiet) as progress,
+            ):
 
                 def report(values: Mapping[str, float]) -> None:
                     finite = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -158,14 +191,14 @@ class Trainer:
                             writer.write(self.step, **finite)
 
                 if self.step and self.checkpoints.last is not None:
-                    report(self._evaluate(self.checkpoints.last))
+                    report(self._evaluate(self.checkpoints.last, stop))
                 while self.step < c.steps and not self.processes.any(stop()):
                     busy_s, waited_s = self._train_step()
                     if self._logs():
                         report(self._summary())
                     if c.saves(self.step):
                         report(self._validate())
-                        report(self._evaluate(self.save()))
+                        report(self._evaluate(self.save(), stop))
                     progress.advance(self.step, busy_s, waited_s)
                 if self.step < c.steps:
                     self.save()
@@ -174,7 +207,7 @@ class Trainer:
                 writer.close()
             self.batches.close()
         self.processes.close()
-        if self.step < c.steps:
+        if self.step < c.steps or self._evaluation.was_cut_off:
             if self.processes.is_first:
                 configuration.main_stderr(f"Stopped at step {self.step}; go on with --resume.")
             raise KeyboardInterrupt if stop.signal == signal.SIGINT else SystemExit(stop.exit_status)
@@ -222,13 +255,15 @@ class Trainer:
                 "action_error": action_error(self.policy, self.val_batches, device, ~self.elements.constant[ACTION]),
             }
 
-    def _evaluate(self, checkpoint: Path) -> dict[str, float]:
-        """Metrics of a checkpoint in simulation, where that is due and has not been done."""
+    def _evaluate(self, checkpoint: Path, stop: Callable[[], bool]) -> dict[str, float]:
+        """Metrics of a checkpoint in simulation, where that is due and has not been done. A stop cuts it off."""
         if self._on_checkpoint is None or not self.config.evaluates(self.step) or not self.processes.is_first:
             return {}
         if "evaluation" in load_provenance(checkpoint):
             return {}
-        values = dict(self._on_checkpoint(checkpoint, self.step))
+        values = self._evaluation.run(partial(self._on_checkpoint, checkpoint, self.step), stop())
+        if values is None:
+            return {}  # made up for when the run goes on
         self.checkpoints.note(checkpoint, {"evaluation": values})
         return values
 

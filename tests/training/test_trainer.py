@@ -1,4 +1,5 @@
 import shutil
+import signal
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -131,6 +132,23 @@ def test_checkpoints_are_evaluated_when_due_and_the_results_kept(dataset, tmp_pa
     # it is there already: nothing is evaluated again
     train(replace(config, resume=True), "bc", BC, quiet=True, on_checkpoint=evaluate)
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_does_not_wait_for_an_evaluation_of_a_checkpoint_that_is_saved(dataset, tmp_path, number):
+    config = run_config(dataset, tmp_path / "run", steps=20, checkpoint_every=20, eval_env="anything")
+    reached = []
+
+    def long(*_):
+        signal.raise_signal(number)
+        reached.append("the end")
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as raised:
+        train(config, "bc", BC, quiet=True, on_checkpoint=long)
+    assert reached == [] and getattr(raised.value, "code", 130) == 128 + number
+    assert "evaluation" not in load_provenance(tmp_path / "run")
+    train(replace(config, resume=True), "bc", BC, quiet=True, on_checkpoint=lambda *_: {"eval_success": 1.0})
+    assert load_provenance(tmp_path / "run")["evaluation"] == {"eval_success": 1.0}
 
 
 def test_an_evaluation_that_was_cut_off_is_made_up_for(dataset, tmp_path):
