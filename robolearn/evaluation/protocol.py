@@ -57,12 +57,14 @@ class Protocol:
         return ", ".join(part for part in parts if part)
 
     def world(self) -> dict[str, Any]:
-        """What makes start state k of one evaluation start state k of another."""
+        """What makes start state k of one evaluation start state k of another, as text or a number."""
+        # whatever the dataset is called
+        mask = f"mask {self.goals['mask']} of " if self.goals and self.goals["mask"] else ""
         return {
             "environments": f"{self.environment} version {self.version}",
-            "options of the environment": self.options,
+            "options of the environment": ", ".join(f"{k}={v}" for k, v in sorted(self.options.items())) or "none",
             "limits of steps": self.max_steps,
-            "goals": (self.goals["checksum"], self.goals["mask"]) if self.goals else None,
+            "goals": f"{mask}dataset {self.goals['checksum']}" if self.goals else "none",
         }
 
     def in_words(self) -> dict[str, Any]:

@@ -118,10 +118,10 @@ def test_the_difference_is_tested_on_the_start_states_both_ran_from(tmp_path):
         ({"name": "circle"}, "different environments: line version 1 and circle version 1"),
         ({"scene_version": "2"}, "different environments: line version 1 and line version 2"),
         ({"max_steps": 50}, "different limits of steps: 40 and 50"),
-        ({"options": {"size": 3}}, "different options of the environment: {} and {'size': 3}"),
+        ({"options": {"size": 3}}, "different options of the environment: none and size=3"),
         (
             {"goals": {"dataset": "data/g.zarr", "checksum": "ab" * 32, "mask": "val"}},
-            "different goals: None and ('abababababab', 'val')",
+            "different goals: none and mask val of dataset abababababab",
         ),
     ],
 )
