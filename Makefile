@@ -1,12 +1,13 @@
 # One word for each habit. Every target sets up what is missing first (tools/bootstrap.sh) and nothing twice.
 BIN := .venv/bin
 
-.PHONY: help bootstrap demo test check bench clean
+.PHONY: help bootstrap demo test check bench interop clean
 help:
 	@echo "make demo    the whole chain on the simulated arm: record, train, evaluate, serve, deploy, report"
 	@echo "make test    the tests (ARGS='tests/core -x' narrows them)"
 	@echo "make check   formats, lints and type-checks (in CI, formatting is only checked)"
 	@echo "make bench   the benchmarks' quick forms"
+	@echo "make interop other people's readers and clients against ours, each in an environment of its own (gigabytes, in /tmp/interop)"
 	@echo "make bootstrap    only sets up .venv and what it needs; the targets above do so first"
 	@echo "make clean   removes what was built, except .venv and outputs/"
 
@@ -26,6 +27,10 @@ check: bootstrap
 
 bench: bootstrap
 	@$(BIN)/python benchmarks/run.py --quick $(ARGS)
+
+interop: bootstrap
+	@$(BIN)/python benchmarks/interop/check_readers.py $(ARGS)
+	@$(BIN)/python benchmarks/interop/check_openpi.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
