@@ -138,5 +138,5 @@ def test_a_required_option_is_named_whole(monkeypatch):
         dataset_with_a_long_name: Path
 
     monkeypatch.setenv("COLUMNS", "30")
-    with pytest.raises(ConfigError, match="--dataset-with-a-long-name PATH"):
+    with pytest.raises(ConfigError, match=r"Missing: --dataset-with-a-long-name\. See: robolearn job --help"):
         parse(Needs, [], prog="robolearn job")
