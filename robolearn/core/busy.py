@@ -65,7 +65,8 @@ def busy_line(first: CpuReading, second: CpuReading, consequence: str) -> str | 
     if elapsed_s <= 0:
         return None
     own = second.own_s - first.own_s
-    others = min((second.used_s - first.used_s - own) / elapsed_s, float(second.cores))
+    # the kernel counts in ticks and own use exactly, so the difference may be below 0
+    others = min(max(0.0, (second.used_s - first.used_s - own) / elapsed_s), float(second.cores))
     if others < BUSY_SHARE * second.cores:
         return None
     stolen = (second.stolen_s - first.stolen_s) / elapsed_s
