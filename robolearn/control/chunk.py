@@ -33,7 +33,7 @@ class Chunk:
 
 
 def actions_of(answer: Mapping[str, Any], spec: PolicySpec) -> np.ndarray:
-    """The chunk in an answer: a copy, (action_horizon, A), finite, of the dtype of the policy's actions.
+    """The chunk in an answer: a copy, (action_horizon, A), finite, as `Feature.numbers` has it.
 
     Raises ServerError that says what was found instead.
     """
@@ -46,8 +46,9 @@ def actions_of(answer: Mapping[str, Any], spec: PolicySpec) -> np.ndarray:
         raise ServerError(f"The server's 'actions' are {what}, expected an array of numbers of shape {shape}.")
     if found.shape != shape:
         raise ServerError(f"The server's 'actions' have shape {one_line(found.shape, 60)}, expected {shape}.")
-    with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite
-        actions = found.astype(spec.action_feature.dtype)
+    with np.errstate(over="ignore"):  # what the type cannot hold becomes infinite
+        # never cast to whole numbers: NaN would become one
+        actions = np.array(spec.action_feature.numbers(found))
     if not np.isfinite(actions).all():
         bad = actions.size - int(np.isfinite(actions).sum())
         raise ServerError(f"The server's 'actions' are not finite ({bad} of {actions.size} numbers).")

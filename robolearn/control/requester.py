@@ -177,7 +177,7 @@ class ChunkRequester:
         self._client.close()
         raise ServerError("The server that answers now has another policy; its features or horizons differ.")
 
-    def _pause(self, timeout_s: float | None, until: Callable[[], bool]) -> None:
+    def _pause(self, timeout_s: float, until: Callable[[], bool]) -> None:
         with self._changed:
             self._changed.wait_for(until, timeout_s)
 

@@ -99,12 +99,12 @@ class Session:
     def skip(self, request: Mapping[str, Any]) -> None:
         """Take note of an observation that no actions are wanted for. Raises as `infer` does."""
         if self.spec.obs_horizon > 1:
-            self._sample(request)
+            self._sample(request, self._arrays(request))
 
     def _observations(self, request: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        sample = self._sample(request)
+        arrays = self._arrays(request)
+        sample = self._sample(request, arrays)
         if sample is None:
-            arrays = {name: self._array(request, name) for name in self._windows}
             return {name: np.array(self._windows[name].check(a, "request")) for name, a in arrays.items()}
         if self.spec.obs_horizon == 1:
             return {name: np.array(a[None]) for name, a in sample.items()}
@@ -113,10 +113,9 @@ class Session:
         except FeatureError as error:
             raise FeatureError(f"request: {error}") from error
 
-    def _sample(self, request: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    def _sample(self, request: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray] | None:
         """The request's single observation, kept for later windows; None when it brings whole windows."""
         features, horizon = self.spec.observation_features, self.spec.obs_horizon
-        arrays = {name: self._array(request, name) for name in features}
         singles = [name for name, a in arrays.items() if a.ndim == len(features[name].shape)]
         if not singles:
             return None
@@ -134,6 +133,9 @@ class Session:
                 )
             self._window.push(float(request[wire.TIME]), sample)
         return sample
+
+    def _arrays(self, request: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        return {name: self._array(request, name) for name in self.spec.observation_features}
 
     def _array(self, request: Mapping[str, Any], name: str) -> np.ndarray:
         if name not in request:

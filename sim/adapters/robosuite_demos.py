@@ -100,11 +100,11 @@ class Demos:
         try:
             data = file["data"]
             attributes = dict(data.attrs)
-            _refuse_old(path, data, attributes)
+            demos = demo_names(data)
+            _refuse_old(path, data, attributes, demos)
             env_args = parsed(attributes.get("env_info") or attributes["env_args"])
             info = env_args.get("env_kwargs", env_args)
             robots = info["robots"]
-            demos = demo_names(data)
             if not demos:
                 raise KeyError("demo_*")
             return cls(
@@ -124,10 +124,10 @@ class Demos:
             ) from error
 
 
-def _refuse_old(path: Path, data: Any, attributes: Mapping[str, Any]) -> None:
+def _refuse_old(path: Path, data: Any, attributes: Mapping[str, Any], names: Sequence[str]) -> None:
     """Raises DatasetError for a file of robosuite 0.x (RoboTurk's pilot data), saying what it is and what to do."""
     version = str(attributes.get("repository_version") or "")
-    demos = [data[name] for name in demo_names(data) if hasattr(data[name], "items")]
+    demos = [data[name] for name in names if hasattr(data[name], "items")]
     if version.startswith("0.") or (demos and not any("actions" in demo for demo in demos)):
         held = ", ".join(sorted({key for demo in demos for key in demo})) or "nothing"
         raise DatasetError(

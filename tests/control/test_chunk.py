@@ -1,3 +1,4 @@
+import dataclasses
 import datetime
 
 import numpy as np
@@ -16,6 +17,13 @@ def test_a_chunk_is_a_copy_in_the_dtype_of_the_policy():
     given[:] = 5
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.ones((8, 10), np.float32))
+
+
+def test_fractions_and_nan_never_become_whole_numbers():
+    counts = dataclasses.replace(SPEC, action_feature=dataclasses.replace(SPEC.action_feature, dtype="int64"))
+    np.testing.assert_array_equal(actions_of({"actions": np.full((8, 10), 0.75)}, counts), np.full((8, 10), 0.75))
+    with pytest.raises(ServerError, match="not finite"):
+        actions_of({"actions": np.full((8, 10), np.nan)}, counts)
 
 
 @pytest.mark.parametrize(
