@@ -176,12 +176,13 @@ def compare_frame(stored: bytes, held: bytes | np.ndarray, claim: Claim, feature
             return
         held = _without_alpha(decoded(held), feature) if claim.dtype is None else np.frombuffer(held, claim.dtype)
     expected = fitted(claim.of_picture(held), feature, scaled=claim.range not in (None, (0.0, 255.0)))
+    ours = codec.decode(stored)
     if isinstance(codec, JpegCodec):
         if stored != codec.encode(expected):
-            raise DatasetError(f"it is another one{_apart(codec.decode(stored), expected)}.")
-        check_luma(stored, codec.decode(stored), expected)
-    elif not np.array_equal(codec.decode(stored), expected.reshape(codec.decode(stored).shape)):
-        raise DatasetError(f"it is another one{_apart(codec.decode(stored), expected)}.")
+            raise DatasetError(f"it is another one{_apart(ours, expected)}.")
+        check_luma(stored, ours, expected)
+    elif not np.array_equal(ours, expected.reshape(ours.shape)):
+        raise DatasetError(f"it is another one{_apart(ours, expected)}.")
 
 
 def _apart(stored: np.ndarray, expected: np.ndarray) -> str:

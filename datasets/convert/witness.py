@@ -71,7 +71,7 @@ def claim(*keys: str, pixels: Pixels | None = None, **where: Any) -> Claim:
     if pixels is None:
         return Claim(keys, **where)
     where |= {"shape": pixels.shape, "range": pixels.range}
-    where["axes"] = (1, 2, 0) if pixels.channels_first else None
+    where["axes"] = pixels.axes
     where["channels"] = 3 if pixels.alpha else None
     return Claim(keys, **{name: value for name, value in where.items() if name not in ("first", "stop")})
 

@@ -46,7 +46,10 @@ def unflip(
             raise FeatureError(f"{parent.name}: {unknown_name('vector of at least 4 floats', name, vectors)}")
     looked = {name: vectors[name] for name in names} if names else vectors
     episodes = parent.intact_episodes.tolist()
-    found = _columns(parent, looked, episodes) | _given(vectors, at or {})
+    given = _given(vectors, at or {})
+    # what is given stands for whatever was found at or across its place
+    own = [c for c in _columns(parent, looked, episodes) if not any(_overlap(c, g) for g in given)]
+    found = dict.fromkeys(own) | given
     if not found:
         raise ConfigError(
             f"{parent.name}: no quaternion is found in {', '.join(looked) or 'it'}; --at FEATURE=FIRST says where "
@@ -86,6 +89,10 @@ def _columns(parent: Dataset, looked: Features, episodes: Sequence[int]) -> dict
             norms.add(_rows(parent, name, episode))
         found |= dict.fromkeys(norms.columns())
     return found
+
+
+def _overlap(one: Columns, other: Columns) -> bool:
+    return one.feature == other.feature and abs(one.first - other.first) < SIZE
 
 
 def _given(vectors: Features, at: Mapping[str, int]) -> dict[Columns, None]:

@@ -25,6 +25,9 @@ class Pace:
 
     period 50 ms, 20 ticks: scene 30 ms, viewer 70 ms a tick    -> 10 Hz, slowed by the viewer
     period 50 ms, 20 ticks: scene 30 ms, 70 ms for nobody knows -> 10 Hz, slowed by the machine
+
+    Attributes:
+        counting: False while a session is paused, whose time is not the episode's either.
     """
 
     def __init__(self, clock: Clock, rate_hz: float):
@@ -34,13 +37,15 @@ class Pace:
     def reset(self) -> None:
         """An episode begins."""
         self._spent_s: dict[str, float] = defaultdict(float)
+        self.counting = True
 
     @contextmanager
     def spending(self, part: str) -> Iterator[None]:
         """The time of the block is spent on `part`, a key of `REMEDIES`."""
         began_s = self._clock.now()
         yield
-        self._spent_s[part] += self._clock.now() - began_s
+        if self.counting:
+            self._spent_s[part] += self._clock.now() - began_s
 
     def slowed_by(self, ticks: int, duration_s: float) -> str | None:
         """What most of the time went to, when `ticks` took longer than they should; None at the right pace, and before

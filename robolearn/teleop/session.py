@@ -155,6 +155,7 @@ class TeleopSession:
             if motion.gripper is not None or motion.twist.any():
                 episode.waiting = False
             still = episode.paused or episode.waiting
+            self._pace.counting = not still
             command = self._integrator.step(Motion() if still else motion, measured, ticker.period_s)
             action = command.to_action().astype(np.float32)
             if not still:

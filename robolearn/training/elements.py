@@ -79,8 +79,10 @@ def survey(
         inner = np.quantile(sample, [0.01, 0.99], axis=0)
         shift = np.ravel(normalizer.shift.get(name, np.zeros(features[name].shape)))
         names = features[name].names or [str(i) for i in range(flat.shape[1])]
-        parts = [part for part in np.split(flat, np.cumsum(rows)[:-1]) if len(part)] if len(rows) > 1 else [flat]
-        within = np.max([span_of(part.min(axis=0), part.max(axis=0)) for part in parts], axis=0)
+        within = span
+        if len(rows) > 1:
+            parts = [part for part in np.split(flat, np.cumsum(rows)[:-1]) if len(part)]
+            within = np.max([span_of(part.min(axis=0), part.max(axis=0)) for part in parts], axis=0)
         for i, label in enumerate(names):
             element = f"{name} {label}" if features[name].shape else name
             if constant[i]:

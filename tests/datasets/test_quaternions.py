@@ -1,5 +1,7 @@
 """Quaternions: found by names or values, sign flips found by validate, mended by unflip without changing a rotation."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -158,3 +160,13 @@ def test_where_one_is_can_be_said_and_mistakes_are_named(tmp_path):
         unflip(Dataset(path), tmp_path / "b.zarr", names=["observation.stat"])
     unflip(Dataset(path), tmp_path / "b.zarr", at={"observation.state": 0})
     assert np.allclose(Dataset(tmp_path / "b.zarr").array("observation.state"), turning(20) * 2)
+
+
+def test_a_place_that_is_given_is_looked_at_once_also_where_it_is_found(tmp_path):
+    rows = turning(20)
+    rows[10:] *= -1
+    path = made(tmp_path / "a.zarr", [rows], Feature("observation.state", (4,)))
+    unflip(Dataset(path), tmp_path / "b.zarr", at={"observation.state": 0})
+    made_by = json.dumps(Dataset(tmp_path / "b.zarr").attributes)
+    assert made_by.count('"first": 0') == 1
+    assert np.allclose(Dataset(tmp_path / "b.zarr").array("observation.state"), turning(20))

@@ -63,6 +63,18 @@ def test_nothing_is_said_before_a_second_has_passed():
     assert pace(11, viewer=0.1) == "viewer"
 
 
+def test_what_a_pause_spends_does_not_hide_a_slow_machine():
+    clock = VirtualClock()
+    kept = Pace(clock, 20.0)
+    kept.counting = False
+    with kept.spending("viewer"):
+        clock.advance(100.0)
+    kept.counting = True
+    with kept.spending("viewer"):
+        clock.advance(0.3)
+    assert kept.slowed_by(10, 2.0) == "machine"
+
+
 def test_an_episode_forgets_the_one_before():
     clock = VirtualClock()
     kept = Pace(clock, 20.0)
