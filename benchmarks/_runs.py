@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from _verbs import robolearn
 
-from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.policies.checkpoint import load_provenance
 from robolearn.training.metrics import read_metrics
 

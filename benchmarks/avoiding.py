@@ -23,11 +23,11 @@ import numpy as np
 from _runs import evaluate, run_record, train
 from _verbs import robolearn
 
-from robolearn.datasets.reader import Dataset
-from robolearn.evaluation.figures import Figure, results_file, write_figures
-from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.rollout import RolloutConfig, run_episode
-from robolearn.evaluation.source import PolicySource
+from robolearn.datasets.read.reader import Dataset
+from robolearn.evaluation.run.rollout import RolloutConfig, run_episode
+from robolearn.evaluation.run.source import PolicySource
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.sim import make_env
 from robolearn.sim.scenes.avoiding import GOAL_Y_M, POST_RADIUS_M, ROWS_M
 

@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.core.feature import Feature, features
+from robolearn.core.normalizer import Normalizer
 from robolearn.core.process import usable_cores
-from robolearn.datasets.normalizer import Normalizer
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Context
 from robolearn.policies.beso import BesoConfig, BesoPolicy
 from robolearn.policies.edm import precondition
@@ -35,7 +36,6 @@ from robolearn.policies.networks.score_transformer import ScoreTransformer
 from robolearn.policies.networks.transformer import Block
 from robolearn.policies.noise import Noise
 from robolearn.policies.samplers import Denoiser
-from robolearn.policies.spec import PolicySpec
 
 STATE, BLOCKS, ACTION = (
     Feature("observation.state", (10,)),

@@ -26,9 +26,9 @@ import numpy as np
 from _runs import evaluate, run_record, train
 
 from robolearn.core.process import usable_cores
-from robolearn.evaluation.figures import Figure, results_file, write_figures
-from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.statistics import Estimate, bootstrap_mean
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.intervals import Estimate, bootstrap_mean
+from robolearn.evaluation.statistics.results import EvaluationResults
 
 ENV = "block_push"
 SEEDS = (0, 1, 2)

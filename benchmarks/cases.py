@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from fault_cases.judges import CASES
 from fault_cases.verdict import Verdict
 
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 SHARED_CASES = Path(__file__).resolve().parents[1].parent / "shared" / "cases"
 

@@ -28,9 +28,9 @@ from robolearn.core.errors import RobolearnError
 from robolearn.core.feature import Feature, features
 from robolearn.core.process import end_in_words
 from robolearn.core.realtime import no_interruptions, raised_priority
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.robot import Robot, make_robot
-from robolearn.policies.spec import PolicySpec
 from robolearn.teleop.robot_target import RobotTarget
 
 ROBOT = "sim:put_on_plate"

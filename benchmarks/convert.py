@@ -23,8 +23,8 @@ import pyarrow
 from pyarrow import parquet
 
 from robolearn.core.process import usable_cores
-from robolearn.datasets.info import size_on_disk
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.datasets.tools.info import size_on_disk
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 HEIGHT, WIDTH, FPS, EPISODES = 480, 640, 30, 2
 CAMERA = "observation.images.top"

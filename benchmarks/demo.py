@@ -20,9 +20,9 @@ from _runs import run_record
 from _verbs import robolearn
 
 from robolearn.cli.demo import ENV, EXECUTE, FULL, policy_arguments
-from robolearn.evaluation.figures import Figure, results_file, write_figures
-from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.tally import Tally
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.results import EvaluationResults
+from robolearn.evaluation.statistics.tally import Tally
 
 ROOT = Path("outputs/bench_demo")
 SEEDS = (0, 1, 2)

@@ -25,7 +25,7 @@ from fault_injection.killing import kill_many
 from fault_injection.power_cut import MODES, record_and_cut
 from fault_injection.worlds import make_steps, make_streams
 
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 
 def killing(scratch: Path, kills: int, command: str) -> Figure:

@@ -22,7 +22,7 @@ from unittest import mock
 from robolearn.datasets.convert import engine
 from robolearn.datasets.convert.check import EpisodeCheck, Seal
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NAMES = ("g1_lerobot_v21", "bridge_rlds", "pusht.zarr", "pusht_lerobot_v3")

@@ -24,16 +24,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cv2
 import numpy as np
 
-from robolearn.datasets import codecs
-from robolearn.datasets.codecs import JpegCodec
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.format import codecs
+from robolearn.datasets.format.codecs import JpegCodec
+from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.loader import Loader, WindowSpec
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.sampler import WindowSampler
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.datasets.loader.sampler import WindowSampler
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 CORES = sorted(os.sched_getaffinity(0))

@@ -23,11 +23,11 @@ import numpy as np
 from _runs import evaluate, run_record, train
 from _verbs import robolearn
 
-from robolearn.datasets.edits import set_mask
-from robolearn.datasets.reader import Dataset
-from robolearn.evaluation.figures import Figure, results_file, write_figures
-from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.statistics import bootstrap_mean
+from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.read.reader import Dataset
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.intervals import bootstrap_mean
+from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.training.presets import load_preset
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -25,11 +25,11 @@ import numpy as np
 
 from robolearn.core.errors import RobolearnError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.codecs import JpegCodec
-from robolearn.datasets.layout import Metadata, stream_key
-from robolearn.datasets.recorder import StreamRecorder
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.datasets.format.codecs import JpegCodec
+from robolearn.datasets.format.layout import Metadata, stream_key
+from robolearn.datasets.write.recorder import StreamRecorder
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 VIDEOS = Path(__file__).resolve().parents[2] / "shared/data/g1_lerobot_v21/videos/chunk-000/observation.images.cam_high"
 CAMERAS = ("observation.images.left", "observation.images.right")

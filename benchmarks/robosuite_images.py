@@ -19,8 +19,8 @@ from pathlib import Path
 from _runs import evaluate, run_record, train
 from _verbs import robolearn
 
-from robolearn.datasets.reader import Dataset
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.datasets.read.reader import Dataset
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 ROOT = Path("outputs/bench_robosuite_images")
 TASKS = {"lift": "robosuite/Lift", "stack": "robosuite/Stack"}

@@ -18,9 +18,9 @@ from pathlib import Path
 from robolearn.core.errors import RobolearnError
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.evaluation.figures import Figure, results_file, write_figures
-from robolearn.evaluation.replay import WAYS, EpisodeReplay, replay_dataset, summarise
-from robolearn.evaluation.statistics import wilson_interval
+from robolearn.evaluation.run.replay import WAYS, EpisodeReplay, replay_dataset, summarise
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.intervals import wilson_interval
 
 FOLDERS = ("lift", "lift3", "stack", "nut-assembly", "pick-place", "door", "wipe", "handover")
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from robolearn.core.errors import RobolearnError, unknown_name
-from robolearn.evaluation.figures import QUICK_RESULTS, RESULTS, format_table, read_figures
+from robolearn.evaluation.statistics.figures import QUICK_RESULTS, RESULTS, format_table, read_figures
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent

@@ -21,12 +21,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.info import describe, to_text
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.sampler import WindowSampler
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.loader.sampler import WindowSampler
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.tools.info import describe, to_text
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 FPS = 20.0
 STEPS_AN_EPISODE = 500

@@ -32,7 +32,7 @@ from serving_attack.policy_server import SPEC
 from serving_attack.raw_client import BINARY, PING, PONG, RawClient, frame
 from serving_attack.victim import Victim
 
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 from robolearn.serving import wire
 from robolearn.serving.server import ServerOptions, largest_message
 

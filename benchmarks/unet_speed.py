@@ -26,11 +26,11 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.core.normalizer import Normalizer
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.diffusion import DiffusionConfig, DiffusionPolicy, UnetConfig
 from robolearn.policies.noise import Noise
-from robolearn.policies.spec import PolicySpec
 
 SMALL, LARGE = (64, 128, 256), (256, 512, 1024)
 BATCH, CHUNK, STEPS = 256, 16, 16

@@ -16,9 +16,9 @@ from fault_cases import truth
 from fault_cases.truth import CAMERA, Episode
 from fault_cases.verdict import Said, Verdict, convert, leftovers, right, robolearn, wrong
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
 
 Judge = Callable[[Path, Path], Verdict]
 LOW = {"observation.state": "observation.state", "action": "action"}

@@ -14,8 +14,8 @@ import zarr
 from PIL import Image
 from pyarrow import parquet
 
-from robolearn.datasets.layout import is_encoded
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.format.layout import is_encoded
+from robolearn.datasets.read.reader import Dataset
 
 CAMERA = "observation.images.cam"
 JPEG_PSNR_DB = 28.0

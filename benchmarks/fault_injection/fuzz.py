@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import RobolearnError
-from robolearn.datasets import layout
 from robolearn.datasets.checks import validate
-from robolearn.datasets.edits import QUARANTINE, edit_episodes, set_mask
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.repair import repair
+from robolearn.datasets.format import layout
+from robolearn.datasets.read.edits import QUARANTINE, edit_episodes, set_mask
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.repair.run import repair
 
 COPIES = (".zarray", ".zattrs", ".zgroup")
 

@@ -16,11 +16,11 @@ import numpy as np
 from fault_injection.worlds import ACTION, CAMERA, RATES_HZ, STATE, signals, value
 from robolearn.core.clock import MonotonicClock
 from robolearn.datasets.checks.survey import holds_dataset
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.recorder import StreamRecorder
-from robolearn.datasets.repair import repair
-from robolearn.datasets.store import open_store
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.read.store import open_store
+from robolearn.datasets.repair.run import repair
+from robolearn.datasets.write.recorder import StreamRecorder
+from robolearn.datasets.write.writer import DatasetWriter
 
 # what a child acknowledges in shared memory: episodes committed; number, steps and last time of the one in progress
 COMMITTED, EPISODE, STEPS, TIME_S = range(4)

@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.read.reader import Dataset
 
 Mode = Literal["nothing", "everything", "names", "data", "some", "in_order"]
 MODES: tuple[Mode, ...] = get_args(Mode)

@@ -14,8 +14,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from fault_injection.worlds import RATES_HZ, record_steps, signals, value
 from robolearn.core.clock import VirtualClock
-from robolearn.datasets.recorder import StreamRecorder
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.write.recorder import StreamRecorder
+from robolearn.datasets.write.writer import DatasetWriter
 
 
 def main(kind: str, dataset: str, acks: str, episodes: int) -> None:

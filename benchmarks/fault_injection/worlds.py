@@ -8,8 +8,8 @@ import numpy as np
 
 from robolearn.core.clock import VirtualClock
 from robolearn.core.feature import Feature, Features, features
-from robolearn.datasets.recorder import StreamRecorder
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.write.recorder import StreamRecorder
+from robolearn.datasets.write.writer import DatasetWriter
 
 STATE, ACTION, CAMERA = "observation.state", "action", "observation.images.front"
 RATES_HZ = {STATE: 200.0, ACTION: 20.0, CAMERA: 30.0}

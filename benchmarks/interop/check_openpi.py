@@ -27,8 +27,8 @@ import numpy as np
 from environments import environment
 
 from robolearn.core.feature import Feature, features
-from robolearn.evaluation.figures import Figure, results_file, write_figures
-from robolearn.policies.spec import PolicySpec
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.serving.server import PolicyServer, ServerOptions
 
 READER = Path(__file__).resolve().parent / "readers" / "openpi_client_reader.py"

@@ -31,14 +31,14 @@ import samples
 from environments import environment, has
 
 from robolearn.core.process import usable_cores
-from robolearn.datasets import layout
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import export_dataset
 from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.datasets.reader import Dataset
-from robolearn.evaluation.figures import Figure, results_file, write_figures
+from robolearn.datasets.format import layout
+from robolearn.datasets.read.reader import Dataset
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 HERE = Path(__file__).resolve().parent
 READERS = ("zarr2", "robomimic", "lerobot", "lerobot_v21")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from robolearn.datasets import layout
 from robolearn.datasets.convert.export.diffusion_policy_zarr import key_of as zarr_key
-from robolearn.datasets.convert.export.lerobot import TRUE_TIME
+from robolearn.datasets.convert.export.lerobot.folder import TRUE_TIME
 from robolearn.datasets.convert.export.robomimic_hdf5 import FILTER_KEYS, TIMES
 from robolearn.datasets.convert.export.robomimic_hdf5 import key_of as robomimic_key
 from robolearn.datasets.convert.export.source import TIMESTAMP, Source
+from robolearn.datasets.format import layout
 
 
 def _values(source: Source, name: str) -> np.ndarray:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.edits import edit_episodes, set_mask
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.read.edits import edit_episodes, set_mask
+from robolearn.datasets.write.writer import DatasetWriter
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 MIXED = features(

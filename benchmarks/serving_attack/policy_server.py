@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.feature import Feature, features
-from robolearn.policies.spec import PolicySpec
+from robolearn.execution.policy_spec import PolicySpec
 
 STATE = "observation.state"
 PICTURES = ("observation.images.front", "observation.images.wrist")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.survey import FILES_CHECK, EpisodeView
+from robolearn.datasets.format import layout
 
 
 def crc_key_of(key: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.codecs import ImageCodec
-from robolearn.datasets.store import Store
+from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.read.store import Store
 
 SAMPLED = 8  # frames that are decoded of each camera and episode, evenly spaced
 SMALL = 0.4  # frames of less than this share of the median size are decoded too: black, grey and torn ones are small

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding, Severity
 from robolearn.datasets.checks.frames import FrameRoll
 from robolearn.datasets.checks.survey import EpisodeView, Survey
+from robolearn.datasets.format import layout
 
 DARK = 0.02  # mean and deviation of a black frame, as a share of the full scale
 FLAT = 0.003  # deviation of a frame of one colour

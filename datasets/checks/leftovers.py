@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.lock import holder_of
-from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.survey import Survey
-from robolearn.datasets.journal import find_journals
-from robolearn.datasets.store import LocalStore
+from robolearn.datasets.format import layout
+from robolearn.datasets.read.store import LocalStore
+from robolearn.datasets.write.journal import find_journals
 
 
 class Leftovers(Check):

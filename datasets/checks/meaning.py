@@ -9,7 +9,7 @@ from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.survey import Survey
 from robolearn.datasets.convert.decide import looks_like_pictures
 from robolearn.datasets.convert.naming import recognised
-from robolearn.datasets.layout import is_encoded
+from robolearn.datasets.format.layout import is_encoded
 
 MEND = "robolearn dataset features"
 

@@ -10,7 +10,7 @@ import numpy as np
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.survey import EpisodeView, Survey
-from robolearn.datasets.quaternions import OPPOSITE, Columns, Norms, flips, may_hold, names_of
+from robolearn.datasets.format.quaternions import OPPOSITE, Columns, Norms, flips, may_hold, names_of
 
 MEND = "the same rotation, but a jump to a policy; robolearn dataset unflip mends it"
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets import layout
 from robolearn.datasets.checks.texts import parse_record, read_texts
-from robolearn.datasets.layout import ArrayInfo, Json, Metadata
-from robolearn.datasets.store import Store
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.layout import ArrayInfo, Json, Metadata
+from robolearn.datasets.read.store import Store
 
 
 def rebuild_metadata(store: Store, cause: DatasetError) -> Metadata:

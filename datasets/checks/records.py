@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding, Severity
 from robolearn.datasets.checks.survey import EpisodeView, Survey
+from robolearn.datasets.format import layout
 
 SHORT = 0.1  # of the median length: an episode this short was stopped by accident
 

@@ -13,7 +13,7 @@ from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.registry import CHECKS
 from robolearn.datasets.checks.survey import METADATA_CHECK, EpisodeView, Survey, holds_dataset
-from robolearn.datasets.store import open_store
+from robolearn.datasets.read.store import open_store
 
 Images = Literal["sample", "all", "none"]
 

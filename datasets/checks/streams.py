@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding, Severity
 from robolearn.datasets.checks.survey import EpisodeView
+from robolearn.datasets.format import layout
 
 DROPPED = 0.01  # share of lost samples that is a warning; fewer are an info
 CLOCK_OFF = 0.005  # relative rate of device and host clock: crystals agree to 0.0001, so this is a wrong unit

@@ -15,15 +15,15 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
-from robolearn.datasets import layout
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.frames import FrameRoll, look_at
 from robolearn.datasets.checks.rebuild import rebuild_metadata
 from robolearn.datasets.checks.texts import parse_record, read_texts
-from robolearn.datasets.codecs import ImageCodec, codec_from_config
-from robolearn.datasets.edits import EDITS, QUARANTINE, masks_of, scan_edits
-from robolearn.datasets.layout import ArrayInfo, Json, Metadata
-from robolearn.datasets.store import LocalStore, Store
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.codecs import ImageCodec, codec_from_config
+from robolearn.datasets.format.layout import ArrayInfo, Json, Metadata
+from robolearn.datasets.read.edits import EDITS, QUARANTINE, masks_of, scan_edits
+from robolearn.datasets.read.store import LocalStore, Store
 
 METADATA_CHECK, FILES_CHECK = "metadata", "files"
 

@@ -6,8 +6,8 @@ import json
 import struct
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.layout import EPISODES, ArrayInfo, Json, is_sealed
-from robolearn.datasets.store import Store
+from robolearn.datasets.format.layout import EPISODES, ArrayInfo, Json, is_sealed
+from robolearn.datasets.read.store import Store
 
 
 def decode_texts(data: bytes) -> list[bytes]:

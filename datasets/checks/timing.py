@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robolearn.datasets import layout
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding, Severity
 from robolearn.datasets.checks.survey import EpisodeView, Survey
-from robolearn.datasets.layout import Json
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.layout import Json
 
 GAP_PERIODS = 2.5  # a gap is longer than this many periods ...
 GAP_S = 0.02  # ... and than this: a shorter hole in a 1 kHz stream is the operating system's jitter

@@ -28,15 +28,15 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.codecs import ImageCodec, JpegCodec
 from robolearn.datasets.convert.protocol import Source
 from robolearn.datasets.convert.quantisation import luma_bound
 from robolearn.datasets.convert.source import listed
 from robolearn.datasets.convert.witness import Claim, Label, Witness
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import SIM_STATE, Json, is_encoded
-from robolearn.datasets.placing import check_column, check_times
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.format.codecs import ImageCodec, JpegCodec
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.layout import SIM_STATE, Json, is_encoded
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.whole_episode import check_column, check_times
 
 LEVELS = 20  # that a picture between -1 and 1 must keep when it is rounded to whole numbers
 SHOWN = 5  # ends in an error

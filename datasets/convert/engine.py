@@ -19,7 +19,7 @@ from typing import Any
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.process import usable_cores
-from robolearn.datasets import layout
+from robolearn.core.progress import no_progress
 from robolearn.datasets.convert import lfs
 from robolearn.datasets.convert.check import check_episodes, check_seals
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source
@@ -27,12 +27,12 @@ from robolearn.datasets.convert.registry import detect_format, find_format, load
 from robolearn.datasets.convert.source import listed, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
-from robolearn.datasets.edits import set_mask
-from robolearn.datasets.progress import no_progress
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.storage import explain_os_errors
-from robolearn.datasets.store import refuse_url
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.format import layout
+from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.read.store import refuse_url
+from robolearn.datasets.write.durable import explain_os_errors
+from robolearn.datasets.write.writer import DatasetWriter
 
 LOG = logging.getLogger(__name__)
 NOTES = "import_notes"  # in an episode's record

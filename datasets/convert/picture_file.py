@@ -14,9 +14,9 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature
-from robolearn.datasets.codecs import ImageCodec, JpegCodec, PngCodec
 from robolearn.datasets.convert.pictures import Pixels
-from robolearn.datasets.image_header import JPEG_START, PNG_START, image_header
+from robolearn.datasets.format.codecs import ImageCodec, JpegCodec, PngCodec
+from robolearn.datasets.format.image_header import JPEG_START, PNG_START, image_header
 
 PALETTE, COLOUR_TYPE = 3, 25  # of a PNG, and where it is in the file
 DEEP = (0.0, 65535.0)  # the values of 16 bits that become 0 and 255

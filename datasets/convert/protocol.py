@@ -17,11 +17,11 @@ from typing import Literal, Protocol
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
+from robolearn.core.progress import Progress, no_progress
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Claim, Label, Witness
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import Json
-from robolearn.datasets.progress import Progress, no_progress
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.layout import Json
 
 ImageCodec = Literal["jpeg", "png"]
 ShortVideos = Literal["cut", "skip"]

@@ -8,19 +8,19 @@ from typing import cast
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.core.registry import Registry
-from robolearn.datasets import layout
-from robolearn.datasets.convert.hdf5 import HDF5_SUFFIXES, file_of, is_hdf5, open_hdf5
 from robolearn.datasets.convert.protocol import Converter
+from robolearn.datasets.convert.robomimic.groups import HDF5_SUFFIXES, file_of, is_hdf5, open_hdf5
+from robolearn.datasets.format import layout
 
 CONVERTERS = Registry(
     "dataset format",
     {
-        "lerobot_v3": "robolearn.datasets.convert.lerobot_v3:open_source",
-        "lerobot_v2": "robolearn.datasets.convert.lerobot_v2:open_source",
-        "diffusion_policy_zarr": "robolearn.datasets.convert.diffusion_policy_zarr:open_source",
-        "rlds": "robolearn.datasets.convert.rlds:open_source",
-        "robomimic_hdf5": "robolearn.datasets.convert.robomimic_hdf5:open_source",
-        "aloha_hdf5": "robolearn.datasets.convert.aloha_hdf5:open_source",
+        "lerobot_v3": "robolearn.datasets.convert.lerobot.v3:open_source",
+        "lerobot_v2": "robolearn.datasets.convert.lerobot.v2:open_source",
+        "diffusion_policy_zarr": "robolearn.datasets.convert.diffusion_policy.reader:open_source",
+        "rlds": "robolearn.datasets.convert.rlds.reader:open_source",
+        "robomimic_hdf5": "robolearn.datasets.convert.robomimic.reader:open_source",
+        "aloha_hdf5": "robolearn.datasets.convert.aloha.reader:open_source",
         "robosuite_hdf5": "robolearn.sim.adapters.robosuite_demos:open_source",
     },
     extra="convert",

@@ -13,9 +13,9 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
-from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.convert.picture_file import PictureFile, taken
 from robolearn.datasets.convert.pictures import Pixels
+from robolearn.datasets.format.codecs import ImageCodec
 
 
 class SpoolError(Exception):

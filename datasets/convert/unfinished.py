@@ -21,8 +21,8 @@ from pathlib import Path
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.output import check_output, new_folders
-from robolearn.datasets.layout import Json, to_json
-from robolearn.datasets.storage import WriterLock, sync_file_system, write_file
+from robolearn.datasets.format.layout import Json, to_json
+from robolearn.datasets.write.durable import WriterLock, sync_file_system, write_file
 
 
 def unfinished_path(output: Path) -> Path:

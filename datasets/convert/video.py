@@ -12,7 +12,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.datasets.convert.protocol import damaged
-from robolearn.datasets.image_header import require_size
+from robolearn.datasets.format.image_header import require_size
 
 HALF_COLOUR = ("yuv420p", "yuvj420p", "nv12", "yuv420p10le")
 

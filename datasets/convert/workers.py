@@ -15,12 +15,12 @@ from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.failure import explained
 from robolearn.core.interrupt import spared_children, stopped_in_order
 from robolearn.core.process import die_with_parent, end_in_words
-from robolearn.datasets.codecs import ImageCodec
 from robolearn.datasets.convert.check import EpisodeCheck, Seal
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, PartialEpisode, Source
 from robolearn.datasets.convert.registry import load_converter
 from robolearn.datasets.convert.spool import FrameSpool, SpoolError
-from robolearn.datasets.episode import EpisodeData
+from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.format.episode import EpisodeData
 
 
 @dataclass

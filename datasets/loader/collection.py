@@ -9,11 +9,11 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Features
-from robolearn.datasets import layout
-from robolearn.datasets.codecs import ImageCodec
+from robolearn.core.normalizer import shifted
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.codecs import ImageCodec
 from robolearn.datasets.loader.selection import select_episodes, steps_of
-from robolearn.datasets.normalizer import shifted
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.read.reader import Dataset
 
 SLAB = 1 << 16
 

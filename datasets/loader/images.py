@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.datasets.arrays import DAMAGED
 from robolearn.datasets.loader.collection import Collection
+from robolearn.datasets.read.arrays import DAMAGED
 
 CacheMode = Literal["auto", "none", "encoded", "decoded"]
 SAMPLED_FRAMES = 32

@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
-from robolearn.datasets import layout
+from robolearn.datasets.format import layout
 from robolearn.datasets.loader.buffers import Buffers
 from robolearn.datasets.loader.collection import Collection, Source
 from robolearn.datasets.loader.goals import Goal
@@ -21,7 +21,7 @@ from robolearn.datasets.loader.memory import MemoryEstimate, plan_memory
 from robolearn.datasets.loader.order import BatchOrder
 from robolearn.datasets.loader.prefetch import Prefetcher
 from robolearn.datasets.loader.windows import WindowSpec
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.read.reader import Dataset
 
 Batch = dict[str, np.ndarray]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.edits import QUARANTINE
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.read.edits import QUARANTINE
+from robolearn.datasets.read.reader import Dataset
 
 
 def select_episodes(dataset: Dataset, masks: Sequence[str] = (), successful: bool = False) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robolearn.core.errors import ConfigError, unknown_name
-from robolearn.datasets.sampler import WindowSampler
+from robolearn.datasets.loader.sampler import WindowSampler
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, FeatureError, unknown_name
 from robolearn.core.feature import Features
-from robolearn.datasets.edits import QUARANTINE
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.core.progress import Progress, no_progress
+from robolearn.datasets.read.edits import QUARANTINE
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.make import Made, Plan, has_simulator, make_dataset
 from robolearn.datasets.tools.select import Selection
 

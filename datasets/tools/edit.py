@@ -1,4 +1,4 @@
-"""Labels and masks of episodes: chosen by the grammar of `select.py`, journaled by `datasets/edits.py`."""
+"""Labels and masks of episodes: chosen by the grammar of `select.py`, journaled by `datasets/read/edits.py`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import asdict
 import numpy as np
 
 from robolearn.core.errors import ConfigError
-from robolearn.datasets import edits
-from robolearn.datasets.layout import Json
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read import edits
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.select import Selection
 
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Features
-from robolearn.datasets.codecs import ImageCodec, PngCodec
+from robolearn.core.progress import Progress, no_progress
 from robolearn.datasets.convert.decide import Decision, SourceArray, decide
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import Json, is_encoded, is_event
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.format.codecs import ImageCodec, PngCodec
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.layout import Json, is_encoded, is_event
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.make import Made, Plan, make_dataset
 
 LOOKED_AT = 64  # episodes of which arrays that become pictures are looked at

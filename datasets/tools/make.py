@@ -13,16 +13,16 @@ from pathlib import Path
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Features
+from robolearn.core.progress import Progress, no_progress
 from robolearn.core.provenance import wall_time
-from robolearn.datasets import layout
-from robolearn.datasets.codecs import ImageCodec
-from robolearn.datasets.edits import QUARANTINE, set_mask
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import Json
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read.edits import QUARANTINE, set_mask
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.output import new_folder
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.write.writer import DatasetWriter
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.layout import Json
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.core.progress import Progress, no_progress
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.make import (
     Made,
     Pick,

@@ -12,8 +12,8 @@ from pathlib import Path
 from robolearn.core.errors import DatasetError
 from robolearn.core.lock import is_lock_file
 from robolearn.core.output import check_output, new_folders
-from robolearn.datasets.storage import WriterLock, explain_os_errors, sync_directory, sync_file_system
-from robolearn.datasets.store import refuse_url
+from robolearn.datasets.read.store import refuse_url
+from robolearn.datasets.write.durable import WriterLock, explain_os_errors, sync_directory, sync_file_system
 
 LOCK, RESULT = "lock", "result"
 

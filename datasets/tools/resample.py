@@ -9,11 +9,11 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError
 from robolearn.core.feature import Features
-from robolearn.datasets.alignment import align, nearest_earlier
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import Json
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.core.progress import Progress, no_progress
+from robolearn.datasets.format.alignment import align, nearest_earlier
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.make import Made, Plan, make_dataset
 
 JITTER = 0.25  # of a period: how much later than its time on the grid a step may have been taken

@@ -14,12 +14,12 @@ import numpy as np
 from robolearn.core.errors import ConfigError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
 from robolearn.core.process import usable_cores
-from robolearn.datasets import layout
-from robolearn.datasets.codecs import ImageCodec
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import Json
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.core.progress import Progress, no_progress
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.make import Made, Plan, make_dataset
 
 LARGEST = 16384  # pixels along a side

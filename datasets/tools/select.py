@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import ConfigError, unknown_name
-from robolearn.datasets.edits import QUARANTINE
-from robolearn.datasets.layout import Json
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read.edits import QUARANTINE
+from robolearn.datasets.read.reader import Dataset
 
 RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 CONDITION = re.compile(r"\s*([\w.]+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.errors import ConfigError
-from robolearn.datasets.layout import Json, to_json
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.reader import Dataset
+from robolearn.core.progress import Progress, no_progress
+from robolearn.datasets.format.layout import Json, to_json
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.make import Made, Plan, write_dataset
 from robolearn.datasets.tools.output import new_folder
 

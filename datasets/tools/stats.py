@@ -8,10 +8,10 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, FeatureError, unknown_name
 from robolearn.core.feature import Feature
-from robolearn.datasets import layout
-from robolearn.datasets.layout import Json
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.statistics import ROWS, Statistics
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.format.statistics import ROWS, Statistics
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.select import Selection
 
 MOST_ELEMENTS = 64  # shown of one feature in the table for people

@@ -11,10 +11,10 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, FeatureError, unknown_name
 from robolearn.core.feature import Features
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.quaternions import SIZE, Columns, Norms, flips, may_hold, names_of, steady
-from robolearn.datasets.reader import Dataset
+from robolearn.core.progress import Progress, no_progress
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.quaternions import SIZE, Columns, Norms, flips, may_hold, names_of, steady
+from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.make import Made, Plan, make_dataset
 
 

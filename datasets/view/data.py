@@ -12,10 +12,11 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature
-from robolearn.datasets import edits, layout
-from robolearn.datasets.layout import Json
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.streams import Stream
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read import edits
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.read.streams import Stream
 from robolearn.datasets.view import series
 
 MAX_ELEMENTS = 256

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.datasets.layout import Json
+from robolearn.datasets.format.layout import Json
 
 BINS = 48
 _MAX_MARKS = 1000

@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from robolearn.core.errors import ConfigError, RobolearnError
 from robolearn.core.failure import tell
-from robolearn.datasets.layout import Json
+from robolearn.datasets.format.layout import Json
 from robolearn.datasets.view.data import ViewedDataset
 from robolearn.datasets.view.series import finite
 

@@ -16,7 +16,7 @@ from robolearn.core.output import held_output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from robolearn.evaluation.compare import Comparison, Method, Pair
+    from robolearn.evaluation.statistics.compare import Comparison, Method, Pair
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def main(argv: list[str]) -> int:
         raise ConfigError("Nothing to compare; give the folders of runs: robolearn compare RUN RUN...")
     from rich.console import Console
 
-    from robolearn.evaluation.compare import compare
-    from robolearn.evaluation.comparison_page import write_comparison
-    from robolearn.evaluation.runs import load_runs
+    from robolearn.evaluation.pages.comparison import write_comparison
+    from robolearn.evaluation.statistics.compare import compare
+    from robolearn.evaluation.statistics.runs import load_runs
 
     with held_output(options.output, is_file=True):
         comparison = compare(load_runs(options.runs), options.group)
@@ -81,7 +81,7 @@ def show(comparison: Comparison, console: Console) -> None:
 
 
 def _lines(pair: Pair) -> list[str]:
-    from robolearn.evaluation.comparison_page import format_p
+    from robolearn.evaluation.pages.comparison import format_p
 
     names = f"\n{pair.first} - {pair.second}: "
     if pair.reason:
@@ -103,6 +103,6 @@ def _interval(method: Method, measure: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    from robolearn.evaluation.figures import format_number
+    from robolearn.evaluation.statistics.figures import format_number
 
     return "-" if value is None else format_number(value)

@@ -16,7 +16,7 @@ from robolearn.core.files import write_text
 from robolearn.core.output import held_output
 
 if TYPE_CHECKING:
-    from robolearn.evaluation.tally import Tally
+    from robolearn.evaluation.statistics.tally import Tally
 
 ENV = "put_on_plate"
 TASK = "put the bar on the plate"
@@ -69,7 +69,7 @@ POLICY = [
     "--policy.heads", "4", "--policy.dropout", "0", "--policy.attention-dropout", "0",
 ]  # fmt: skip
 EXECUTE = "8"
-MEASURED = (0, 3, 4)  # exit status of `eval` and `deploy` that ran to their end, see `evaluation/tally.py`
+MEASURED = (0, 3, 4)  # exit status of `eval` and `deploy` that ran to their end, see `evaluation/statistics/tally.py`
 
 
 def main(argv: list[str]) -> int:
@@ -99,7 +99,7 @@ def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
 
 def _run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     from robolearn.cli.stages import MemoryWatch, StageRunner
-    from robolearn.evaluation.report import DemoReportInputs, build_demo_report
+    from robolearn.evaluation.pages.demo import DemoReportInputs, build_demo_report
 
     output = options.output
     parts = {name: output / name for name in ("demos.zarr", "policy", "eval", "deploy")}
@@ -158,8 +158,8 @@ def policy_arguments(dataset: str, output: str, seed: int, steps: int) -> list[s
 
 
 def _summary(evaluation: Path, deployment: Path, total_s: float, peak_gb: float, page: Path) -> dict[str, Any]:
-    from robolearn.evaluation.results import EvaluationResults
-    from robolearn.evaluation.tally import Tally
+    from robolearn.evaluation.statistics.results import EvaluationResults
+    from robolearn.evaluation.statistics.tally import Tally
 
     deployed = json.loads((deployment / "results.json").read_text())
     episodes = deployed["episodes"]

@@ -57,8 +57,8 @@ def main(argv: list[str]) -> int:
     from robolearn.control.deploy import DeployConfig, deploy
     from robolearn.control.loop import LoopOptions
     from robolearn.control.verdict import OperatorJudge, somebody_is_there
-    from robolearn.evaluation.goals import goal_source
-    from robolearn.evaluation.tally import Tally
+    from robolearn.evaluation.run.goals import goal_source
+    from robolearn.evaluation.statistics.tally import Tally
 
     config = DeployConfig(
         server=options.server,
@@ -93,7 +93,7 @@ def _show_episode(episode: dict[str, Any]) -> None:
 
 
 def _show(results: dict[str, Any]) -> None:
-    from robolearn.evaluation.tally import Tally
+    from robolearn.evaluation.statistics.tally import Tally
 
     loop = results["loop"]
     print(f"\nsuccess {Tally.of_episodes(results['episodes'])}")

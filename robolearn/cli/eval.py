@@ -16,8 +16,8 @@ from robolearn.core.fitting import bar_width, replaced_by_error
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from robolearn.evaluation.results import EvaluationResults
-    from robolearn.evaluation.statistics import Estimate
+    from robolearn.evaluation.statistics.intervals import Estimate
+    from robolearn.evaluation.statistics.results import EvaluationResults
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ def main(argv: list[str]) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from robolearn.core.errors import DatasetError
-    from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
-    from robolearn.evaluation.evaluate import EvaluationConfig, default_output, evaluate
-    from robolearn.evaluation.goals import goal_source
-    from robolearn.evaluation.results import EvaluationResults
-    from robolearn.evaluation.rollout import RolloutConfig
-    from robolearn.evaluation.seen_states import seen_states
-    from robolearn.evaluation.source import PolicySource
-    from robolearn.evaluation.video import VideoConfig
+    from robolearn.evaluation.run.evaluate import EvaluationConfig, default_output, evaluate
+    from robolearn.evaluation.run.goals import goal_source
+    from robolearn.evaluation.run.rollout import RolloutConfig
+    from robolearn.evaluation.run.seen_states import seen_states
+    from robolearn.evaluation.run.source import PolicySource
+    from robolearn.evaluation.run.video import VideoConfig
+    from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
+    from robolearn.evaluation.statistics.results import EvaluationResults
     from robolearn.policies.device import choose_device, describe_device
 
     device = choose_device(options.device)

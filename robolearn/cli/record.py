@@ -14,7 +14,7 @@ from robolearn.cli import demonstrations
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
 from robolearn.core.provenance import provenance
-from robolearn.datasets.creation import gone_when_empty
+from robolearn.datasets.write.creation import gone_when_empty
 from robolearn.sim.experts.demonstrations import gives_actions
 from robolearn.teleop.operators import SCRIPTED
 from robolearn.teleop.recording import (
@@ -105,7 +105,7 @@ def _open_recorder(options: RecordOptions, env_name: str | None, station: Statio
     }  # fmt: skip
     target = station.target
     if isinstance(target, RobotTarget):
-        from robolearn.datasets.recorder import StreamRecorder
+        from robolearn.datasets.write.recorder import StreamRecorder
         from robolearn.teleop.streaming import RobotRecorder
 
         writer = stack.enter_context(open_writer(options.dataset, target, station.rate_hz, described, "streams"))

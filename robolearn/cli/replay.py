@@ -15,7 +15,7 @@ from robolearn.core.output import held_output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from robolearn.evaluation.replay import EpisodeReplay, Outcome
+    from robolearn.evaluation.run.replay import EpisodeReplay, Outcome
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.select import parse_episodes
-    from robolearn.evaluation.replay import WAYS, replay_dataset, summarise
+    from robolearn.evaluation.run.replay import WAYS, replay_dataset, summarise
 
     ways = WAYS if options.by == "both" else (options.by,)
     count = Dataset(options.dataset).num_episodes
@@ -75,7 +75,7 @@ def show(replays: list[EpisodeReplay], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from robolearn.evaluation.replay import summarise
+    from robolearn.evaluation.run.replay import summarise
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("episode", justify="right", no_wrap=True)

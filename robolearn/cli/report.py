@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     options = parse(
         ReportOptions, argv, prog="robolearn report", description="Print the measured figures as one table."
     )
-    from robolearn.evaluation.figures import format_table, read_figures
+    from robolearn.evaluation.statistics.figures import format_table, read_figures
 
     figures = read_figures(options.results)
     if options.json:

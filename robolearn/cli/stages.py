@@ -13,7 +13,7 @@ from pathlib import Path
 
 from robolearn.core.errors import RobolearnError
 from robolearn.core.process import end_in_words, python_child, stop_process
-from robolearn.evaluation.report import Stage
+from robolearn.evaluation.pages.demo import Stage
 
 _SAVING_S = 30.0  # for a stage that is stopped to save what it has
 

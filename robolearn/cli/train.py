@@ -14,7 +14,7 @@ from robolearn.core.busy import BusyWatch
 from robolearn.core.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
-    from robolearn.policies.spec import PolicySpec
+    from robolearn.execution.policy_spec import PolicySpec
     from robolearn.training.config import TrainConfig
     from robolearn.training.trainer import OnCheckpoint, Trainer
 
@@ -85,8 +85,8 @@ def _notes(run: TrainConfig, trainer: Trainer) -> list[str]:
     """What is allowed and seldom meant."""
     found = [note] if (note := trainer.elements.note()) else []
     if run.eval_env is not None:
-        from robolearn.evaluation.evaluate import EvaluationConfig
-        from robolearn.evaluation.seen_states import seen_among
+        from robolearn.evaluation.run.evaluate import EvaluationConfig
+        from robolearn.evaluation.run.seen_states import seen_among
 
         states = EvaluationConfig(run.eval_env, run.eval_episodes, run.eval_init_state).init_states()
         seen = seen_among({"start_states": trainer.corpus.start_states()}, run.eval_env, states)
@@ -124,11 +124,11 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
 
     With it comes what raises, before the first step, for a policy that cannot be evaluated so.
     """
-    from robolearn.evaluation.evaluate import EvaluationConfig, evaluate
-    from robolearn.evaluation.goals import GoalSource
-    from robolearn.evaluation.rollout import RolloutConfig, actions_per_chunk
-    from robolearn.evaluation.source import PolicySource
-    from robolearn.evaluation.workers import open_world
+    from robolearn.evaluation.run.evaluate import EvaluationConfig, evaluate
+    from robolearn.evaluation.run.goals import GoalSource
+    from robolearn.evaluation.run.rollout import RolloutConfig, actions_per_chunk
+    from robolearn.evaluation.run.source import PolicySource
+    from robolearn.evaluation.run.workers import open_world
     from robolearn.policies.device import choose_device
 
     config = EvaluationConfig(

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
-from robolearn.control.interpolation import setpoint
 from robolearn.control.safety import SafetyLimiter, SafetyLimits
-from robolearn.control.scheduler import Scheduled
 from robolearn.control.watchdog import State, Watchdog
 from robolearn.core.errors import FeatureError
+from robolearn.execution.interpolation import setpoint
+from robolearn.execution.scheduler import Scheduled
 from robolearn.hardware.arms.protocol import Command
 
 STATE = "observation.state"

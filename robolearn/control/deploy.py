@@ -25,10 +25,10 @@ from robolearn.core.files import write_text
 from robolearn.core.output import held_output
 from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
-from robolearn.evaluation.goals import GoalSource, make_goals
-from robolearn.evaluation.tally import Tally, outcome_word
+from robolearn.evaluation.run.goals import GoalSource, make_goals
+from robolearn.evaluation.statistics.tally import Tally, outcome_word
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.robot import Robot, make_robot
-from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import PolicyClient
 
 RESULTS = "results.json"

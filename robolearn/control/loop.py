@@ -7,20 +7,20 @@ from typing import Protocol
 
 import numpy as np
 
-from robolearn.control.chunk import Chunk
 from robolearn.control.commander import STATE, Commander
-from robolearn.control.history import ExecutedActions, ObservationHistory
 from robolearn.control.requester import RequestCounts
 from robolearn.control.safety import LimiterCounts, SafetyLimits
-from robolearn.control.scheduler import ActionScheduler
 from robolearn.control.watchdog import State
 from robolearn.core.clock import Clock, Ticker, TickStatistics
 from robolearn.core.device import Sample
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.feature import require
+from robolearn.execution.chunk import Chunk
+from robolearn.execution.history import ExecutedActions, ObservationHistory
+from robolearn.execution.policy_spec import PolicySpec
+from robolearn.execution.scheduler import ActionScheduler
 from robolearn.hardware.arms.protocol import ArmCapabilities, Command
 from robolearn.hardware.robot import Outcome, Robot
-from robolearn.policies.spec import PolicySpec
 
 _OUTCOME_EVERY_S = 0.02
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from robolearn.control.chunk import Chunk, actions_of, infer_ms
 from robolearn.core.clock import Clock, MonotonicClock
 from robolearn.core.errors import RobolearnError, ServerError, one_line
-from robolearn.policies.spec import PolicySpec
+from robolearn.execution.chunk import Chunk, actions_of, infer_ms
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.serving.client import BACKOFF_S
 
 _IDLE_CHECK_S = 0.2  # a connection that closes while nothing is asked is noticed after this, and opened anew

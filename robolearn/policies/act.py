@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from robolearn.core.errors import ConfigError
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import IS_PAD, Context, Policy
 from robolearn.policies.checks import require_counts, require_dropouts, require_finite
 from robolearn.policies.networks.chunk_cvae import ChunkCvae
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
-from robolearn.policies.spec import PolicySpec
 
 
 @dataclass(frozen=True)

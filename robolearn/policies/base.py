@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from robolearn.core.errors import ConfigError, FeatureError, closest
 from robolearn.core.feature import Feature
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.noise import Noise
 from robolearn.policies.observation import ObservationEncoder, affine, flat_steps
-from robolearn.policies.spec import PolicySpec
 
 IS_PAD = ".is_pad"
 

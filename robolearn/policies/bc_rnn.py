@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Context
 from robolearn.policies.checks import require_counts, require_dropouts, require_finite, require_positive
 from robolearn.policies.networks.gmm import Mixture, MixtureHead
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.sequence import SequencePolicy
-from robolearn.policies.spec import PolicySpec
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Context
 from robolearn.policies.checks import (
     require_choices,
@@ -34,7 +35,6 @@ from robolearn.policies.networks.gpt import WindowGpt
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.sequence import SequencePolicy
-from robolearn.policies.spec import PolicySpec
 
 Head = Literal["mixture", "regression"]
 

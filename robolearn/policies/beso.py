@@ -35,7 +35,8 @@ import torch
 from torch import Tensor
 
 from robolearn.core.errors import ConfigError, FeatureError
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Context, Policy
 from robolearn.policies.checks import (
     require_choices,
@@ -51,7 +52,6 @@ from robolearn.policies.networks.score_transformer import ScoreTransformer
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.samplers import Denoiser, SamplerName, ScheduleName, noise_levels, sample
-from robolearn.policies.spec import PolicySpec
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from torch import Tensor
 from robolearn.core import config as configuration
 from robolearn.core.errors import CheckpointError, ConfigError, RobolearnError, unknown_name
 from robolearn.core.failure import is_users
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Policy
 from robolearn.policies.device import choose_device
 from robolearn.policies.registry import POLICIES, config_of
-from robolearn.policies.spec import PolicySpec
 
 NORMALIZER = "normalizer.safetensors"
 FILES = ("model.safetensors", NORMALIZER, "features.json", "config.yaml", "provenance.json")

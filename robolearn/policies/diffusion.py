@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.core.errors import ConfigError
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Context, Policy
 from robolearn.policies.checks import require_choices, require_counts, require_dropouts, require_positive
 from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, Scheduler, Spacing, table_from_diffusers
@@ -31,7 +32,6 @@ from robolearn.policies.networks.diffusion_transformer import DiffusionTransform
 from robolearn.policies.networks.unet1d import ConditionalUnet1d
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
-from robolearn.policies.spec import PolicySpec
 
 Network = Literal["unet", "transformer"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
 
 if TYPE_CHECKING:
     from robolearn.policies.networks.vision import VisionConfig

@@ -31,7 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.core.errors import ConfigError
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Context
 from robolearn.policies.checks import require_counts, require_dropouts, require_finite, require_positive
 from robolearn.policies.draws import categorical
@@ -40,7 +41,6 @@ from robolearn.policies.networks.gpt import WindowGpt
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.sequence import SequencePolicy
-from robolearn.policies.spec import PolicySpec
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from websockets.http11 import Response as HttpResponse
 from robolearn.core.errors import RobolearnError, ServerError, one_line
 from robolearn.core.failure import tell
 from robolearn.core.interrupt import StopRequest
-from robolearn.policies.spec import PolicySpec
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.serving import wire
 from robolearn.serving.connection import BoundedConnection, Buffers
 from robolearn.serving.request import Request, read_request

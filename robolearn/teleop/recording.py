@@ -17,12 +17,12 @@ from robolearn.core.feature import Features, require
 from robolearn.core.lock import holder_of
 from robolearn.core.output import check_output
 from robolearn.core.provenance import git_revision, package_versions
-from robolearn.datasets import layout
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.start_states import next_init_state
-from robolearn.datasets.store import refuse_url
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.tally import outcome_word
+from robolearn.datasets.format import layout
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.read.store import refuse_url
+from robolearn.datasets.tools.start_states import next_init_state
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.statistics.tally import outcome_word
 from robolearn.hardware.arms.protocol import Command
 from robolearn.hardware.input.protocol import Event, InputDevice
 from robolearn.teleop.pace import describe_slow

@@ -14,10 +14,10 @@ import numpy as np
 
 from robolearn.control.commander import STATE, Commander
 from robolearn.control.safety import SafetyLimits
-from robolearn.control.scheduler import ActionScheduler
 from robolearn.core.clock import MonotonicClock, Ticker
 from robolearn.core.errors import DeviceError, FeatureError
 from robolearn.core.feature import Feature, Features
+from robolearn.execution.scheduler import ActionScheduler
 from robolearn.hardware.robot import Robot
 
 COMMAND_RATE_HZ = 200.0

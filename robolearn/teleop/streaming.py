@@ -11,7 +11,7 @@ import numpy as np
 from robolearn.core.clock import MonotonicClock
 from robolearn.core.device import Sample
 from robolearn.core.feature import Features
-from robolearn.datasets.recorder import StreamRecorder
+from robolearn.datasets.write.recorder import StreamRecorder
 from robolearn.hardware.robot import Robot
 from robolearn.teleop.recording import EpisodeRecorder
 from robolearn.teleop.session import Episode

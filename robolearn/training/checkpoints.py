@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 
 from robolearn.core.errors import CheckpointError, ConfigError
 from robolearn.core.output import check_output, held_output
-from robolearn.datasets.layout import METADATA as DATASET_METADATA
-from robolearn.datasets.storage import sync_file_system
+from robolearn.datasets.format.layout import METADATA as DATASET_METADATA
+from robolearn.datasets.write.durable import sync_file_system
 from robolearn.policies.checkpoint import load_provenance
 from robolearn.training import state
 

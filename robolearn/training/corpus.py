@@ -11,13 +11,13 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
 from robolearn.core.feature import Feature, Features, features
+from robolearn.core.normalizer import Normalizer
 from robolearn.datasets.loader import Source, select_episodes
 from robolearn.datasets.loader.collection import Collection
-from robolearn.datasets.normalizer import Normalizer
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.sampler import split_episodes
-from robolearn.datasets.start_states import init_states
-from robolearn.policies.spec import PolicySpec
+from robolearn.datasets.loader.sampler import split_episodes
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.tools.start_states import init_states
+from robolearn.execution.policy_spec import PolicySpec
 
 ACTION = "action"
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from robolearn.datasets.loader import Batch, CacheMode, FutureGoal, Loader, Origin, Source, WindowSpec
 from robolearn.datasets.loader.memory import MemoryEstimate
-from robolearn.datasets.reader import Dataset
-from robolearn.policies.spec import PolicySpec
+from robolearn.datasets.read.reader import Dataset
+from robolearn.execution.policy_spec import PolicySpec
 
 
 class WindowBatches:

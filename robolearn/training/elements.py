@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robolearn.core.feature import Features
-from robolearn.datasets.normalizer import Normalizer, span_of
+from robolearn.core.normalizer import Normalizer, span_of
 
 STILL = 1e-3
 """Of a normalised range that should be 2: what spans less was treated as constant."""

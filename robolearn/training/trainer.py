@@ -16,14 +16,14 @@ import torch
 from robolearn.core import config as configuration
 from robolearn.core.errors import ConfigError
 from robolearn.core.interrupt import StopRequest
+from robolearn.core.normalizer import Normalizer
 from robolearn.core.output import refuse_held
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.datasets.loader import Source
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import NORMALIZER, check_unchanged, load_provenance, make_policy, save_policy
 from robolearn.policies.registry import config_of
-from robolearn.policies.spec import PolicySpec
 from robolearn.training import continuation, state
 from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.config import TrainConfig, TrainResult

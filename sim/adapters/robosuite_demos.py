@@ -31,7 +31,8 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.documents import parsed
-from robolearn.datasets.convert.hdf5 import (
+from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, SourceDescription
+from robolearn.datasets.convert.robomimic.groups import (
     demo_names,
     file_of,
     is_hdf5,
@@ -41,13 +42,12 @@ from robolearn.datasets.convert.hdf5 import (
     read_array,
     read_masks,
 )
-from robolearn.datasets.convert.hdf5_witness import Hdf5Witness
-from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, SourceDescription
+from robolearn.datasets.convert.robomimic.witness import Hdf5Witness
 from robolearn.datasets.convert.source import rate_note
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Claim, Label, Witness
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.layout import SIM_STATE, is_encoded
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.format.layout import SIM_STATE, is_encoded
 from robolearn.sim.rendering import check_setting
 
 FORMAT = "robosuite_hdf5"

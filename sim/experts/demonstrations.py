@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import ConfigError, RobolearnError
+from robolearn.core.progress import Progress, no_progress
 from robolearn.core.provenance import git_revision, package_versions, provenance
-from robolearn.datasets.episode import EpisodeData
-from robolearn.datasets.progress import Progress, no_progress
-from robolearn.datasets.start_states import FIRST_RECORDED_STATE, next_init_state
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.tools.start_states import FIRST_RECORDED_STATE, next_init_state
+from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.sim.env import SimEnv
 from robolearn.sim.experts import EXPERTS
 from robolearn.sim.experts.protocol import ActionExpert

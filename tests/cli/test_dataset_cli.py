@@ -9,7 +9,7 @@ import zarr
 
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.write.writer import DatasetWriter
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

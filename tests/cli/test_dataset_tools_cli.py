@@ -8,8 +8,8 @@ import pytest
 
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 CAMERA = "observation.images.top"

@@ -12,7 +12,7 @@ import pytest
 
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.write.writer import DatasetWriter
 
 
 @pytest.fixture

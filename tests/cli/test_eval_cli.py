@@ -14,13 +14,13 @@ from rich.console import Console
 from robolearn.cli import eval as eval_verb
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
+from robolearn.core.normalizer import Normalizer
 from robolearn.core.output import held_output
-from robolearn.datasets.normalizer import Normalizer
-from robolearn.evaluation.episode import AbortedEpisode
-from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.statistics.episode import AbortedEpisode
+from robolearn.evaluation.statistics.results import EvaluationResults
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import make_policy, save_policy
 from robolearn.policies.registry import POLICIES
-from robolearn.policies.spec import PolicySpec
 
 
 def checkpoint(folder, state="observation.state", weight=None, width=2, name="bc"):

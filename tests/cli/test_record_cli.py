@@ -21,9 +21,9 @@ import pytest
 
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.journal import find_journals
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.journal import find_journals
+from robolearn.datasets.write.writer import DatasetWriter
 
 START_S = 60.0
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from robolearn.cli.main import main
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.read.reader import Dataset
 
 
 def arguments(path: Path, *more: str) -> list[str]:

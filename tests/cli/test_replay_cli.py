@@ -16,8 +16,8 @@ if importlib.util.find_spec("gym_pusht") is None:
 from robolearn.cli.main import main
 from robolearn.cli.replay import show
 from robolearn.core.feature import Feature
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.replay import EpisodeReplay, Outcome
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.run.replay import EpisodeReplay, Outcome
 from robolearn.sim import make_env
 
 SOLVED = np.array([50.0, 60, 0, 0, 256, 256, np.pi / 4, 0, 0, 0])

@@ -7,7 +7,7 @@ import pytest
 
 from robolearn.cli import report
 from robolearn.core.errors import ConfigError
-from robolearn.evaluation.figures import Figure, write_figures
+from robolearn.evaluation.statistics.figures import Figure, write_figures
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -11,10 +11,10 @@ pytest.importorskip("torch")
 
 from robolearn.cli.main import main
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import make_policy, save_policy
 from robolearn.policies.registry import POLICIES
-from robolearn.policies.spec import PolicySpec
 from robolearn.serving.client import PolicyClient
 
 

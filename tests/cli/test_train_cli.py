@@ -14,9 +14,9 @@ pytest.importorskip("torch")
 from robolearn.cli.main import main
 from robolearn.core import busy
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.edits import set_mask
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.results import EvaluationResults
+from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.policies.checkpoint import load_provenance
 from robolearn.sim.experts.demonstrations import record_demonstrations
 from robolearn.sim.registry import make_env

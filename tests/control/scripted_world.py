@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from robolearn.control.chunk import Chunk
 from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions
 from robolearn.control.requester import RequestCounts
 from robolearn.control.safety import SafetyLimits
@@ -14,9 +13,10 @@ from robolearn.core.clock import VirtualClock
 from robolearn.core.device import Sample
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_rot6d
+from robolearn.execution.chunk import Chunk
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.arms.protocol import ArmCapabilities, Command
 from robolearn.hardware.robot import Outcome
-from robolearn.policies.spec import PolicySpec
 
 HOME = np.array([0.5, 0.0, 0.2])
 SPEC = PolicySpec(

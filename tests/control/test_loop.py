@@ -11,8 +11,8 @@ from robolearn.control.watchdog import State
 from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import ConfigError, DeviceError, FeatureError
 from robolearn.core.feature import Feature, features
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.robot import Outcome, Robot
-from robolearn.policies.spec import PolicySpec
 
 PERIOD_S = 0.005
 

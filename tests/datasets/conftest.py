@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from robolearn.core.feature import Feature, Features, features
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.write.writer import DatasetWriter
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.read.reader import Dataset
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"
 

@@ -163,7 +163,7 @@ def example(lists: dict) -> bytes:
 
 
 def write_rlds(root) -> None:
-    from robolearn.datasets.convert.tfrecord import FOOTER, HEADER, _masked_crc
+    from robolearn.datasets.convert.rlds.tfrecord import FOOTER, HEADER, _masked_crc
 
     root.mkdir()
     image = {"image": {"shape": {"dimensions": [str(SIZE), str(SIZE), "3"]}, "dtype": "uint8"}}

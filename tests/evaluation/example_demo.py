@@ -11,11 +11,11 @@ import numpy as np
 
 from robolearn.core.feature import Feature, features
 from robolearn.core.provenance import provenance
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.episode import EpisodeResult
-from robolearn.evaluation.report import DemoReportInputs, Stage
-from robolearn.evaluation.results import EvaluationResults
-from robolearn.evaluation.video import VideoWriter, banner
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.pages.demo import DemoReportInputs, Stage
+from robolearn.evaluation.run.video import VideoWriter, banner
+from robolearn.evaluation.statistics.episode import EpisodeResult
+from robolearn.evaluation.statistics.results import EvaluationResults
 
 CAMERAS = ("front", "wrist")
 NAMES = ("x", "y", "z", "rot6d_0", "rot6d_1", "rot6d_2", "rot6d_3", "rot6d_4", "rot6d_5", "gripper")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from robolearn.evaluation.episode import AbortedEpisode, EpisodeResult
-from robolearn.evaluation.results import EvaluationResults
+from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
+from robolearn.evaluation.statistics.results import EvaluationResults
 
 
 def write_training(folder: Path, policy="bc", seed=0, losses=(1.0, 0.5), evaluated=None, **options) -> Path:

@@ -13,10 +13,10 @@ pytest.importorskip("torch")
 import numpy as np
 
 from robolearn.core.feature import features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.checkpoint import make_policy, save_policy
-from robolearn.policies.spec import PolicySpec
 from robolearn.sim.registry import make_env
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"

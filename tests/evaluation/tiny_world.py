@@ -15,8 +15,8 @@ import numpy as np
 
 from robolearn.core.errors import MissingDependencyError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.policies.spec import PolicySpec
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.sim.env import SimEnv
 from robolearn.sim.registry import ENVIRONMENTS
 

@@ -13,10 +13,10 @@ from tiny import ACTION, OBJECTS, STATE, tiny_observation, tiny_policy
 
 from robolearn.core.errors import CheckpointError, ConfigError, FeatureError, RobolearnError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.checkpoint import FILES, load_policy, make_policy, save_policy
-from robolearn.policies.spec import PolicySpec
 
 CONFIG = BcConfig(action_horizon=3, hidden_dim=16, layers=1)
 GOAL_CONFIG = BcConfig(action_horizon=3, hidden_dim=16, layers=1, goals=(OBJECTS.name,), goal_horizon=2)

@@ -4,8 +4,8 @@ import torch
 from tiny import ACTION, OBJECTS, STATE, tiny_policy
 
 from robolearn.core.feature import features
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.policies.bc import BcConfig
 from robolearn.training.data import WindowBatches
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.act import ActConfig
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.bc_rnn import BcRnnConfig
@@ -13,7 +14,6 @@ from robolearn.policies.bc_transformer import BcTransformerConfig
 from robolearn.policies.checkpoint import load_policy, make_policy, save_policy
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
-from robolearn.policies.spec import PolicySpec
 from robolearn.policies.vq_bet import VqBetConfig
 
 STATE = Feature("observation.state", (3,))

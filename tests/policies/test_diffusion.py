@@ -12,12 +12,12 @@ from tiny import tiny_batch, tiny_observation, tiny_policy
 
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import make_policy
 from robolearn.policies.diffusion import DiffusionConfig, DiffusionPolicy, TransformerConfig, UnetConfig
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
-from robolearn.policies.spec import PolicySpec
 
 TINY = DiffusionConfig(
     action_horizon=7,

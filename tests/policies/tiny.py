@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import make_policy
-from robolearn.policies.spec import PolicySpec
 
 STATE = Feature("observation.state", (4,))
 OBJECTS = Feature("observation.environment_state", (2,))

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import make_policy
 from robolearn.policies.noise import Noise
-from robolearn.policies.spec import PolicySpec
 
 SEEN = Feature("observation.state", (1,))
 ACTION = Feature("action", (1,))

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 
 from robolearn.core.errors import ServerError
 from robolearn.core.feature import Feature, features
-from robolearn.policies.spec import PolicySpec
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.serving.client import PolicyClient
 from robolearn.serving.server import PolicyServer, ServerOptions, largest_message
 from robolearn.serving.wire import pack, unpack

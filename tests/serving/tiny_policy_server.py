@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.feature import Feature, features
-from robolearn.policies.spec import PolicySpec
+from robolearn.execution.policy_spec import PolicySpec
 
 HORIZON = 8
 SPEC = PolicySpec(

@@ -11,8 +11,8 @@ import pytest
 from robolearn.core.errors import ConfigError, DatasetError, RobolearnError
 from robolearn.core.feature import Feature, features
 from robolearn.core.registry import Registry
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.start_states import FIRST_RECORDED_STATE
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.tools.start_states import FIRST_RECORDED_STATE
 from robolearn.sim import make_env
 from robolearn.sim.env import SimEnv
 from robolearn.sim.experts import demonstrations

@@ -23,8 +23,8 @@ from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d
 from robolearn.datasets.convert.engine import convert_dataset as convert
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
-from robolearn.datasets.reader import Dataset
-from robolearn.evaluation.replay import replay_dataset
+from robolearn.datasets.read.reader import Dataset
+from robolearn.evaluation.run.replay import replay_dataset
 from robolearn.sim import make_env
 from robolearn.sim.adapters import robosuite_demos
 from robolearn.sim.adapters.robosuite import RobosuiteEnv

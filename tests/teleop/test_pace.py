@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from robolearn.core.clock import VirtualClock
-from robolearn.datasets.info import describe, to_text
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.tools.info import describe, to_text
 from robolearn.hardware.input.protocol import Event, Motion
 from robolearn.teleop.pace import REMEDIES, Pace, describe_slow
 from robolearn.teleop.recording import RecordingSession, StepRecorder, open_writer

@@ -10,10 +10,10 @@ import pytest
 from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import DatasetError, DeviceError, FeatureError
 from robolearn.core.feature import Feature
-from robolearn.datasets.journal import find_journals
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.salvage import read_journal
-from robolearn.datasets.start_states import FIRST_RECORDED_STATE
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.repair.read_journal import read_journal
+from robolearn.datasets.tools.start_states import FIRST_RECORDED_STATE
+from robolearn.datasets.write.journal import find_journals
 from robolearn.hardware.input.protocol import Event, Motion
 from robolearn.teleop.recording import RecordingSession, StepRecorder, check_dataset_path, open_writer
 from robolearn.teleop.status import PlainStatus

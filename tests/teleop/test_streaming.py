@@ -12,11 +12,11 @@ from robolearn.core.clock import MonotonicClock
 from robolearn.core.device import Sample
 from robolearn.core.errors import DeviceError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.journal import find_journals
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.recorder import StreamRecorder
-from robolearn.datasets.salvage import read_journal
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.repair.read_journal import read_journal
+from robolearn.datasets.write.journal import find_journals
+from robolearn.datasets.write.recorder import StreamRecorder
+from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.teleop.session import Episode
 from robolearn.teleop.streaming import RobotRecorder
 

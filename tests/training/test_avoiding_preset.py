@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import make_policy
-from robolearn.policies.spec import PolicySpec
 from robolearn.sim import make_env
 from robolearn.training.config import TrainConfig
 from robolearn.training.presets import load_preset

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Policy
 from robolearn.policies.checkpoint import make_policy
-from robolearn.policies.spec import PolicySpec
 from robolearn.sim import make_env
 from robolearn.sim.scenes.block_push import TARGETS_M
 from robolearn.training.presets import load_preset

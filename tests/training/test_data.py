@@ -7,12 +7,12 @@ from world import write_dataset
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.edits import QUARANTINE, set_mask
 from robolearn.datasets.loader import Source
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.read.edits import QUARANTINE, set_mask
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.bc import BcConfig
-from robolearn.policies.spec import PolicySpec
 from robolearn.training.config import TrainConfig
 from robolearn.training.data import WindowBatches
 from robolearn.training.trainer import Trainer

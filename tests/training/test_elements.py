@@ -7,7 +7,7 @@ import pytest
 from world import BC, run_config, write_dataset
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.normalizer import Normalizer
+from robolearn.core.normalizer import Normalizer
 from robolearn.training.elements import survey
 from robolearn.training.trainer import Trainer
 

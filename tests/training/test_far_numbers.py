@@ -9,9 +9,9 @@ from world import run_config
 
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.loader import Loader, WindowSpec
-from robolearn.datasets.reader import Dataset
-from robolearn.datasets.writer import DatasetWriter
-from robolearn.evaluation.rollout import check_chunk
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.run.rollout import check_chunk
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.beso import BesoConfig
 from robolearn.policies.checkpoint import load_policy

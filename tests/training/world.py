@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.writer import DatasetWriter
+from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.beso import BesoConfig
 from robolearn.training.config import TrainConfig

@@ -18,8 +18,8 @@ from robolearn.datasets.convert.export.origin import KEY
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.source import TIMESTAMP, Source
 from robolearn.datasets.convert.export.work import Part, Work
-from robolearn.datasets.layout import ArrayInfo, to_json
-from robolearn.datasets.storage import write_file
+from robolearn.datasets.format.layout import ArrayInfo, to_json
+from robolearn.datasets.write.durable import write_file
 
 CHUNK_BYTES = 2_000_000
 COMPRESSOR = Blosc("zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from robolearn.core.errors import DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features, features
-from robolearn.datasets.layout import Json
+from robolearn.datasets.format.layout import Json
 
 KEY = "robolearn"
 VERSION = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from robolearn.core.errors import ConfigError
-from robolearn.datasets.progress import Progress, no_progress
+from robolearn.core.progress import Progress, no_progress
 
 VideoCodec = Literal["av1", "h264", "none"]
 CRF_LIMIT = {"av1": 63, "h264": 51, "none": 63}

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.registry import Registry
-from robolearn.datasets import layout
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport
 from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import refuse_existing, work_folder
 from robolearn.datasets.convert.registry import find_format
-from robolearn.datasets.store import as_url
+from robolearn.datasets.format import layout
+from robolearn.datasets.read.store import as_url
 
 EXPORTERS = Registry(
     "export format",
     {
-        "lerobot_v3": "robolearn.datasets.convert.export.lerobot_v3:export",
-        "lerobot_v2": "robolearn.datasets.convert.export.lerobot_v2:export",
+        "lerobot_v3": "robolearn.datasets.convert.export.lerobot.v3:export",
+        "lerobot_v2": "robolearn.datasets.convert.export.lerobot.v2:export",
         "robomimic_hdf5": "robolearn.datasets.convert.export.robomimic_hdf5:export",
         "diffusion_policy_zarr": "robolearn.datasets.convert.export.diffusion_policy_zarr:export",
     },

@@ -19,12 +19,12 @@ import numpy as np
 
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature
-from robolearn.datasets import layout
 from robolearn.datasets.convert.export.origin import KEY
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.source import TIMESTAMP, Source
 from robolearn.datasets.convert.export.work import Part, Work, require_space
-from robolearn.datasets.layout import Json, to_json
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.layout import Json, to_json
 
 TIMES = "timestamps"
 FLAT = {"rewards": np.dtype(np.float64), "dones": np.dtype(np.int64)}

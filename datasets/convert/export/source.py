@@ -12,10 +12,10 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets import layout
 from robolearn.datasets.convert.export.origin import Origin
-from robolearn.datasets.layout import Json
-from robolearn.datasets.reader import Dataset
+from robolearn.datasets.format import layout
+from robolearn.datasets.format.layout import Json
+from robolearn.datasets.read.reader import Dataset
 
 TIMESTAMP = "timestamp"
 

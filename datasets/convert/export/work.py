@@ -14,9 +14,10 @@ from pathlib import Path
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.output import check_output, new_folders
+from robolearn.core.progress import Progress
 from robolearn.datasets.convert.unfinished import require_unfinished, unfinished_path
-from robolearn.datasets.progress import Progress
-from robolearn.datasets.storage import (
+from robolearn.datasets.read.store import refuse_url
+from robolearn.datasets.write.durable import (
     WriterLock,
     explain_os_errors,
     sync_directory,
@@ -24,7 +25,6 @@ from robolearn.datasets.storage import (
     sync_file_system,
     write_file,
 )
-from robolearn.datasets.store import refuse_url
 
 LOG = logging.getLogger(__name__)
 STATE = "export.sha256"

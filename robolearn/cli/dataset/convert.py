@@ -12,9 +12,9 @@ import tyro
 from robolearn.cli.dataset.making import element_names, pairs, progress_bar, ranges, wrote
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError
+from robolearn.core.progress import Progress, no_progress
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport, VideoCodec
 from robolearn.datasets.convert.protocol import ConvertOptions, ConvertReport, ImageCodec, ShortVideos, Subsampling
-from robolearn.datasets.progress import Progress, no_progress
 
 OURS = "robolearn"
 SUMMARY = "Make a dataset from one of another format, or the other way round."

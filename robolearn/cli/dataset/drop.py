@@ -37,7 +37,7 @@ class DropOptions:
 def main(argv: list[str]) -> int:
     """Make a dataset without some episodes or features."""
     options = parse(DropOptions, argv, "robolearn dataset drop", "Make a dataset without some episodes or features.")
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.drop import drop
     from robolearn.datasets.tools.select import Selection
 

@@ -47,8 +47,8 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"edit needs one of --set KEY=VALUE, --mask NAME and --history{found}{hint}.")
     if options.remove and options.mask is None:
         raise ConfigError("--remove needs --mask NAME.")
-    from robolearn.datasets.edits import remove_mask
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.edits import remove_mask
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools import edit
     from robolearn.datasets.tools.select import Selection, parse_fields
 

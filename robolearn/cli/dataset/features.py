@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     options = parse(FeaturesOptions, argv, "robolearn dataset features", SUMMARY)
     renamed, kinds = pairs(options.rename, "rename", "FEATURE=NAME"), pairs(options.kind, "kind", "FEATURE=KIND")
     labels, ends = element_names(options.names), ranges(options.range)
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.features import Changes, change_features
 
     changes = Changes(renamed, kinds, labels, options.drop, ends)

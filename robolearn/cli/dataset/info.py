@@ -23,7 +23,7 @@ class InfoOptions:
 def main(argv: list[str]) -> int:
     """Print what is in a dataset."""
     options = parse(InfoOptions, argv, "robolearn dataset info", "What is in a dataset.")
-    from robolearn.datasets.info import describe, to_text
+    from robolearn.datasets.tools.info import describe, to_text
 
     described = describe(options.path)
     print(json.dumps(described, indent=1) if options.json else to_text(described))

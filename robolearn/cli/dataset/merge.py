@@ -28,7 +28,7 @@ class MergeOptions:
 def main(argv: list[str]) -> int:
     """Make one dataset of several."""
     options = parse(MergeOptions, argv, "robolearn dataset merge", "Make one dataset of several.")
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.merge import merge
 
     parents = [Dataset(path) for path in options.paths]

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     options = parse(
         RepairOptions, argv, "robolearn dataset repair", "Salvage unfinished episodes, quarantine broken ones."
     )
-    from robolearn.datasets.repair import repair
+    from robolearn.datasets.repair.run import repair
 
     with progress_bar("Looking") as progress:
         actions = repair(options.path, options.dry_run, progress)

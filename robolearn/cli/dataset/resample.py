@@ -28,7 +28,7 @@ class ResampleOptions:
 def main(argv: list[str]) -> int:
     """Make a dataset at another rate."""
     options = parse(ResampleOptions, argv, "robolearn dataset resample", "Make a dataset at another rate.")
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.resample import resample
 
     with progress_bar("Resampling") as progress:

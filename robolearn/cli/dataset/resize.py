@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     size = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", options.image_size)
     if size is None:
         raise ConfigError(f"--image-size takes HEIGHTxWIDTH, such as 96x128; found {options.image_size!r}.")
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.resize import resize
 
     height, width = int(size[1]), int(size[2] or size[1])

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     options = parse(SplitOptions, argv, "robolearn dataset split", "Make several datasets of one.")
     if (options.by is not None) + (options.mask is not None) + options.by_task != 1:
         raise ConfigError("split needs one of --by train=0.9,val=0.1, --mask NAME and --by-task.")
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.split import by_mask, by_share, by_task, parse_shares, split
 
     shares = parse_shares(options.by) if options.by is not None else {}

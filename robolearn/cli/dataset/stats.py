@@ -32,7 +32,7 @@ class StatsOptions:
 def main(argv: list[str]) -> int:
     """Print statistics of every feature."""
     options = parse(StatsOptions, argv, "robolearn dataset stats", "Statistics of every feature.")
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.select import Selection
     from robolearn.datasets.tools.stats import dataset_stats, to_text
 

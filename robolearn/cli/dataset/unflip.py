@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     for name, text in places.items():
         if not text.isdecimal():
             raise ConfigError(f"--at takes FEATURE=FIRST, such as observation.state=3; found {name}={text}.")
-    from robolearn.datasets.reader import Dataset
+    from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.unflip import unflip
 
     at = {name: int(text) for name, text in places.items()}

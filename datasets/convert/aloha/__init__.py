@@ -1,0 +1,1 @@
+"""ACT's and ALOHA's HDF5, a file an episode."""

@@ -1,0 +1,1 @@
+"""diffusion_policy's and UMI's replay buffers."""

@@ -1,0 +1,1 @@
+"""RLDS: tfrecord files of TensorFlow Datasets, read without TensorFlow."""

@@ -1,0 +1,1 @@
+"""Pages of one file that load nothing: charts, the demo's page, comparisons."""

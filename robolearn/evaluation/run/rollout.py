@@ -1,0 +1,213 @@
+"""One episode of a policy in an environment.
+
+Time is simulated: step k happens at k / control_hz and inference takes none of it, but actions go through the
+same history and action scheduler as on a robot. A chunk is asked for when `execute` actions of the last one
+have been used (receding horizon):
+
+    execute 2, horizon 4    step   0   1   2   3   4   5
+                            chunk  A       B       C
+                            action A0  A1  B0  B1  C0  C1
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError, one_line
+from robolearn.core.failure import debugging, explained, traceback_of
+from robolearn.core.feature import require
+from robolearn.evaluation.run.goals import Goals
+from robolearn.evaluation.run.source import Policy
+from robolearn.evaluation.statistics.episode import EpisodeResult
+from robolearn.execution.history import ExecutedActions, ObservationHistory
+from robolearn.execution.scheduler import ActionScheduler
+from robolearn.sim.env import SimEnv
+
+if TYPE_CHECKING:
+    from robolearn.execution.policy_spec import PolicySpec
+
+OnStep = Callable[[SimEnv, int, bool], None]
+
+# what a policy raises because of the machine or how it was called, and not because of what it has learned
+_NOT_ITS_FAULT = (ConfigError, MissingDependencyError, MemoryError, OSError, torch.cuda.OutOfMemoryError)
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How episodes are run.
+
+    Attributes:
+        execute: actions used of each chunk before the next one is asked for; None is half of the chunk.
+        seed: with the start state, the only source of the policy's random numbers.
+        max_steps: ends episodes earlier than the environment would.
+    """
+
+    execute: int | None = None
+    seed: int = 0
+    max_steps: int | None = None
+
+
+def actions_per_chunk(spec: PolicySpec, execute: int | None, option: str = "--execute") -> int:
+    """`execute`, or by default half of the policy's chunk.
+
+    Raises ConfigError, naming the `option`, outside [1, action_horizon].
+    """
+    if execute is None:
+        return max(1, spec.action_horizon // 2)
+    if not 1 <= execute <= spec.action_horizon:
+        raise ConfigError(
+            f"{option} is {execute}; the policy predicts chunks of {spec.action_horizon} actions, so give 1 to "
+            f"{spec.action_horizon}."
+        )
+    return execute
+
+
+def check_match(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> None:
+    """Raise FeatureError when the environment does not give what the policy was trained on, or takes other actions.
+
+    So it does when the environment scores by goals, but not by those of the policy.
+    """
+    source = f"environment {env.name!r}"
+    require(spec.observation_features, env.observation_features, policy_name, source)
+    require({env.action_feature.name: env.action_feature}, {spec.action_feature.name: spec.action_feature}, source,
+            policy_name)  # fmt: skip
+    if env.accepts_goal:
+        require(spec.goal_features, env.observation_features, f"the goal of {policy_name}", source)
+    if abs(spec.control_hz - env.control_hz) > 1e-6 * env.control_hz:
+        raise FeatureError(
+            f"{policy_name} was trained on actions at {spec.control_hz:g} Hz; {source} takes them at "
+            f"{env.control_hz:g} Hz."
+        )
+
+
+def episode_generator(seed: int, init_state: int) -> torch.Generator:
+    """Random numbers of one episode: a function of (seed, init_state), whatever ran before it."""
+    state = np.random.SeedSequence([seed, init_state]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) & (2**63 - 1))
+
+
+@contextlib.contextmanager
+def blamed_on(who: str) -> Iterator[None]:
+    """Exceptions that leave the block tell in `blamed` whose they are."""
+    try:
+        yield
+    except Exception as error:
+        setattr(error, "blamed", who)  # noqa: B010
+        raise
+
+
+def run_episode(
+    policy: Policy,
+    env: SimEnv,
+    init_state: int,
+    config: RolloutConfig | None = None,
+    policy_name: str = "the policy",
+    on_step: OnStep | None = None,
+    goals: Goals | None = None,
+) -> EpisodeResult:
+    """Run one episode from start state `init_state` until success, truncation or `config.max_steps`.
+
+    Success means that `info["success"]` was true after some step. `on_step(env, step, success)` is called for
+    the start state (step 0) and after every step. The goal of this start state goes to the policy, and to an
+    environment that scores by goals.
+
+    Anything but finite actions of the policy's shape is never stepped. Where a policy predicts such a thing, or raises,
+    after actions of it were executed, the episode ends there, as what it is by then, with the `fault`: failing must not
+    pay. At its first prediction, or because of the machine, that is raised. So is FeatureError when policy and
+    environment do not match.
+    """
+    config = config or RolloutConfig()
+    check_match(policy.spec, env, policy_name)
+    execute = actions_per_chunk(policy.spec, config.execute)
+    max_steps = env.max_steps if config.max_steps is None else min(config.max_steps, env.max_steps)
+    generator = episode_generator(config.seed, init_state)
+    history = ObservationHistory(tuple(policy.spec.observation_features), policy.spec.obs_horizon)
+    executed = ExecutedActions(policy.spec.obs_horizon - 1)
+    scheduler = ActionScheduler(1.0 / env.control_hz)
+
+    started = time.perf_counter()
+    inference_s: list[float] = []
+    first_success: int | None = None
+    scores: list[float] = []
+    goal = goals.goal(init_state) if goals else None
+    asked = {"goal": goal} if goal is not None and env.accepts_goal else {}
+    with blamed_on("environment"):
+        observation, info = env.reset(options={"init_state": init_state, **asked})
+    if on_step:
+        on_step(env, 0, False)
+    step = 0
+    done = False
+    fault: str | None = None
+    while not done and step < max_steps:
+        now_s = step / env.control_hz
+        history.push(observation)
+        if step % execute == 0:
+            before = time.perf_counter()
+            try:
+                with blamed_on("policy"):
+                    chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
+                    inference_s.append(time.perf_counter() - before)
+                    actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
+            except Exception as error:
+                if step == 0 or isinstance(error, _NOT_ITS_FAULT):
+                    raise
+                if debugging():
+                    print(traceback_of(error), file=sys.stderr)
+                fault = one_line(explained(error, f"step {step}"))
+                break
+            scheduler.place(actions.reshape(len(actions), -1), now_s, now_s)
+        scheduled = scheduler.action_at(now_s)
+        assert scheduled is not None  # execute <= action_horizon, so the chunk covers this step
+        action = scheduled.reshape(policy.spec.action_feature.shape)
+        with blamed_on("environment"):
+            observation, _, terminated, truncated, info = env.step(action)
+            if info.get("success") is None:
+                raise FeatureError(f"Environment {env.name!r} does not say in info['success'] whether it is solved.")
+            scores.append(float(info.get("score", info["success"])))
+        executed.push(action)
+        step += 1
+        if info["success"] and first_success is None:
+            first_success = step
+        done = bool(terminated or truncated)
+        if on_step:
+            on_step(env, step, first_success is not None)
+    return EpisodeResult(
+        init_state=init_state,
+        success=first_success is not None,
+        steps=step,
+        first_success_step=first_success,
+        max_score=max(scores, default=0.0),
+        final_score=scores[-1] if scores else 0.0,
+        mode=info.get("mode"),
+        goal_episode=goals.episode(init_state) if goals else None,
+        fault=fault,
+        inferences=len(inference_s),
+        mean_inference_ms=1e3 * float(np.mean(inference_s)) if inference_s else 0.0,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def check_chunk(chunk: Any, spec: PolicySpec, policy_name: str, init_state: int, step: int) -> np.ndarray:
+    """A predicted chunk as (action_horizon, *shape) numbers. Raises FeatureError naming the policy and the step."""
+    where = f"{policy_name}, start state {init_state}, step {step}"
+    actions = spec.action_feature.numbers(chunk)
+    expected = (spec.action_horizon, *spec.action_feature.shape)
+    if actions.shape != expected:
+        raise FeatureError(f"{where}: predicted actions of shape {actions.shape}, expected {expected}.")
+    if not np.isfinite(actions).all():
+        row, element = np.argwhere(~np.isfinite(actions))[0]
+        names = spec.action_feature.names
+        label = names[element] if names else f"element {element}"
+        raise FeatureError(
+            f"{where}: predicted a non-finite action ({actions[row, element]} at {label}, action {row} of the chunk); "
+            "it was not executed. Check the training run for diverged weights."
+        )
+    return actions

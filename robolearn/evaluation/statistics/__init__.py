@@ -1,0 +1,1 @@
+"""What was found and what it is worth: results, outcomes, intervals, paired tests, comparisons, figures."""
