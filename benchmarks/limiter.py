@@ -20,7 +20,7 @@ import numpy as np
 from robolearn.control.safety import SafetyLimiter, SafetyLimits
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
 from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 
 MOST = 1.01
 EPISODE_TICKS = 500

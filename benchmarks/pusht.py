@@ -23,8 +23,8 @@ import numpy as np
 from _runs import evaluate, run_record, train
 from _verbs import robolearn
 
-from robolearn.datasets.read.edits import set_mask
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import set_mask
 from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 from robolearn.evaluation.statistics.intervals import bootstrap_mean
 from robolearn.evaluation.statistics.results import EvaluationResults

@@ -11,7 +11,8 @@ from robolearn.core.device import Sample
 from robolearn.core.errors import ConfigError
 from robolearn.core.feature import Features, features
 from robolearn.core.registry import Registry
-from robolearn.hardware.arms.protocol import Arm, ArmCapabilities, Command
+from robolearn.execution.command import Command
+from robolearn.hardware.arms.protocol import Arm, ArmCapabilities
 
 
 class Sensor(Protocol):

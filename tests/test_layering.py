@@ -1,4 +1,4 @@
-"""Who may import whom: downwards only, and never torch below the policies (see docs and the tables here)."""
+"""Who may import whom: downwards only, never in a circle, and never torch below the policies (docs/architecture.md)."""
 
 import ast
 import functools
@@ -11,17 +11,37 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "robolearn"
 
-TOP = {"teleop", "training", "evaluation", "serving", "control"}
+MIDDLE = {"execution", "datasets", "core"}
 MAY_IMPORT = {
-    "core": {"core"},
-    "datasets": {"datasets", "core"},
-    "hardware": {"hardware", "datasets", "core"},
-    "sim": {"sim", "datasets", "core"},
-    "policies": {"policies", "datasets", "core"},
-    **{part: TOP | {"policies", "sim", "hardware", "datasets", "core"} for part in TOP},
-    "cli": TOP | {"cli", "policies", "sim", "hardware", "datasets", "core"},
+    "core": set(),
+    "datasets": {"core"},
+    "execution": {"datasets", "core"},
+    "hardware": MIDDLE,
+    "sim": MIDDLE,
+    "policies": MIDDLE,
+    "training": {"policies", *MIDDLE},
+    "evaluation": {"training", "policies", "sim", *MIDDLE},
+    "serving": {"policies", *MIDDLE},
+    "control": {"serving", "evaluation", "hardware", *MIDDLE},
+    "teleop": {"control", "evaluation", "hardware", "sim", *MIDDLE},
+    "cli": {"teleop", "control", "serving", "evaluation", "training", "policies", "sim", "hardware", *MIDDLE},
 }
-WITHOUT_TORCH = ("core", "datasets", "hardware", "teleop", "control", "serving/client")
+ROOMS = {
+    "datasets": {
+        "format": set(),
+        "read": {"format"},
+        "write": {"read", "format"},
+        "loader": {"read", "format"},
+        "view": {"write", "read", "format"},
+        "convert": {"write", "read", "format"},
+        "checks": {"convert", "write", "read", "format"},
+        "repair": {"checks", "write", "read", "format"},
+        "tools": {"repair", "convert", "write", "read", "format"},
+    },
+    "evaluation": {"statistics": set(), "run": {"statistics"}, "pages": {"run", "statistics"}},
+}
+PENDING = {"robolearn.cli.record", "robolearn.policies.networks.score_decoder"}
+WITHOUT_TORCH = ("core", "datasets", "execution", "hardware", "teleop", "control", "serving/client")
 
 
 def source_files(part: str) -> list[Path]:
@@ -38,8 +58,20 @@ def module_name(file: Path) -> str:
 
 
 @functools.cache
-def imported_modules(file: Path) -> tuple[str, ...]:
-    """Absolute names of everything a file imports, also inside functions."""
+def modules() -> dict[str, Path]:
+    """Every module of the package, those in the symlinked folders too."""
+    own = [PACKAGE / "__init__.py", PACKAGE / "__main__.py"]
+    return {module_name(file): file for part in MAY_IMPORT for file in source_files(part)} | {
+        module_name(file): file for file in own
+    }
+
+
+@functools.cache
+def imported_names(file: Path) -> tuple[str, ...]:
+    """Absolute names of everything a file imports, also inside functions and for type checkers only.
+
+    `from a import b` gives `a` and `a.b`: `b` may be a module.
+    """
     found: list[str] = []
     package = module_name(file).split(".")
     if file.name != "__init__.py":
@@ -50,10 +82,68 @@ def imported_modules(file: Path) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
-            found.append(origin)
-            if origin == "robolearn":
-                found += [f"robolearn.{alias.name}" for alias in node.names]
+            found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     return tuple(found)
+
+
+@functools.cache
+def import_graph() -> dict[str, frozenset[str]]:
+    """Module -> modules of ours that it imports. A package's `__init__` counts where a name is taken from it."""
+    graph = {}
+    for name, file in modules().items():
+        found = set()
+        for imported in imported_names(file):
+            if imported in modules():
+                found.add(imported)
+        # `from package import module` needs the module, not what the package's own file imports
+        parents = {module.rpartition(".")[0] for module in found}
+        taken = {module for module in found if module not in parents or takes_from(file, module)}
+        graph[name] = frozenset(taken - {name})
+    return graph
+
+
+def takes_from(file: Path, package: str) -> bool:
+    """Whether a name that is no module is imported from the package."""
+    names = [n for n in imported_names(file) if n.startswith(f"{package}.") and "." not in n[len(package) + 1 :]]
+    return any(name not in modules() for name in names)
+
+
+def circles(graph: dict[str, frozenset[str]]) -> list[list[str]]:
+    """The groups of modules that import one another, directly or not."""
+    below = {name: _reached(graph, name) for name in graph}
+    groups = {frozenset([name, *(m for m in below[name] if name in below[m])]) for name in graph if name in below[name]}
+    return sorted(map(sorted, groups))
+
+
+def _reached(graph: dict[str, frozenset[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += graph[name]
+    return found
+
+
+def upward_arrows() -> list[str]:
+    """Imports that neither the order of the parts nor that of the rooms in a part allows."""
+    wrong = []
+    for name, imported in import_graph().items():
+        part, room = _place(name)
+        for target in imported:
+            other, other_room = _place(target)
+            if part in MAY_IMPORT and other in MAY_IMPORT and other != part and other not in MAY_IMPORT[part]:
+                wrong.append(f"{name} imports {target}")
+            if part == other and part in ROOMS and room != other_room and other_room not in ROOMS[part].get(room, ()):
+                wrong.append(f"{name} imports {target}")
+    return wrong
+
+
+def _place(module: str) -> tuple[str, str]:
+    """Part and room of a module: `robolearn.datasets.read.store` is in the room read of datasets."""
+    parts = [*module.split("."), "", ""]
+    return parts[1], parts[2]
 
 
 def test_every_part_has_a_place_in_the_order():
@@ -61,31 +151,52 @@ def test_every_part_has_a_place_in_the_order():
     assert found == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("part", MAY_IMPORT)
-def test_imports_point_downwards(part):
-    wrong = []
-    for file in source_files(part):
-        for name in imported_modules(file):
-            root, _, rest = name.partition(".")
-            target = rest.split(".")[0]
-            if root == "robolearn" and target in MAY_IMPORT and target not in MAY_IMPORT[part]:
-                wrong.append(f"{module_name(file)} imports {name}")
+@pytest.mark.parametrize("part", ROOMS)
+def test_every_room_has_a_place_in_the_order(part):
+    """Nothing stands outside the rooms."""
+    folder = (PACKAGE / part).resolve()
+    assert {file.parent.name for file in folder.glob("*/__init__.py")} == set(ROOMS[part])
+    assert [file.name for file in folder.glob("*.py")] == ["__init__.py"]
+
+
+@pytest.mark.parametrize("order", [MAY_IMPORT, *ROOMS.values()])
+def test_the_order_itself_has_no_circle(order):
+    assert circles({name: frozenset(below) for name, below in order.items()}) == []
+
+
+def test_imports_point_downwards():
+    wrong = upward_arrows()
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_modules_import_one_another():
+    found = [group for group in circles(import_graph()) if not PENDING.intersection(group)]
+    assert not found, "\n".join(" <-> ".join(group) for group in found)
+
+
+def test_the_graph_is_the_real_one():
+    """An arrow of each kind: into a symlinked folder, inside a function, for type checkers only, from a package."""
+    graph = import_graph()
+    assert "robolearn.datasets.format.layout" in graph["robolearn.datasets.read.reader"]
+    assert "robolearn.datasets.write.recorder" in graph["robolearn.teleop.streaming"]
+    assert "robolearn.datasets.checks.run" in graph["robolearn.datasets.checks"]
+    assert sum(map(len, graph.values())) > 1500 and len(graph) > 350
+    looped = {"a": frozenset("b"), "b": frozenset("c"), "c": frozenset("bd"), "d": frozenset()}
+    assert circles(looped) == [["b", "c"]]
 
 
 @pytest.mark.parametrize("folder", ["hardware", "sim", "datasets"])
 def test_nothing_is_imported_by_the_name_of_a_top_level_folder(folder):
     """`import datasets` would be Hugging Face's package, or nothing, in an installed wheel."""
-    files = [file for part in MAY_IMPORT for file in source_files(part)]
-    assert not [str(f) for f in files if any(name.split(".")[0] == folder for name in imported_modules(f))]
+    assert not [str(f) for f in modules().values() if any(n.split(".")[0] == folder for n in imported_names(f))]
 
 
 @pytest.mark.parametrize("part", WITHOUT_TORCH)
 def test_no_torch_comes_along(part):
-    modules = [module_name(file) for file in source_files(part)]
+    names = [module_name(file) for file in source_files(part)]
     program = f"""
         import importlib, sys
-        for name in {modules!r}:
+        for name in {names!r}:
             try:
                 importlib.import_module(name)
             except ModuleNotFoundError as error:

@@ -13,9 +13,10 @@ import numpy as np
 from robolearn.core.errors import RobolearnError
 from robolearn.datasets.checks import validate
 from robolearn.datasets.format import layout
-from robolearn.datasets.read.edits import QUARANTINE, edit_episodes, set_mask
+from robolearn.datasets.read.edits import QUARANTINE
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.repair.run import repair
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 
 COPIES = (".zarray", ".zattrs", ".zgroup")
 

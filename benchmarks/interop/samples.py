@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.read.edits import edit_episodes, set_mask
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

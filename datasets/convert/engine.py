@@ -28,10 +28,10 @@ from robolearn.datasets.convert.source import listed, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.format import layout
-from robolearn.datasets.read.edits import set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.store import refuse_url
 from robolearn.datasets.write.durable import explain_os_errors
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 LOG = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ndarray_copy
 
 from robolearn.core.errors import DatasetError
+from robolearn.core.feature import Feature
 from robolearn.datasets.format.image_header import JPEG_END, JPEG_START, PNG_END, PNG_START, image_header
 
 try:
@@ -202,3 +203,20 @@ def register() -> None:
 
 
 register()
+
+
+def check_image(data: bytes, feature: Feature, codec: ImageCodec) -> None:
+    """Check that `data` is a whole file of this codec and its header that of an image of this feature.
+
+    Raises DatasetError saying what was found and what was expected.
+    """
+    kind = "JPEG" if codec.start == JPEG_START else "PNG"
+    if not data.startswith(codec.start) or not data.endswith(codec.end):
+        raise DatasetError(f"{len(data)} bytes are not a whole {kind} image; encode frames with writer.codec(name).")
+    height, width, channels, bits = image_header(data)
+    expected = (*feature.shape[:2], *(feature.shape[2:] or (1,)), 8 * int(feature.dtype == "uint8") or 16)
+    if (height, width, channels, bits) != expected:
+        raise DatasetError(
+            f"the {kind} image is {height} x {width} with {channels} channels of {bits} bits, "
+            f"expected {expected[0]} x {expected[1]} with {expected[2]} of {expected[3]}."
+        )

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from robolearn.core.errors import DatasetError
-from robolearn.core.feature import Feature
-
-if TYPE_CHECKING:
-    from robolearn.datasets.format.codecs import ImageCodec
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -53,20 +48,3 @@ def _header(data: bytes) -> tuple[int, int, int, int]:
     except (struct.error, KeyError):
         pass
     raise DatasetError(f"The {len(data)} bytes of an image have no JPEG or PNG header that can be read.")
-
-
-def check_image(data: bytes, feature: Feature, codec: ImageCodec) -> None:
-    """Check that `data` is a whole file of this codec and its header that of an image of this feature.
-
-    Raises DatasetError saying what was found and what was expected.
-    """
-    kind = "JPEG" if codec.start == JPEG_START else "PNG"
-    if not data.startswith(codec.start) or not data.endswith(codec.end):
-        raise DatasetError(f"{len(data)} bytes are not a whole {kind} image; encode frames with writer.codec(name).")
-    height, width, channels, bits = image_header(data)
-    expected = (*feature.shape[:2], *(feature.shape[2:] or (1,)), 8 * int(feature.dtype == "uint8") or 16)
-    if (height, width, channels, bits) != expected:
-        raise DatasetError(
-            f"the {kind} image is {height} x {width} with {channels} channels of {bits} bits, "
-            f"expected {expected[0]} x {expected[1]} with {expected[2]} of {expected[3]}."
-        )

@@ -28,7 +28,7 @@ from robolearn.datasets.checks.survey import EpisodeView, Survey, holds_dataset
 from robolearn.datasets.checks.texts import encode_texts
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import ArrayInfo, Metadata
-from robolearn.datasets.read.edits import EDITS, QUARANTINE, mend_edits, scan_edits, set_mask
+from robolearn.datasets.read.edits import EDITS, QUARANTINE, scan_edits
 from robolearn.datasets.read.store import LocalStore, open_store
 from robolearn.datasets.repair.action import Action
 from robolearn.datasets.repair.quarantine import FOLDER, episode_folder, keep_episode, keep_file
@@ -42,6 +42,7 @@ from robolearn.datasets.write.durable import (
     sync_file_system,
     write_file,
 )
+from robolearn.datasets.write.edits import mend_edits, set_mask
 
 
 def repair(path: str | Path, dry_run: bool = False, progress: Callable[[int, int], None] | None = None) -> list[Action]:

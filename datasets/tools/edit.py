@@ -1,4 +1,4 @@
-"""Labels and masks of episodes: chosen by the grammar of `select.py`, journaled by `datasets/read/edits.py`."""
+"""Labels and masks of episodes: chosen by the grammar of `select.py`, journaled by `datasets/write/edits.py`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.format.layout import Json
-from robolearn.datasets.read import edits
+from robolearn.datasets.read.edits import QUARANTINE
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.select import Selection
+from robolearn.datasets.write import edits
 
 
 def edit_labels(dataset: Dataset, selection: Selection, fields: Json) -> list[int]:
@@ -33,7 +34,7 @@ def edit_mask(dataset: Dataset, name: str, selection: Selection) -> list[int]:
     Raises ConfigError for the reserved name or when no episode is selected, DatasetError for a name that cannot be
     used or a dataset that is not on this machine.
     """
-    if name == edits.QUARANTINE:
+    if name == QUARANTINE:
         raise ConfigError(f"The mask {name!r} is kept by robolearn dataset repair; choose another name.")
     if selection.is_all:
         raise ConfigError(f"--mask {name} needs --episodes, --where or --in-mask for its episodes, or --remove.")

@@ -19,9 +19,10 @@ from robolearn.datasets.format import layout
 from robolearn.datasets.format.codecs import ImageCodec
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json
-from robolearn.datasets.read.edits import QUARANTINE, set_mask
+from robolearn.datasets.read.edits import QUARANTINE
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.output import new_folder
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 

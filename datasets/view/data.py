@@ -14,10 +14,11 @@ from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import Json
-from robolearn.datasets.read import edits
+from robolearn.datasets.read.edits import QUARANTINE, edited_records, masks_of, read_edits
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.streams import Stream
 from robolearn.datasets.view import series
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 
 MAX_ELEMENTS = 256
 MAX_POINTS = 8192
@@ -61,12 +62,12 @@ class ViewedDataset:
     def _read_edits(self) -> None:
         dataset = self.dataset
         try:
-            found, self.problem = edits.read_edits(self.location), None
+            found, self.problem = read_edits(self.location), None
         except DatasetError as error:
             found, self.problem = [], str(error)
         self.edits = found
-        self.episodes = edits.edited_records(dataset.recorded_episodes, found)
-        self.masks = edits.masks_of(found, dataset.num_episodes)
+        self.episodes = edited_records(dataset.recorded_episodes, found)
+        self.masks = masks_of(found, dataset.num_episodes)
 
     # --- overview ------------------------------------------------------------------------------------------
 
@@ -251,7 +252,7 @@ class ViewedDataset:
         if unknown is not None:
             raise DatasetError(unknown_name("label", unknown, _LABELS))
         with self._lock:
-            edits.edit_episodes(self.location, [index], fields)
+            edit_episodes(self.location, [index], fields)
             self._read_edits()
 
     def change_mask(self, name: str, add: Sequence[int], remove: Sequence[int]) -> None:
@@ -259,7 +260,7 @@ class ViewedDataset:
 
         Raises DatasetError for an episode that does not exist and a name that cannot be used.
         """
-        if name == edits.QUARANTINE:
+        if name == QUARANTINE:
             raise DatasetError(f"The mask {name!r} is kept by robolearn dataset repair; choose another name.")
         with self._lock:
             self.refresh()  # other editors, and episodes recorded meanwhile, which the mask may hold
@@ -268,7 +269,7 @@ class ViewedDataset:
                 for episode in episodes:
                     self.dataset.episode_slice(episode)  # refuses what does not exist
                     mask[episode] = value
-            edits.set_mask(self.location, name, np.flatnonzero(mask).tolist())
+            set_mask(self.location, name, np.flatnonzero(mask).tolist())
             self._read_edits()
 
 

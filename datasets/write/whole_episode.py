@@ -12,9 +12,8 @@ import numpy as np
 from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature
 from robolearn.datasets.format import layout
-from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.format.codecs import ImageCodec, check_image
 from robolearn.datasets.format.episode import EpisodeData, StreamRows
-from robolearn.datasets.format.image_header import check_image
 from robolearn.datasets.format.layout import Metadata
 from robolearn.datasets.format.statistics import BINS, image_channels, pixel_histogram
 from robolearn.datasets.write.chunk_staging import link_frames, write_frames

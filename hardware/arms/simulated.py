@@ -13,7 +13,8 @@ import numpy as np
 from robolearn.core.device import Sample
 from robolearn.core.errors import DeviceError
 from robolearn.core.feature import Features
-from robolearn.hardware.arms.protocol import ArmCapabilities, Command
+from robolearn.execution.command import Command
+from robolearn.hardware.arms.protocol import ArmCapabilities
 from robolearn.hardware.simulated_cell import SimulatedCell
 
 _NAMES = ("observation.state", "observation.joint_position")

@@ -10,9 +10,9 @@ import numpy as np
 from robolearn.control.safety import SafetyLimiter, SafetyLimits
 from robolearn.control.watchdog import State, Watchdog
 from robolearn.core.errors import FeatureError
+from robolearn.execution.command import Command
 from robolearn.execution.interpolation import setpoint
 from robolearn.execution.scheduler import Scheduled
-from robolearn.hardware.arms.protocol import Command
 
 STATE = "observation.state"
 _LONGEST_STEP_TICKS = 4  # after a late tick the setpoint moves on by at most this many periods at full speed

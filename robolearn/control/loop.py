@@ -16,10 +16,11 @@ from robolearn.core.device import Sample
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.feature import require
 from robolearn.execution.chunk import Chunk
+from robolearn.execution.command import Command
 from robolearn.execution.history import ExecutedActions, ObservationHistory
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.execution.scheduler import ActionScheduler
-from robolearn.hardware.arms.protocol import ArmCapabilities, Command
+from robolearn.hardware.arms.protocol import ArmCapabilities
 from robolearn.hardware.robot import Outcome, Robot
 
 _OUTCOME_EVERY_S = 0.02

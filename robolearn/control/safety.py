@@ -9,7 +9,8 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from robolearn.hardware.arms.protocol import ArmCapabilities, Command
+from robolearn.execution.command import Command
+from robolearn.hardware.arms.protocol import ArmCapabilities
 
 # A tick counts as limited when what is commanded is further than this from what was asked for. Smoothing the
 # corner between two actions stays below it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from robolearn.core.rotation import slerp
+from robolearn.execution.command import Command
 from robolearn.execution.scheduler import Scheduled
-from robolearn.hardware.arms.protocol import Command
 
 
 def setpoint(scheduled: Scheduled, now_s: float, dt_s: float) -> Command:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 from robolearn.hardware.input.protocol import Motion
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 from robolearn.hardware.input.protocol import Event, Motion
 from robolearn.sim.experts.protocol import Expert, Waypoint
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from robolearn.core.clock import Clock, Ticker
 from robolearn.core.provenance import wall_time
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 from robolearn.hardware.input.protocol import Event, InputDevice, Motion
 from robolearn.teleop.integrator import Leash, TargetIntegrator
 from robolearn.teleop.pace import Pace

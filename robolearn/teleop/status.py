@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from robolearn.core.fitting import fitting
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 from robolearn.teleop.session import Episode
 
 REFRESH_S = 0.2

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from robolearn.cli.main import main
 from robolearn.core import busy
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.policies.checkpoint import load_provenance

@@ -14,8 +14,9 @@ from robolearn.core.device import Sample
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_rot6d
 from robolearn.execution.chunk import Chunk
+from robolearn.execution.command import Command
 from robolearn.execution.policy_spec import PolicySpec
-from robolearn.hardware.arms.protocol import ArmCapabilities, Command
+from robolearn.hardware.arms.protocol import ArmCapabilities
 from robolearn.hardware.robot import Outcome
 
 HOME = np.array([0.5, 0.0, 0.2])

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from robolearn.control.safety import SafetyLimiter, SafetyLimits
 from robolearn.core.errors import ConfigError
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from robolearn.hardware.arms.protocol import ArmCapabilities, Command
+from robolearn.execution.command import Command
+from robolearn.hardware.arms.protocol import ArmCapabilities
 
 DT = 0.005
 LIMITS = SafetyLimits((0.2, -0.4, 0.0), (0.8, 0.4, 0.5), max_speed_m_s=0.5, max_rotation_rad_s=2.0)

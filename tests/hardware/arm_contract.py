@@ -16,7 +16,8 @@ import pytest
 
 from robolearn.core.errors import DeviceError
 from robolearn.core.rotation import angle_between, axis_angle_to_matrix
-from robolearn.hardware.arms.protocol import Arm, Command
+from robolearn.execution.command import Command
+from robolearn.hardware.arms.protocol import Arm
 
 STATE = "observation.state"
 

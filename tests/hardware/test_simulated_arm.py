@@ -12,7 +12,7 @@ from arm_contract import *  # noqa: F403
 
 from robolearn.core.errors import ConfigError, DeviceError
 from robolearn.core.shared_record import SharedRecord
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 from robolearn.hardware.arms.registry import ARMS
 from robolearn.hardware.arms.simulated import SimulatedArm
 from robolearn.hardware.robot import Robot, make_robot

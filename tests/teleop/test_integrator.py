@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.core.rotation import angle_between, axis_angle_to_matrix
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 from robolearn.hardware.input.protocol import Motion
 from robolearn.teleop.integrator import Leash, TargetIntegrator
 

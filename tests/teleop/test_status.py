@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from robolearn.hardware.arms.protocol import Command
+from robolearn.execution.command import Command
 from robolearn.teleop.session import Episode
 from robolearn.teleop.status import LiveStatus, PlainStatus, describe, make_status
 

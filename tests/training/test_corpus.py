@@ -8,7 +8,7 @@ from world import BC, run_config, write_dataset
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.training.corpus import Corpus
 from robolearn.training.trainer import Trainer

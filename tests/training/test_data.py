@@ -8,8 +8,9 @@ from world import write_dataset
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.loader import Source
-from robolearn.datasets.read.edits import QUARANTINE, set_mask
+from robolearn.datasets.read.edits import QUARANTINE
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.bc import BcConfig

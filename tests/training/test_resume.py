@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from world import BC, BESO, run_config, write_dataset
 
 from robolearn.core.errors import CheckpointError, ConfigError
-from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.write.edits import set_mask
 from robolearn.policies import checkpoint
 from robolearn.policies.checkpoint import load_policy, load_provenance
 from robolearn.training import checkpoints, state

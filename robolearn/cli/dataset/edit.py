@@ -47,10 +47,10 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"edit needs one of --set KEY=VALUE, --mask NAME and --history{found}{hint}.")
     if options.remove and options.mask is None:
         raise ConfigError("--remove needs --mask NAME.")
-    from robolearn.datasets.read.edits import remove_mask
     from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools import edit
     from robolearn.datasets.tools.select import Selection, parse_fields
+    from robolearn.datasets.write.edits import remove_mask
 
     dataset = Dataset(options.path)
     selection = Selection(options.episodes, options.where, options.in_mask)

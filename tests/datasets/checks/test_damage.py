@@ -9,7 +9,7 @@ import pytest
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.checks import validate
 from robolearn.datasets.checks.finding import Finding, summary
-from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 CAMERA = "observation.images.front"

@@ -193,7 +193,7 @@ def test_a_format_without_a_witness_cannot_be_read(tmp_path, monkeypatch):
     from robolearn.datasets.convert.rlds import reader as rlds
 
     monkeypatch.delattr(rlds, "open_witness")
-    with pytest.raises(TypeError, match="rlds lacks open_witness, which every dataset format has"):
+    with pytest.raises(TypeError, match="rlds.reader lacks open_witness, which every dataset format has"):
         registry.load_converter("rlds")
 
 

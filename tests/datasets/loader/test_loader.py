@@ -14,8 +14,9 @@ from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.format.codecs import JpegCodec
 from robolearn.datasets.loader import FinalGoal, FutureGoal, Loader, Source, WindowSpec, memory, select_episodes
-from robolearn.datasets.read.edits import QUARANTINE, set_mask
+from robolearn.datasets.read.edits import QUARANTINE
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 STATE, ACTION, IMAGE = "observation.state", "action", "observation.images.front"

@@ -16,10 +16,10 @@ from robolearn.datasets.format import layout
 from robolearn.datasets.format.codecs import JpegCodec
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import ArrayInfo
-from robolearn.datasets.read.edits import set_mask
 from robolearn.datasets.read.frames import Frames
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.store import LocalStore
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 CAMERA = "data/observation.images.front"

@@ -13,11 +13,11 @@ import pytest
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.export.registry import export_dataset
-from robolearn.datasets.read.edits import set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.store import FsspecStore, LocalStore, as_url, open_store
 from robolearn.datasets.tools.drop import drop
 from robolearn.datasets.tools.select import Selection
+from robolearn.datasets.write.edits import set_mask
 
 CAMERA = "observation.images.front"
 

@@ -14,12 +14,12 @@ import pytest
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.checks import validate
 from robolearn.datasets.format import layout
-from robolearn.datasets.read.edits import edit_episodes, set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.repair import unfinished_episodes as rescue
 from robolearn.datasets.repair.run import repair
 from robolearn.datasets.tools.info import describe
 from robolearn.datasets.tools.select import Selection
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 CAMERA = "observation.images.front"

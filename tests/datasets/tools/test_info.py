@@ -7,9 +7,9 @@ import pytest
 
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.format.episode import EpisodeData, StreamRows
-from robolearn.datasets.read.edits import edit_episodes, set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.info import describe, describe_timing, size_on_disk, to_text
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 

@@ -18,12 +18,12 @@ from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.convert.unfinished import Unfinished
 from robolearn.datasets.format.episode import EpisodeData, StreamRows
-from robolearn.datasets.read.edits import edit_episodes, set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.drop import drop
 from robolearn.datasets.tools.merge import merge
 from robolearn.datasets.tools.select import Selection
 from robolearn.datasets.tools.split import by_mask, by_share, by_task, parse_shares, split
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.read.edits import edit_episodes, set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.select import Selection, parse_episodes, parse_fields
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 RECORDS = (

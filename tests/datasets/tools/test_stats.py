@@ -3,11 +3,11 @@ import pytest
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.datasets.format.codecs import ImageCodec
-from robolearn.datasets.read.edits import edit_episodes, set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.edit import edit_labels, edit_mask, history, history_text
 from robolearn.datasets.tools.select import Selection
 from robolearn.datasets.tools.stats import dataset_stats, to_text
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 
 NUMBERS = ("observation.state", "observation.force", "observation.keypoints", "observation.count", "action")
 

@@ -11,11 +11,11 @@ import pytest
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.format.codecs import PngCodec
-from robolearn.datasets.read.edits import set_mask
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.view import series
 from robolearn.datasets.view.data import coloured
 from robolearn.datasets.view.server import MAX_BODY, ViewServer
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 

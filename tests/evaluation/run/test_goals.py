@@ -6,7 +6,7 @@ import pytest
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature
-from robolearn.datasets.read.edits import set_mask
+from robolearn.datasets.write.edits import set_mask
 from robolearn.evaluation.run.evaluate import EvaluationConfig, evaluate
 from robolearn.evaluation.run.goals import Goals, GoalSource, goal_source, make_goals
 from robolearn.evaluation.run.rollout import RolloutConfig, run_episode

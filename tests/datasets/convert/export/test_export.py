@@ -21,8 +21,8 @@ from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import EXPORTERS, export_dataset
 from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import Part, work_folder
-from robolearn.datasets.read.edits import edit_episodes, set_mask
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.recorder import StreamRecorder
 from robolearn.datasets.write.writer import DatasetWriter
 

@@ -13,8 +13,8 @@ from robolearn.datasets.convert.export.lerobot.stats import Aggregate, ImageStat
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import export_dataset
 from robolearn.datasets.format.codecs import PngCodec
-from robolearn.datasets.read.edits import set_mask
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 pq = pytest.importorskip("pyarrow.parquet")

@@ -10,8 +10,8 @@ from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import export_dataset
-from robolearn.datasets.read.edits import set_mask
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 h5py = pytest.importorskip("h5py")
@@ -80,7 +80,7 @@ def test_next_obs_can_be_left_out(rich_dataset_to_read, tmp_path):
 
 def test_the_end_is_done_and_success_is_rewarded(make_dataset, tmp_path):
     path = make_dataset(3, 2)
-    from robolearn.datasets.read.edits import edit_episodes
+    from robolearn.datasets.write.edits import edit_episodes
 
     edit_episodes(path, [1], {"success": True})
     with h5py.File(export(path, tmp_path).output, "r") as file:

@@ -15,8 +15,8 @@ from robolearn.datasets.convert.export.registry import export_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.episode import EpisodeData
-from robolearn.datasets.read.edits import edit_episodes, set_mask
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 pytest.importorskip("pyarrow")

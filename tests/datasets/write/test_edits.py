@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.read.edits import (
-    EDITS,
-    edit_episodes,
-    mend_edits,
-    read_edits,
-    remove_mask,
-    scan_edits,
-    set_mask,
-)
+from robolearn.datasets.read.edits import EDITS, read_edits, scan_edits
 from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.edits import edit_episodes, mend_edits, remove_mask, set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
 
