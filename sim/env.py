@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -39,9 +39,18 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         scene_version: changes whenever the same actions would lead elsewhere.
         control_hz: actions per simulated second.
         max_steps: `truncated` becomes true after this many actions.
+
+    Attributes of the class, for subclasses to replace where they differ:
         evaluation_start: first start state of an evaluation. Recordings begin from `FIRST_RECORDED_STATE` on.
         demonstrated: start states that published demonstrations of this environment begin from.
+        accepts_goal: see above.
         modes: how many behaviour modes there are, where `info["mode"]` tells them apart.
+        workspace_low_m, workspace_high_m: corners of the box that the TCP may be commanded to, in the base frame.
+
+    Attributes of the class or of an instance:
+        video_camera: which camera films an episode where none is asked for.
+        cameras: those whose pictures are in the observations.
+        model, data: `mujoco.MjModel` and `MjData` of a MuJoCo scene that a viewer may show; None for others.
     """
 
     name: str
@@ -54,6 +63,12 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     demonstrated: ClassVar[range] = range(0)
     accepts_goal: ClassVar[bool] = False
     modes: ClassVar[int | None] = None
+    workspace_low_m: ClassVar[tuple[float, float, float]] = (-np.inf, -np.inf, -np.inf)
+    workspace_high_m: ClassVar[tuple[float, float, float]] = (np.inf, np.inf, np.inf)
+    video_camera: str = "front"
+    cameras: tuple[str, ...] = ()
+    model: Any = None
+    data: Any = None
 
     def _declare(self, observation_features: Features, action_feature: Feature) -> None:
         self.observation_features = observation_features
@@ -118,3 +133,37 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     @abc.abstractmethod
     def render_camera(self, camera: str, width: int, height: int) -> np.ndarray:
         """(height, width, 3) uint8 RGB picture of the current state."""
+
+
+@runtime_checkable
+class RealtimeEnv(Protocol):
+    """What an environment has beside `SimEnv` to run in real time (`robolearn.sim.realtime`): a target can be set, and
+    the simulation let run for a while, each by itself. Table-top scenes have it.
+
+    Attributes:
+        timestep_s: simulated seconds of one substep.
+    """
+
+    observation_features: Features
+    control_hz: float
+    max_steps: int
+    timestep_s: float
+    workspace_low_m: tuple[float, float, float]
+    workspace_high_m: tuple[float, float, float]
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the episode began."""
+        ...
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any: ...
+
+    def set_target(self, action: np.ndarray) -> None:
+        """Command an action; it holds until the next one."""
+        ...
+
+    def advance(self, substeps: int) -> None: ...
+
+    def observe(self) -> dict[str, np.ndarray]: ...
+
+    def task_info(self) -> dict[str, Any]: ...

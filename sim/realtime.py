@@ -22,20 +22,22 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from robolearn.core import config
 from robolearn.core.clock import Clock, MonotonicClock
 from robolearn.core.errors import ConfigError, DeviceError, RobolearnError
-from robolearn.core.feature import Features
 from robolearn.core.interrupt import stopped_in_order
 from robolearn.core.process import adopt_parent_from_environment
 from robolearn.core.realtime import no_interruptions
 from robolearn.core.rotation import matrix_to_rot6d
 from robolearn.core.shared_record import SharedRecord
 from robolearn.core.shared_segment import SharedSegment, remove_left_over
+
+if TYPE_CHECKING:
+    from robolearn.sim.env import RealtimeEnv
 
 # fields of command and request are laid out by the side that writes them: robolearn.hardware.simulated_cell
 STATE, JOINTS, OBJECTS = "observation.state", "observation.joint_position", "observation.environment_state"
@@ -56,25 +58,6 @@ _DECELERATION_M_S2 = 3.0
 _LONGEST_CATCH_UP_S = 0.05
 _LOOK_EVERY = 50  # ticks between looks whether the driver lives; where the kernel tells us itself, it is sooner
 _REST = 0.2  # share of a period in which others may have the processor, also when ticks take longer than a period
-
-
-class RealtimeEnv(Protocol):
-    """The pieces of an environment that the cell drives; table-top environments have them."""
-
-    observation_features: Features
-    control_hz: float
-    max_steps: int
-    timestep_s: float
-    workspace_low_m: tuple[float, float, float]
-    workspace_high_m: tuple[float, float, float]
-
-    @property
-    def time_s(self) -> float: ...
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any: ...
-    def set_target(self, action: np.ndarray) -> None: ...
-    def advance(self, substeps: int) -> None: ...
-    def observe(self) -> dict[str, np.ndarray]: ...
-    def task_info(self) -> dict[str, Any]: ...
 
 
 class Cell:
@@ -230,10 +213,12 @@ def run_cell(options: CellOptions) -> None:
 
     Raises RobolearnError when the environment or its records cannot be opened, DeviceError when the driver has ended.
     """
+    from robolearn.sim.env import RealtimeEnv
     from robolearn.sim.registry import make_env
 
-    env: Any = make_env(options.env)
-    if not hasattr(env, "set_target"):
+    env = make_env(options.env)
+    if not isinstance(env, RealtimeEnv):
+        env.close()
         raise ConfigError(f"Environment {options.env!r} cannot run in real time: it takes no targets between steps.")
     clock = MonotonicClock(spin_s=0.0002)
     cell = Cell(env, clock)

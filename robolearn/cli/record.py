@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from contextlib import ExitStack
 from pathlib import Path
 
 import tyro
@@ -13,20 +12,12 @@ import tyro
 from robolearn.cli import demonstrations
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
-from robolearn.core.provenance import provenance
 from robolearn.datasets.write.creation import gone_when_empty
 from robolearn.sim.experts.demonstrations import gives_actions
 from robolearn.teleop.operators import SCRIPTED
-from robolearn.teleop.recording import (
-    EpisodeRecorder,
-    RecordingSession,
-    RecordSummary,
-    StepRecorder,
-    check_dataset_path,
-    open_writer,
-)
-from robolearn.teleop.robot_target import RobotTarget
-from robolearn.teleop.station import Speed, Station, StationConfig, open_station
+from robolearn.teleop.recorders import open_recorder
+from robolearn.teleop.recording import RecordingSession, RecordSummary, check_dataset_path
+from robolearn.teleop.station import Speed, StationConfig, open_station
 
 DEFAULT_ENV = "put_on_plate"
 
@@ -85,8 +76,11 @@ def main(argv: list[str]) -> int:
     # the same scene is the same task, in steps or in real time
     scene = env_name or (options.robot or "").rpartition(":")[2]
     task = options.task if options.task is not None else scene.replace("_", " ")
-    with gone_when_empty(options.dataset), open_station(station_config) as station, ExitStack() as stack:
-        recorder = _open_recorder(options, env_name, station, stack)
+    with (
+        gone_when_empty(options.dataset),
+        open_station(station_config) as station,
+        open_recorder(options.dataset, station, station_config) as recorder,
+    ):
         session = RecordingSession(
             station.target, station.device, station.clock, station.rate_hz, recorder, options.dataset, station.status,
             station.should_stop, task, options.seed,
@@ -96,32 +90,6 @@ def main(argv: list[str]) -> int:
     if options.json:
         print(json.dumps(dataclasses.asdict(summary)))
     return station.stop.exit_status if summary.stopped == "signal" else 0
-
-
-def _open_recorder(options: RecordOptions, env_name: str | None, station: Station, stack: ExitStack) -> EpisodeRecorder:
-    """Open the dataset, for a scene's steps or a robot's streams."""
-    described = {
-        "env": env_name, "robot": options.robot, "operator": station.device.name, "provenance": provenance()
-    }  # fmt: skip
-    target = station.target
-    if isinstance(target, RobotTarget):
-        from robolearn.datasets.write.recorder import StreamRecorder
-        from robolearn.teleop.streaming import RobotRecorder
-
-        writer = stack.enter_context(open_writer(options.dataset, target, station.rate_hz, described, "streams"))
-        streams = StreamRecorder(writer, station.clock, tell=station.status.say)
-        stack.callback(streams.close)
-        recorder = RobotRecorder(target.robot, streams)
-        stack.callback(recorder.end)
-        return recorder
-    writer = stack.enter_context(open_writer(options.dataset, target, station.rate_hz, described))
-    env = target.env
-    writer.set_sim_model(
-        env.model_xml(),
-        {"name": env_name, "scene_version": env.scene_version, "control_hz": env.control_hz,
-         "cameras": list(options.camera), "image_size": options.image_size},
-    )  # fmt: skip
-    return StepRecorder(writer)
 
 
 def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> str:

@@ -35,6 +35,8 @@ class RobotTarget:
     Raises FeatureError for a robot without `observation.state`.
     """
 
+    env = None
+
     def __init__(self, robot: Robot, rate_hz: float, max_speed_m_s: float | None = None):
         if STATE not in robot.observation_features:
             raise FeatureError(f"Robot {robot.name!r} gives no {STATE!r}; every arm must.")

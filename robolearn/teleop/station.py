@@ -18,7 +18,7 @@ from robolearn.sim.env import SimEnv
 from robolearn.teleop.operators import make_operator
 from robolearn.teleop.robot_target import COMMAND_RATE_HZ, RobotTarget
 from robolearn.teleop.status import Status, make_status
-from robolearn.teleop.target import SimTarget
+from robolearn.teleop.target import SimTarget, TeleopTarget
 from robolearn.teleop.viewer import SceneViewer, open_viewer
 
 Speed = Literal["auto", "max", "real"]
@@ -54,7 +54,7 @@ class StationConfig:
 class Station:
     """What `open_station` gives: a connected operator in front of a scene."""
 
-    target: SimTarget | RobotTarget
+    target: TeleopTarget
     device: InputDevice
     clock: Clock
     rate_hz: float
@@ -81,11 +81,11 @@ def open_station(config: StationConfig) -> Iterator[Station]:
         stack.callback(device.disconnect)
         device.connect()
         viewer, words = None, ""
-        if config.viewer and isinstance(clock, MonotonicClock) and isinstance(target, SimTarget):
+        if config.viewer and isinstance(clock, MonotonicClock) and target.env is not None:
             viewer, words = open_viewer(target.env)
             if viewer is not None:
                 stack.callback(viewer.close)
-        if isinstance(target, SimTarget):
+        if target.env is not None:
             target.start_episode(0)  # what cannot be observed (no GL for a camera) must fail before a dataset is made
         status = make_status()
         stack.callback(status.close)
@@ -95,7 +95,7 @@ def open_station(config: StationConfig) -> Iterator[Station]:
         yield Station(target, device, clock, rate_hz, status, stop, viewer)
 
 
-def _open_target(config: StationConfig, stack: ExitStack) -> tuple[SimTarget | RobotTarget, float]:
+def _open_target(config: StationConfig, stack: ExitStack) -> tuple[TeleopTarget, float]:
     """What is driven, and at which rate. Raises ConfigError, DeviceError."""
     if config.robot is None:
         env = open_env(config)

@@ -8,6 +8,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError
 from robolearn.core.feature import Feature, Features
+from robolearn.hardware.robot import Robot
 from robolearn.sim.env import SimEnv
 
 ACTION_SIZE = 10  # position, 6-d rotation, gripper: see `Command.to_action`
@@ -28,6 +29,16 @@ class TeleopTarget(Protocol):
     @property
     def workspace_m(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner, (3,) each, of the box the TCP may be commanded to, in the base frame."""
+        ...
+
+    @property
+    def env(self) -> SimEnv | None:
+        """The scene behind it, which is recorded step by step; None for a robot."""
+        ...
+
+    @property
+    def robot(self) -> Robot | None:
+        """The robot behind it, whose devices are recorded at their own rates; None for a scene."""
         ...
 
     def start_episode(self, init_state: int) -> None:
@@ -61,6 +72,8 @@ class SimTarget:
     Raises ConfigError for an environment whose action is not a TCP pose with a gripper.
     """
 
+    robot = None
+
     def __init__(self, env: SimEnv):
         if env.action_feature.shape != (ACTION_SIZE,) or "observation.state" not in env.observation_features:
             raise ConfigError(
@@ -86,10 +99,7 @@ class SimTarget:
 
     @property
     def workspace_m(self) -> tuple[np.ndarray, np.ndarray]:
-        unbounded = np.full(3, np.inf)
-        low = getattr(self.env, "workspace_low_m", -unbounded)
-        high = getattr(self.env, "workspace_high_m", unbounded)
-        return np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+        return np.array(self.env.workspace_low_m, np.float64), np.array(self.env.workspace_high_m, np.float64)
 
     def start_episode(self, init_state: int) -> None:
         self._observation, self._info = self.env.reset(options={"init_state": init_state})

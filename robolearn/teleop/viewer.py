@@ -48,13 +48,12 @@ def open_viewer(env: SimEnv) -> tuple[SceneViewer | None, str]:
     Call it before any image is rendered: MuJoCo keeps one table of GL functions per process, so images must then
     be rendered through GLFW as well, which this arranges unless MUJOCO_GL says otherwise.
     """
-    model, data = getattr(env, "model", None), getattr(env, "data", None)
-    if model is None or data is None:
+    if env.model is None or env.data is None:
         return None, f"No viewer: {env.name} is not a MuJoCo scene of our own."
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return None, "No viewer: there is no display (DISPLAY is not set)."
     backend = os.environ.get("MUJOCO_GL", "")
-    if getattr(env, "cameras", ()) and backend not in ("", "glfw", "glx"):
+    if env.cameras and backend not in ("", "glfw", "glx"):
         return None, f"No viewer: pictures are rendered with MUJOCO_GL={backend}, which excludes a window; unset it."
     problem = _window_problem()
     if problem:
@@ -62,7 +61,7 @@ def open_viewer(env: SimEnv) -> tuple[SceneViewer | None, str]:
     if not backend:
         os.environ["MUJOCO_GL"] = "glfw"
     try:
-        return SceneViewer(model, data), "MuJoCo's viewer shows the scene; keys are read in this terminal."
+        return SceneViewer(env.model, env.data), "MuJoCo's viewer shows the scene; keys are read in this terminal."
     except (RuntimeError, ValueError) as error:  # for example on macOS without mjpython
         return None, f"No viewer: {' '.join(str(error).split())}"
 

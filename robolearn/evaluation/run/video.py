@@ -76,7 +76,7 @@ class VideoWriter:
 
 @dataclass(frozen=True)
 class VideoConfig:
-    """How episodes are filmed. `camera` None is the environment's `video_camera`, or "front"."""
+    """How episodes are filmed. `camera` None is the environment's `video_camera`."""
 
     camera: str | None = None
     width: int = 320
@@ -89,7 +89,7 @@ class EpisodeVideo:
 
     def __init__(self, path: Path, env: SimEnv, init_state: int, config: VideoConfig):
         self._writer = VideoWriter(path, env.control_hz)
-        self._camera: str = config.camera or str(getattr(env, "video_camera", "front"))
+        self._camera = config.camera or env.video_camera
         self._config = config
         self._fps = env.control_hz
         self._init_state = init_state
