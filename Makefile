@@ -1,10 +1,11 @@
 # One word for each habit. Every target sets up what is missing first (tools/bootstrap.sh) and nothing twice.
 BIN := .venv/bin
 
-.PHONY: help bootstrap demo test check bench interop clean
+.PHONY: help bootstrap demo test test-fast check bench interop clean
 help:
 	@echo "make demo    the whole chain on the simulated arm: record, train, evaluate, serve, deploy, report"
-	@echo "make test    the tests (ARGS='tests/core -x' narrows them)"
+	@echo "make test    the tests: on all cores what needs no real time, then the rest (ARGS='tests/core -x' narrows them, JOBS=1)"
+	@echo "make test-fast    for daily work, under 2 minutes: without what is slow or needs real time"
 	@echo "make check   formats, lints and type-checks (in CI, formatting is only checked)"
 	@echo "make bench   the benchmarks' quick forms"
 	@echo "make interop other people's readers and clients against ours, each in an environment of its own (gigabytes, in /tmp/interop)"
@@ -18,7 +19,10 @@ demo: bootstrap
 	@$(BIN)/robolearn demo $(ARGS)
 
 test: bootstrap
-	@$(BIN)/python -m pytest $(ARGS)
+	@tools/test.sh $(BIN)/python all $(ARGS)
+
+test-fast: bootstrap
+	@tools/test.sh $(BIN)/python fast $(ARGS)
 
 check: bootstrap
 	@$(BIN)/ruff format $(if $(CI),--check)

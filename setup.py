@@ -60,6 +60,8 @@ EXTRAS["all"] = sorted({requirement for group in EXTRAS.values() for requirement
 EXTRAS["umi"] = ["imagecodecs>=2023.9.18"]  # JPEG XL and JPEG 2000 of UMI's and diffusion_policy's image buffers
 EXTRAS["dev"] = [
     "pytest>=8",
+    "pytest-xdist>=3.6",  # tools/test.sh runs what needs no real time on all cores; since 3.6 tests run in the main
+    # thread, which alone may handle signals
     "hypothesis>=6.100",
     "scipy>=1.11",  # oracle of the rotation and statistics tests
     "ruff>=0.12",

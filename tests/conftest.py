@@ -1,10 +1,14 @@
 """Settings for all tests: property tests are repeatable in CI and have no deadline on a shared machine; signals are
-heeded, whoever starts the tests.
+heeded, whoever starts the tests; what needs real time is known.
 """
+
+from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 
+import pytest
 from hypothesis import settings
 
 # Tests compute little and often beside other processes: more threads only wait for each other.
@@ -19,3 +23,58 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# --- parts of the suite (tools/test.sh) ---------------------------------------------------------------------
+LEFT_OUT = {"parallel": ("realtime",), "fast": ("realtime", "slow")}
+left_out: Counter[str] = Counter()  # tests that this process, or xdist's workers, did not run, by mark
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        choices=("parallel", "alone", "fast"),
+        help="parallel: what needs no real time; alone: what does; fast: what needs none and is not slow",
+    )
+
+
+@pytest.fixture(scope="session")
+def real_time() -> None:
+    """Asked for by fixtures that start something in real time (a cell, a display): makes their tests `realtime`."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if "real_time" in getattr(item, "fixturenames", ()):
+        item.add_marker("realtime")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part = config.getoption("--part")
+    if part is None:
+        return
+    chosen, others = [], []
+    for item in items:
+        mark = next((name for name in LEFT_OUT.get(part, ()) if item.get_closest_marker(name)), None)
+        if part == "alone" and not item.get_closest_marker("realtime"):
+            mark = "others"
+        if mark:
+            left_out[mark] += 1
+        (others if mark else chosen).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # one of xdist's workers; each has collected all
+        session.config.workeroutput["left_out"] = dict(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object, error: object) -> None:
+    left_out.update(getattr(node, "workeroutput", {}).get("left_out", {}) if not left_out else {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.getoption("--part") == "fast":
+        found = f"{left_out['realtime']} tests in real time and {left_out['slow']} slow ones"
+        terminalreporter.write_line(f"left out: {found}; `make test` runs them")
