@@ -1,0 +1,63 @@
+"""Modules that were regrouped: whoever imports one by its old name is told the new one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+_ROOMS = {  # where they were -> where they are
+    "datasets": {
+        "datasets.format": "alignment codecs episode image_header layout quaternions statistics",
+        "datasets.read": "arrays frames reader store streams",
+        "datasets.write": "commit creation encoders journal recorder stream_journal writer",
+        "datasets.repair": "quarantine",
+        "datasets.tools": "info start_states",
+        "datasets.loader": "sampler",
+        "core": "normalizer progress",
+    },
+    "evaluation": {
+        "evaluation.run": "evaluate goals replay rollout seen_states source video workers",
+        "evaluation.statistics": "compare episode figures paired protocol results runs tally",
+        "evaluation.pages": "charts page",
+    },
+    "control": {"execution": "chunk history interpolation scheduler"},
+}
+MOVED = {
+    f"robolearn.{before}.{name}": f"robolearn.{after}.{name}"
+    for before, rooms in _ROOMS.items()
+    for after, names in rooms.items()
+    for name in names.split()
+} | {
+    "robolearn.datasets.counts": "robolearn.datasets.write.stream_counts",
+    "robolearn.datasets.derived": "robolearn.datasets.repair.recomputed_rows",
+    "robolearn.datasets.edits": "robolearn.datasets.read.edits (reading) and robolearn.datasets.write.edits (changing)",
+    "robolearn.datasets.mending": "robolearn.datasets.repair.action",
+    "robolearn.datasets.placing": "robolearn.datasets.write.whole_episode",
+    "robolearn.datasets.rescue": "robolearn.datasets.repair.unfinished_episodes",
+    "robolearn.datasets.salvage": "robolearn.datasets.repair.read_journal",
+    "robolearn.datasets.staging": "robolearn.datasets.write.chunk_staging",
+    "robolearn.datasets.storage": "robolearn.datasets.write.durable",
+    "robolearn.evaluation.comparison_page": "robolearn.evaluation.pages.comparison",
+    "robolearn.evaluation.report": "robolearn.evaluation.pages.demo",
+    "robolearn.policies.spec": "robolearn.execution.policy_spec",
+}
+
+
+class _Signpost(MetaPathFinder):
+    """Asked last, when nobody else has found a module."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname in MOVED:
+            raise ModuleNotFoundError(f"{fullname} is now {MOVED[fullname]}; import it from there.", name=fullname)
+        return None
+
+
+def put_up_signpost() -> None:
+    """From now on a module's old name is answered with its new one."""
+    if not any(isinstance(finder, _Signpost) for finder in sys.meta_path):
+        sys.meta_path.append(_Signpost())
