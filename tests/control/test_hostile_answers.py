@@ -80,7 +80,7 @@ def canned():
 
 
 @pytest.fixture(scope="module")
-def requester(canned):
+def requester(real_time, canned):
     with ChunkRequester(PolicyClient(canned.url, timeout_s=0.05), SPEC, VirtualClock()) as found:
         yield found
 

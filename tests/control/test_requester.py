@@ -84,6 +84,7 @@ def test_of_several_waiting_requests_the_newest_is_sent():
         assert requester.counts.superseded == 2
 
 
+@pytest.mark.realtime
 def test_submitting_never_waits_for_the_server():
     client = GatedClient()
     with ChunkRequester(client, SPEC) as requester:

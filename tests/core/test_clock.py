@@ -87,6 +87,7 @@ def test_a_virtual_clock_never_goes_back():
         clock.advance(-0.1)
 
 
+@pytest.mark.realtime
 def test_the_monotonic_clock_is_the_system_one_and_sleeps_long_enough():
     clock = MonotonicClock()
     assert abs(clock.now() - time.monotonic()) < 0.1

@@ -7,6 +7,8 @@ import pytest
 
 from robolearn.core.realtime import no_interruptions, raised_priority
 
+pytestmark = pytest.mark.realtime  # raises the priority of the process that runs the tests
+
 
 def scheduling() -> tuple[int, int]:
     return os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)

@@ -288,6 +288,7 @@ def test_a_writer_that_stands_still_is_alive_and_one_that_was_killed_is_not(name
     reader.close()
 
 
+@pytest.mark.realtime
 def test_no_read_is_ever_torn_while_another_process_writes(name):
     """Every element of a written record is the same number, so a mixture of two records would show."""
     program = """

@@ -128,6 +128,7 @@ def test_an_address_of_another_form_is_refused():
         PolicyClient("localhost:8000")
 
 
+@pytest.mark.realtime
 def test_a_slow_answer_is_an_error_and_does_not_become_the_next_one(serve):
     policy = TinyPolicy(delay_s=0.3)
     with PolicyClient(serve(policy), timeout_s=0.1) as client:
@@ -149,6 +150,7 @@ def test_the_call_after_a_lost_connection_connects_again(serve):
         assert "actions" in client.infer({"observation.state": STATE})
 
 
+@pytest.mark.realtime
 def test_a_connection_whose_packets_vanish_is_given_up_after_one_time_out_and_opened_anew(cable):
     with PolicyClient(cable.url, timeout_s=0.2) as client:
         assert "actions" in client.infer({"observation.state": STATE})
@@ -160,6 +162,7 @@ def test_a_connection_whose_packets_vanish_is_given_up_after_one_time_out_and_op
     assert cable.connections == 2
 
 
+@pytest.mark.realtime
 def test_a_connection_that_takes_no_more_bytes_is_given_up_after_one_time_out(cable):
     """More than the buffers of the kernel hold: it is the sending that would wait."""
     with PolicyClient(cable.url, timeout_s=0.2) as client:

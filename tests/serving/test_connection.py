@@ -74,6 +74,7 @@ def test_whoever_holds_most_is_closed_until_the_others_fit():
     assert sum(len(client.refusals) for client in clients) == 1
 
 
+@pytest.mark.realtime
 def test_a_crowd_that_sits_on_halves_of_messages_does_not_shut_out_who_sends_whole_ones(serve, monkeypatch):
     monkeypatch.setattr("robolearn.serving.server._MIN_BUFFERS", 1000)
     url = serve(TinyPolicy(), max_message_bytes=1000)
@@ -90,6 +91,7 @@ def test_a_crowd_that_sits_on_halves_of_messages_does_not_shut_out_who_sends_who
         assert "1013" in reason_of_the_close(crowd[0])
 
 
+@pytest.mark.realtime
 def test_a_crowd_that_fills_the_buffers_is_told_so_and_others_are_served(serve, monkeypatch):
     monkeypatch.setattr("robolearn.serving.server._MIN_BUFFERS", 1000)
     url = serve(TinyPolicy(), max_message_bytes=1000)
@@ -167,6 +169,7 @@ def test_compressed_frames_are_refused(serve):
         assert reason_of_the_close(connection) == "1002 reserved bits must be 0"
 
 
+@pytest.mark.realtime
 def test_too_many_connections_are_answered_before_they_are_cut(serve, monkeypatch):
     monkeypatch.setattr("robolearn.serving.server._MAX_OPENING", 1)
     url = serve(TinyPolicy(), max_clients=1)

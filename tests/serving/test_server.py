@@ -195,6 +195,7 @@ def test_an_openpi_client_of_a_policy_with_a_window_is_told_what_to_send(serve):
     assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[1, 1], [1, 2], [3, 3]]
 
 
+@pytest.mark.realtime
 def test_a_superseded_observation_still_belongs_to_the_window(serve):
     policy = TinyPolicy(delay_s=0.2)
     with connect(serve(policy)) as connection:
@@ -209,6 +210,7 @@ def test_a_superseded_observation_still_belongs_to_the_window(serve):
     assert [w["observation.state"][:, 0].tolist() for w in policy.seen] == [[0, 0], [1, 2]]
 
 
+@pytest.mark.realtime
 def test_only_the_newest_waiting_request_is_computed(serve):
     policy = TinyPolicy(delay_s=0.2)
     with connect(serve(policy)) as connection:
@@ -223,6 +225,7 @@ def test_only_the_newest_waiting_request_is_computed(serve):
     assert "actions" in answers[3]
 
 
+@pytest.mark.realtime
 def test_a_request_past_its_deadline_is_refused(serve):
     policy = TinyPolicy(delay_s=0.2)
     url = serve(policy)
@@ -236,6 +239,7 @@ def test_a_request_past_its_deadline_is_refused(serve):
         busy.recv(timeout=5)
 
 
+@pytest.mark.realtime
 def test_a_running_inference_does_not_hold_up_anything_else(serve):
     url = serve(TinyPolicy(delay_s=0.5))
     with connect(url) as busy, PolicyClient(url) as client:

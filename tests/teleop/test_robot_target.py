@@ -18,7 +18,7 @@ from robolearn.teleop.station import StationConfig, open_station
 
 
 @pytest.fixture
-def target():
+def target(real_time):
     robot = make_robot("sim:put_on_plate")
     robot.connect()
     made = RobotTarget(robot, 20.0)

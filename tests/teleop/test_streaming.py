@@ -76,6 +76,7 @@ def received(recorder: RobotRecorder) -> int:
     return recorder._recorder.counts()[FORCE.name].received
 
 
+@pytest.mark.realtime
 def test_samples_come_in_with_their_own_times_and_numbers_from_the_first_step_on(recorder, sensor, tmp_path):
     recorder.start_episode()
     sensor.measure(-1.0)  # before the operator has moved
@@ -98,6 +99,7 @@ def test_samples_come_in_with_their_own_times_and_numbers_from_the_first_step_on
     assert dataset.episodes[0]["streams"][FORCE.name]["dropped"] == 2
 
 
+@pytest.mark.realtime
 def test_nothing_is_recorded_while_the_operator_has_paused(recorder, sensor, tmp_path):
     recorder.start_episode()
     act(recorder, 0.0)
