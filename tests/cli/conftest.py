@@ -21,7 +21,7 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def display(tmp_path: Path) -> Iterator[tuple[dict[str, str], Path]]:
+def display(real_time, tmp_path: Path) -> Iterator[tuple[dict[str, str], Path]]:
     """Environment variables of a program that shall use it, and the file (XWD) that holds what it shows."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed (apt-get install xvfb)")

@@ -72,6 +72,7 @@ def filmed(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.realtime
 def test_an_export_killed_half_way_is_gone_on_with(filmed, tmp_path):
     pytest.importorskip("pyarrow")
     pytest.importorskip("av")

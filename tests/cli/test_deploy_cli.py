@@ -17,7 +17,7 @@ TINY_SERVER = Path(__file__).parents[1] / "serving" / "tiny_policy_server.py"
 
 
 @pytest.fixture
-def server_process():
+def server_process(real_time):
     process = subprocess.Popen([sys.executable, str(TINY_SERVER)], stdout=subprocess.PIPE, text=True)
     yield process, process.stdout.readline().split()[-1]
     process.kill()

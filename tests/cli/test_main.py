@@ -225,6 +225,7 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert process.returncode == 0
 
 
+@pytest.mark.realtime
 def test_the_first_line_of_help_is_quick():
     fastest = 10.0
     for _ in range(3):

@@ -164,6 +164,7 @@ def test_a_mistake_is_answered_in_one_line_and_leaves_nothing_behind(tmp_path, c
     assert not path.exists()
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize(("number", "moment_s"), [(signal.SIGINT, 0.0), (signal.SIGHUP, 0.37), (signal.SIGTERM, 0.61)])
 def test_a_signal_in_mid_episode_keeps_what_was_saved(tmp_path, number, moment_s):
     path = tmp_path / "bar.zarr"
@@ -187,6 +188,7 @@ def test_a_signal_in_mid_episode_keeps_what_was_saved(tmp_path, number, moment_s
     assert re.search(rf"--num-episodes {left} --resume\n", err)
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("delay_s", [0.3, 0.6])
 def test_a_signal_while_starting_up_leaves_nothing_half_done(tmp_path, delay_s):
     path = tmp_path / "bar.zarr"
@@ -198,6 +200,7 @@ def test_a_signal_while_starting_up_leaves_nothing_half_done(tmp_path, delay_s):
     assert not path.exists() or check_whole(path)
 
 
+@pytest.mark.realtime
 def test_after_a_kill_the_dataset_opens_and_recording_goes_on(tmp_path, capsys):
     path = tmp_path / "bar.zarr"
     session = Session(arguments(path, 500))
@@ -231,6 +234,7 @@ class TypedSession(Session):
         return result
 
 
+@pytest.mark.realtime
 def test_a_person_at_a_terminal_records_redoes_and_stops(tmp_path):
     path = tmp_path / "hand.zarr"
     session = TypedSession(arguments(path, 5, operator="keyboard"))
@@ -268,6 +272,7 @@ def test_a_person_at_a_terminal_records_redoes_and_stops(tmp_path):
     assert record["rate_hz"] == pytest.approx(20.0, rel=0.15)
 
 
+@pytest.mark.realtime
 def test_ctrl_c_typed_at_the_terminal_gives_it_back(tmp_path):
     path = tmp_path / "hand.zarr"
     session = TypedSession(arguments(path, 5, operator="keyboard"))
@@ -280,6 +285,7 @@ def test_ctrl_c_typed_at_the_terminal_gives_it_back(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.realtime
 def test_a_closed_terminal_ends_the_session_and_keeps_what_was_saved(tmp_path):
     path = tmp_path / "hand.zarr"
     session = TypedSession(arguments(path, 5, operator="keyboard"))
@@ -323,6 +329,7 @@ def test_a_person_sees_the_scene_while_pictures_are_recorded(tmp_path, display):
     assert Dataset(path).image("observation.images.front", 0).std() > 10
 
 
+@pytest.mark.realtime
 def test_a_robot_is_recorded_in_real_time_at_the_rates_of_its_devices(tmp_path, capfd):
     path = tmp_path / "robot.zarr"
     argv = ["record", "--robot", "sim:put_on_plate", "--dataset", str(path), "--operator", "scripted"]

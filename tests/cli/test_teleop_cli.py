@@ -31,6 +31,7 @@ def picture(xwd: Path) -> np.ndarray:
     return pixels.reshape(height, line_bytes // 4, 4)[:, :width, :3]
 
 
+@pytest.mark.realtime
 def test_without_a_display_it_says_so_and_drives_on(no_display, capsys):
     assert main(["teleop", "--operator", "scripted", "--duration-s", "1", "--json"]) == 0
     captured = capsys.readouterr()

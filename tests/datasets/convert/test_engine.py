@@ -102,6 +102,7 @@ def test_a_killed_conversion_goes_on_where_it_was(source, tmp_path, start, worke
     assert not list((tmp_path / "out.zarr").rglob("*.jsonl.new"))
 
 
+@pytest.mark.realtime
 def test_a_conversion_killed_at_any_moment_goes_on(source, tmp_path):
     """Killed again and again after a random time; in the end the dataset is the one of an undisturbed conversion."""
     convert_dataset(source, tmp_path / "whole.zarr", options())
@@ -167,8 +168,9 @@ def test_two_conversions_to_one_output_do_not_mix(source, tmp_path, start):
 
 def test_an_unfinished_conversion_is_neither_overwritten_nor_mixed_with_another(source, tmp_path, start):
     output = tmp_path / "out.zarr"
-    start(source, output, stop_at=3).kill()
-    time.sleep(0.1)
+    process = start(source, output, stop_at=3)
+    process.kill()
+    process.wait()
     with pytest.raises(DatasetError, match=r"unfinished holds an unfinished conversion; go on with it with --resume"):
         convert_dataset(source, output, options())
     with pytest.raises(DatasetError, match=r"begun with image_codec 'jpeg', found 'png'"):

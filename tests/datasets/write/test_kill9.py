@@ -4,12 +4,15 @@ import logging
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.append(str(Path(__file__).resolve().parents[3] / "benchmarks"))
 from fault_injection.killing import kill_many
 
 from robolearn.datasets.read.reader import Dataset
 
 
+@pytest.mark.realtime
 def test_no_committed_episode_is_lost_and_the_pending_one_is_salvaged(tmp_path, caplog):
     caplog.set_level(logging.ERROR)
     toll = kill_many(tmp_path, steps=6, streams=5, seed=1)
