@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import gymnasium
@@ -41,6 +42,8 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         max_steps: `truncated` becomes true after this many actions.
 
     Attributes of the class, for subclasses to replace where they differ:
+        robots: the scene's robots and the version of each one's model (`kinematics/models.py`), which `scene_version`
+            stands for: one that moves to another model gets another version.
         evaluation_start: first start state of an evaluation. Recordings begin from `FIRST_RECORDED_STATE` on.
         demonstrated: start states that published demonstrations of this environment begin from.
         accepts_goal: see above.
@@ -59,6 +62,7 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     max_steps: int
     observation_features: Features
     action_feature: Feature
+    robots: ClassVar[Mapping[str, str]] = MappingProxyType({})
     evaluation_start: ClassVar[int] = 0
     demonstrated: ClassVar[range] = range(0)
     accepts_goal: ClassVar[bool] = False

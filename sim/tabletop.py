@@ -8,6 +8,9 @@ when the task is done.
 from __future__ import annotations
 
 import abc
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import mujoco
@@ -24,6 +27,7 @@ from robolearn.sim.robots import panda
 
 POSE_NAMES = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)), "gripper")
 FRONT_CAMERA = "front"
+_UNNAMED_CLASSES = re.compile(r" *<default>\s*(<default>\s*<default/>\s*</default>|<default/>)\s*</default>\n+")
 
 
 class TabletopEnv(SimEnv):
@@ -39,6 +43,7 @@ class TabletopEnv(SimEnv):
         control_hz: actions per second; must divide the physics rate of 500 Hz.
     """
 
+    robots: ClassVar[Mapping[str, str]] = MappingProxyType({panda.PANDA.name: panda.PANDA.version})
     available_cameras: ClassVar[tuple[str, ...]] = (FRONT_CAMERA, panda.WRIST_CAMERA)
     workspace_low_m: ClassVar[tuple[float, float, float]] = (0.25, -0.35, 0.01)
     workspace_high_m: ClassVar[tuple[float, float, float]] = (0.75, 0.35, 0.45)
@@ -178,7 +183,8 @@ class TabletopEnv(SimEnv):
         return self.observe()
 
     def model_xml(self) -> str:
-        return self._spec.to_xml()
+        # MuJoCo 3 writes the classes of attached specifications without their names, and refuses to read that
+        return _UNNAMED_CLASSES.sub("", self._spec.to_xml())
 
     def render_camera(self, camera: str, width: int, height: int) -> np.ndarray:
         if camera not in self.available_cameras:

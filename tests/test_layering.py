@@ -11,11 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "robolearn"
 
-MIDDLE = {"execution", "datasets", "core"}
+MIDDLE = {"execution", "datasets", "kinematics", "core"}
 MAY_IMPORT = {
     "core": set(),
-    "datasets": {"core"},
-    "execution": {"datasets", "core"},
+    "kinematics": {"core"},
+    "datasets": {"kinematics", "core"},
+    "execution": {"datasets", "kinematics", "core"},
     "hardware": MIDDLE,
     "sim": MIDDLE,
     "policies": MIDDLE,
@@ -41,7 +42,7 @@ ROOMS = {
     "evaluation": {"statistics": set(), "run": {"statistics"}, "pages": {"run", "statistics"}},
 }
 PENDING = {"robolearn.cli.record", "robolearn.policies.networks.score_decoder"}
-WITHOUT_TORCH = ("core", "datasets", "execution", "hardware", "teleop", "control", "serving/client")
+WITHOUT_TORCH = ("core", "kinematics", "datasets", "execution", "hardware", "teleop", "control", "serving/client")
 
 
 def source_files(part: str) -> list[Path]:

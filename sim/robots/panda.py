@@ -1,4 +1,4 @@
-"""Franka Panda with its hand, from the MJCF files in robosuite's package data, as a position-servoed arm.
+"""Franka Panda with its hand, from robosuite's MJCF files, as a position-servoed arm.
 
 What changes against robosuite's model: torque motors become position servos inside MuJoCo (gains of a stiff
 joint impedance controller), gravity is compensated on every link, as the real arm's controller does, and the
@@ -8,13 +8,15 @@ triangles; pictures lose panel lines and logos, not shape). Links do not collide
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
-from robolearn.core.errors import MissingDependencyError
+from robolearn.kinematics.robots import PANDA
 
 JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 FINGERS = ("finger_joint1", "finger_joint2")
@@ -30,31 +32,41 @@ _STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0)  # N m / r
 _DAMPING = (450.0, 450.0, 350.0, 350.0, 200.0, 200.0, 200.0)  # N m s / rad
 _TORQUE_LIMIT = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)  # N m, Franka data sheet
 _FINGER_STIFFNESS, _FINGER_DAMPING, _FINGER_FORCE = 600.0, 20.0, 40.0  # N/m, N s/m, N
+# MuJoCo 4 says so, though the scene is saved and read again as it was
+_NO_PREFIX = "Attaching a spec with an empty prefix"
+warnings.filterwarnings("ignore", message=_NO_PREFIX)
 _WHITE, _GREY = (0.93, 0.94, 0.95, 1.0), (0.25, 0.26, 0.28, 1.0)
-
-
-def assets() -> Path:
-    """robosuite's asset folder. Raises MissingDependencyError when robosuite is not installed."""
-    found = find_spec("robosuite")
-    if found is None or not found.submodule_search_locations:
-        raise MissingDependencyError(
-            "The Panda model is part of the package 'robosuite', which is not installed. "
-            "Install it with: pip install '.[sim]' -c constraints.txt."
-        )
-    return Path(found.submodule_search_locations[0]) / "models" / "assets"
 
 
 def add_panda(scene: mujoco.MjSpec) -> None:
     """Attach the arm with its hand to `scene`, base at the world origin, so that world and base frames agree."""
-    arm = _arm_spec()
-    hand = _hand_spec()
+    files = PANDA.folder()
+    arm = _arm_spec(files / "robots" / "panda")
+    hand = _hand_spec(files / "grippers")
     mount = arm.body("right_hand").add_frame()
-    mount.attach_body(hand.body("right_gripper"), "", "")
-    scene.worldbody.add_frame().attach_body(arm.body("base"), "", "")
+    with _no_prefix():
+        mount.attach_body(hand.body("right_gripper"), "", "")
+        scene.worldbody.add_frame().attach_body(arm.body("base"), "", "")
     for name, stiffness, damping, limit in zip(JOINTS, _STIFFNESS, _DAMPING, _TORQUE_LIMIT, strict=True):
         _add_servo(scene, name, stiffness, damping, limit)
     for name in FINGERS:
         _add_servo(scene, name, _FINGER_STIFFNESS, _FINGER_DAMPING, _FINGER_FORCE)
+
+
+@contextmanager
+def _no_prefix() -> Iterator[None]:
+    """Keeps `_NO_PREFIX` off the terminal and out of MUJOCO_LOG.TXT, which MuJoCo would write where one stands."""
+
+    def tell(text: str) -> None:
+        if _NO_PREFIX not in text:
+            warnings.warn(text, stacklevel=2)
+
+    told = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(tell)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(told)
 
 
 def _add_servo(scene: mujoco.MjSpec, joint: str, stiffness: float, damping: float, force: float) -> None:
@@ -63,8 +75,8 @@ def _add_servo(scene: mujoco.MjSpec, joint: str, stiffness: float, damping: floa
     servo.forcelimited, servo.forcerange = True, [-force, force]
 
 
-def _arm_spec() -> mujoco.MjSpec:
-    spec = mujoco.MjSpec.from_file(str(assets() / "robots" / "panda" / "robot.xml"))
+def _arm_spec(files: Path) -> mujoco.MjSpec:
+    spec = mujoco.MjSpec.from_file(str(files / "robot.xml"))
     for actuator in list(spec.actuators):
         spec.delete(actuator)
     for camera in list(spec.cameras):
@@ -72,7 +84,7 @@ def _arm_spec() -> mujoco.MjSpec:
     _keep_collision_geoms(spec)
     # robosuite names both the arm's and the hand's files "meshes/..."; make paths absolute before merging
     for mesh in spec.meshes:
-        mesh.file = str(assets() / "robots" / "panda" / mesh.file)
+        mesh.file = str(files / mesh.file)
     for index, geom in enumerate(spec.geoms):
         geom.rgba = _GREY if index == len(spec.geoms) - 1 else _WHITE
         geom.contype, geom.conaffinity = ROBOT_BIT, WORLD_BIT
@@ -83,15 +95,15 @@ def _arm_spec() -> mujoco.MjSpec:
     return spec
 
 
-def _hand_spec() -> mujoco.MjSpec:
-    spec = mujoco.MjSpec.from_file(str(assets() / "grippers" / "panda_gripper.xml"))
+def _hand_spec(files: Path) -> mujoco.MjSpec:
+    spec = mujoco.MjSpec.from_file(str(files / "panda_gripper.xml"))
     for actuator in list(spec.actuators):
         spec.delete(actuator)
     for sensor in list(spec.sensors):
         spec.delete(sensor)
     _keep_collision_geoms(spec)
     for mesh in spec.meshes:
-        mesh.file = str(assets() / "grippers" / mesh.file)
+        mesh.file = str(files / mesh.file)
     for site in list(spec.sites):
         spec.delete(site)
     for geom in spec.geoms:

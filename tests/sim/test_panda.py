@@ -1,0 +1,72 @@
+"""The Panda of our scenes: the same model whichever place its files come from, attached in silence."""
+
+import dataclasses
+import warnings
+
+import mujoco
+import numpy as np
+import pytest
+
+from robolearn.core.errors import MissingDependencyError
+from robolearn.kinematics.robots import PANDA
+from robolearn.sim.robots import panda
+from robolearn.sim.scenes.put_on_plate import PutOnPlate
+
+
+def numbers(model: mujoco.MjModel) -> dict[str, np.ndarray]:
+    """Every number of a compiled model but where its files were."""
+    found = {}
+    for part, owner in (("", model), ("option.", model.opt), ("statistic.", model.stat)):
+        for name in dir(owner):
+            value = None if name.startswith("_") else getattr(owner, name)
+            if isinstance(value, np.ndarray | int | float) and not name.endswith(("paths", "pathadr")):
+                found[part + name] = np.asarray(value)
+    return found
+
+
+def compiled_from(place, monkeypatch) -> mujoco.MjModel:
+    robot = dataclasses.replace(PANDA, places=(place,))
+    try:
+        robot.folder()
+    except MissingDependencyError as error:
+        pytest.skip(f"cannot be had here: {error}")
+    monkeypatch.setattr(panda, "PANDA", robot)
+    return PutOnPlate().model
+
+
+def test_from_the_package_and_from_the_wheel_the_scene_is_the_same_to_the_bit(monkeypatch):
+    package, wheel = (numbers(compiled_from(place, monkeypatch)) for place in PANDA.places)
+    assert package.keys() == wheel.keys() and len(package) > 400
+    for name, values in package.items():
+        np.testing.assert_array_equal(values, wheel[name], err_msg=name)
+
+
+def test_the_scene_version_stands_for_one_source_of_the_robot():
+    """A Panda from elsewhere is another scene: its version changes with it, and its figures are measured again."""
+    assert (PutOnPlate.scene_version, dict(PutOnPlate.robots)) == ("put_on_plate-1", {"panda": "robosuite-1.5.2"})
+
+
+def test_making_the_scene_says_nothing_and_leaves_no_file(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=panda._NO_PREFIX)  # as in the module, which pytest takes back
+        PutOnPlate().model_xml()
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_warnings_of_mujoco_are_passed_on():
+    before = mujoco.get_mju_user_warning()
+    with panda._no_prefix(), pytest.warns(UserWarning, match="something else"):
+        mujoco.get_mju_user_warning()("something else")
+    assert mujoco.get_mju_user_warning() is before
+
+
+def test_the_saved_scene_is_the_scene():
+    """As datasets keep it: it can be read again, with every name as it was."""
+    scene = PutOnPlate()
+    read = mujoco.MjModel.from_xml_string(scene.model_xml())
+    assert read.names == scene.model.names
+    for name in ("qpos0", "body_mass", "body_inertia", "geom_size", "actuator_gainprm", "dof_damping"):
+        np.testing.assert_allclose(getattr(read, name), getattr(scene.model, name), atol=1e-9, err_msg=name)
