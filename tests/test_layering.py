@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "evaluation": {"training", "policies", "sim", *MIDDLE},
     "serving": {"policies", *MIDDLE},
     "control": {"serving", "evaluation", "hardware", *MIDDLE},
-    "teleop": {"control", "evaluation", "hardware", "sim", *MIDDLE},
+    "teleop": {"control", "hardware", "sim", *MIDDLE},
     "cli": {"teleop", "control", "serving", "evaluation", "training", "policies", "sim", "hardware", *MIDDLE},
 }
 ROOMS = {

@@ -57,8 +57,8 @@ def main(argv: list[str]) -> int:
     from robolearn.control.deploy import DeployConfig, deploy
     from robolearn.control.loop import LoopOptions
     from robolearn.control.verdict import OperatorJudge, somebody_is_there
-    from robolearn.evaluation.run.goals import goal_source
     from robolearn.evaluation.statistics.tally import Tally
+    from robolearn.execution.goals import goal_source
 
     config = DeployConfig(
         server=options.server,

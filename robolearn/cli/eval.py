@@ -70,13 +70,13 @@ def main(argv: list[str]) -> int:
 
     from robolearn.core.errors import DatasetError
     from robolearn.evaluation.run.evaluate import EvaluationConfig, default_output, evaluate
-    from robolearn.evaluation.run.goals import goal_source
     from robolearn.evaluation.run.rollout import RolloutConfig
     from robolearn.evaluation.run.seen_states import seen_states
     from robolearn.evaluation.run.source import PolicySource
     from robolearn.evaluation.run.video import VideoConfig
     from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
     from robolearn.evaluation.statistics.results import EvaluationResults
+    from robolearn.execution.goals import goal_source
     from robolearn.policies.device import choose_device, describe_device
 
     device = choose_device(options.device)

@@ -25,8 +25,9 @@ from robolearn.core.files import write_text
 from robolearn.core.output import held_output
 from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
-from robolearn.evaluation.run.goals import GoalSource, make_goals
-from robolearn.evaluation.statistics.tally import Tally, outcome_word
+from robolearn.evaluation.statistics.tally import Tally
+from robolearn.execution.goals import GoalSource, make_goals
+from robolearn.execution.outcome import outcome_word
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.robot import Robot, make_robot
 from robolearn.serving.client import PolicyClient

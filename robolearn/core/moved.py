@@ -19,11 +19,13 @@ _ROOMS = {  # where they were -> where they are
         "core": "normalizer progress",
     },
     "evaluation": {
-        "evaluation.run": "evaluate goals replay rollout seen_states source video workers",
+        "evaluation.run": "evaluate replay rollout seen_states source video workers",
         "evaluation.statistics": "compare episode figures paired protocol results runs tally",
         "evaluation.pages": "charts page",
+        "execution": "goals",
     },
     "control": {"execution": "chunk history interpolation scheduler"},
+    "serving": {"execution": "timed_window"},
 }
 MOVED = {
     f"robolearn.{before}.{name}": f"robolearn.{after}.{name}"

@@ -11,8 +11,8 @@ import numpy as np
 
 from robolearn.core.errors import FeatureError, ServerError, closest
 from robolearn.core.feature import Feature, Features
+from robolearn.execution.timed_window import TimedWindow
 from robolearn.serving import wire
-from robolearn.serving.timed_window import TimedWindow
 
 _SHOWN, _SHOWN_LENGTH, _COMPARED = 20, 80, 100  # of the names in an error
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robolearn.evaluation.statistics.tally import outcome_word
 from robolearn.execution.command import Command
+from robolearn.execution.outcome import outcome_word
 from robolearn.hardware.input.protocol import Event
 from robolearn.teleop.pace import describe_slow
 from robolearn.teleop.session import Episode, TeleopSession

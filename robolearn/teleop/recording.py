@@ -22,8 +22,8 @@ from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.store import refuse_url
 from robolearn.datasets.tools.start_states import next_init_state
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.evaluation.statistics.tally import outcome_word
 from robolearn.execution.command import Command
+from robolearn.execution.outcome import outcome_word
 from robolearn.hardware.input.protocol import Event, InputDevice
 from robolearn.teleop.pace import describe_slow
 from robolearn.teleop.session import Episode, Recorder, TeleopSession

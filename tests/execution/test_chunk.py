@@ -3,11 +3,13 @@ import datetime
 
 import numpy as np
 import pytest
-from scripted_world import SPEC
 
 from robolearn.core.errors import ServerError
+from robolearn.core.feature import Feature, features
 from robolearn.execution.chunk import actions_of, infer_ms
+from robolearn.execution.policy_spec import PolicySpec
 
+SPEC = PolicySpec(features([Feature("observation.state", (10,))]), Feature("action", (10,), kind="action"), 2, 8, 20.0)
 GOOD = np.ones((8, 10))
 
 

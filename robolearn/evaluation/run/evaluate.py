@@ -15,7 +15,6 @@ from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.output import held_output
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
-from robolearn.evaluation.run.goals import GoalSource
 from robolearn.evaluation.run.rollout import RolloutConfig
 from robolearn.evaluation.run.seen_states import SeenStates, seen_states
 from robolearn.evaluation.run.source import PolicySource
@@ -24,6 +23,7 @@ from robolearn.evaluation.run.workers import RolloutJob, WorkerReport, check_job
 from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
 from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.evaluation.statistics.runs import METRICS
+from robolearn.execution.goals import GoalSource
 from robolearn.sim.registry import evaluation_start
 
 CUDA_WORKERS = 4

@@ -24,9 +24,9 @@ import torch
 from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError, one_line
 from robolearn.core.failure import debugging, explained, traceback_of
 from robolearn.core.feature import require
-from robolearn.evaluation.run.goals import Goals
 from robolearn.evaluation.run.source import Policy
 from robolearn.evaluation.statistics.episode import EpisodeResult
+from robolearn.execution.goals import Goals
 from robolearn.execution.history import ExecutedActions, ObservationHistory
 from robolearn.execution.scheduler import ActionScheduler
 from robolearn.sim.env import SimEnv

@@ -22,11 +22,11 @@ from robolearn.core.errors import ConfigError, MissingDependencyError, Robolearn
 from robolearn.core.failure import UnexpectedError, debugging, explained, traceback_of
 from robolearn.core.interrupt import spared_children
 from robolearn.core.process import end_in_words
-from robolearn.evaluation.run.goals import Goals, GoalSource, make_goals
 from robolearn.evaluation.run.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
 from robolearn.evaluation.run.source import Policy, PolicySource
 from robolearn.evaluation.run.video import EpisodeVideo, VideoConfig
 from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
+from robolearn.execution.goals import Goals, GoalSource, make_goals
 from robolearn.sim.registry import make_env
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
-"""What became of the episodes of a run, in four words: success, failure, aborted, unjudged.
+"""How many episodes of a run became what, in the four words of `execution/outcome.py`.
 
-Judged episodes, those of the first two words, make the success rate. An episode is aborted where something else than
-the policy kept it from being judged (a server that was gone, a device that failed), and unjudged where nothing and
-nobody measured its outcome. Neither is a failure: they are counted beside the rate, and the exit status says so.
+Judged episodes, successes and failures, make the success rate. Those that were aborted, or that nobody judged, are
+counted beside the rate, and the exit status says so.
 """
 
 from __future__ import annotations
@@ -14,18 +13,10 @@ from typing import Any
 
 from robolearn.core.errors import one_line
 from robolearn.evaluation.statistics.intervals import Estimate, wilson_interval
-
-SUCCESS, FAILURE, ABORTED, UNJUDGED = "success", "failure", "aborted", "unjudged"
+from robolearn.execution.outcome import FAILURE, SUCCESS, UNJUDGED, outcome_word
 
 # exit status of a run that went to its end
 ALL_JUDGED, SOME_ABORTED, SOME_UNJUDGED = 0, 3, 4
-
-
-def outcome_word(success: bool | None, cause: str | None = None) -> str:
-    """The word for an episode that was aborted for `cause`, or None, and is a success, a failure or neither (None)."""
-    if cause is not None:
-        return ABORTED
-    return UNJUDGED if success is None else SUCCESS if success else FAILURE
 
 
 @dataclass(frozen=True)

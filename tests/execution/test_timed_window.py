@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.core.errors import FeatureError
-from robolearn.serving.timed_window import TimedWindow
+from robolearn.execution.timed_window import TimedWindow
 
 
 def push(window: TimedWindow, time_s: float) -> list[float] | None:
