@@ -1,12 +1,17 @@
 """Settings for all tests: property tests are repeatable in CI and have no deadline on a shared machine; signals are
-heeded, whoever starts the tests; what needs real time is known.
+heeded, whoever starts the tests; what needs real time is known, and what is not marked so cannot depend on it.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import signal
+import sys
+import textwrap
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -26,7 +31,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # --- parts of the suite (tools/test.sh) ---------------------------------------------------------------------
 LEFT_OUT = {"parallel": ("realtime",), "fast": ("realtime", "slow")}
+MARKED = "mark it `realtime`, or let its fixture ask for `real_time`"
+CELL = "robolearn.sim.realtime"
 left_out: Counter[str] = Counter()  # tests that this process, or xdist's workers, did not run, by mark
+running: list[pytest.Item] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,3 +86,43 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if config.getoption("--part") == "fast":
         found = f"{left_out['realtime']} tests in real time and {left_out['slow']} slow ones"
         terminalreporter.write_line(f"left out: {found}; `make test` runs them")
+
+
+# --- what is not marked does not depend on real time --------------------------------------------------------
+def sleeps_for_a_fixed_time(function: Callable) -> bool:
+    """Whether it calls `time.sleep` anywhere but in a `while` loop, which waits for something."""
+    if "sleep" not in function.__code__.co_names:
+        return False
+    pending: list[ast.AST] = [ast.parse(textwrap.dedent(inspect.getsource(function)))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep":
+            return True
+        pending += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.While)]
+    return False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    running.append(item)
+    try:
+        return (yield)
+    finally:
+        running.clear()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    function = getattr(item, "function", None)
+    if hasattr(function, "__code__") and not item.get_closest_marker("realtime") and sleeps_for_a_fixed_time(function):
+        pytest.fail(f"{item.name} sleeps for a fixed time, so it depends on real time: {MARKED}", pytrace=False)
+
+
+def no_cell_unseen(event: str, arguments: tuple) -> None:
+    """A simulated cell keeps real time, beside whatever runs; it disturbs others and is disturbed by them."""
+    if event == "subprocess.Popen" and running and not running[0].get_closest_marker("realtime"):
+        words = [arguments[1]] if isinstance(arguments[1], (str, bytes)) else arguments[1]
+        if CELL in map(str, words):
+            raise AssertionError(f"{running[0].name} starts a simulated cell, which runs in real time: {MARKED}")
+
+
+sys.addaudithook(no_cell_unseen)

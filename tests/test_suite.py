@@ -1,4 +1,4 @@
-"""The suite itself: its parts, and tools/test.sh, which runs them."""
+"""The suite itself: its parts (tools/test.sh), and that nothing depends on real time unseen."""
 
 import os
 import re
@@ -28,6 +28,27 @@ PARTS = """
 
     @pytest.mark.slow
     def test_slow(): ...
+"""
+UNSEEN = """
+    import time
+    import pytest
+    from robolearn.hardware.simulated_cell import SimulatedCell
+
+    def test_that_sleeps():
+        for _ in range(2):
+            time.sleep(0.001)
+
+    def test_that_waits():
+        tries = 0
+        while tries < 2:
+            time.sleep(0.001)
+            tries += 1
+
+    def test_with_a_cell():
+        SimulatedCell("put_on_plate").start()
+
+    @pytest.mark.parametrize("cell", [1])
+    def test_without_a_cell(cell): ...
 """
 
 
@@ -67,6 +88,13 @@ def test_each_part_runs_its_tests(run, part, tests):
 def test_what_was_left_out_is_told_by_several_processes_too(run):
     _, output = run(PARTS, "--part", "fast", "-p", "xdist", "-n", "2")
     assert "left out: 2 tests in real time and 1 slow ones" in output
+
+
+def test_a_test_that_depends_on_real_time_and_is_not_marked_fails(run):
+    outcomes, output = run(UNSEEN)
+    assert outcomes == {"test_that_waits": "PASSED", "test_with_a_cell": "FAILED", "test_without_a_cell": "PASSED"}
+    assert "test_that_sleeps sleeps for a fixed time, so it depends on real time: mark it `realtime`" in output
+    assert "test_with_a_cell starts a simulated cell, which runs in real time: mark it `realtime`" in output
 
 
 PYTHON = """#!/bin/sh

@@ -19,7 +19,7 @@ from robolearn.hardware.robot import Outcome, make_robot
 
 
 @pytest.fixture
-def robots(monkeypatch):
+def robots(real_time, monkeypatch):
     """The robots that `deploy` makes, to do things to them."""
     made = []
     monkeypatch.setattr(deploy_module, "make_robot", lambda name: made.append(make_robot(name)) or made[-1])

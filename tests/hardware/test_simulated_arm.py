@@ -29,14 +29,14 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.fixture
-def arm() -> Iterator[SimulatedArm]:
+def arm(real_time) -> Iterator[SimulatedArm]:
     made = SimulatedArm(SimulatedCell("put_on_plate"))
     yield made
     made.disconnect()
 
 
 @pytest.fixture
-def robot() -> Iterator[Robot]:
+def robot(real_time) -> Iterator[Robot]:
     made = make_robot("sim:put_on_plate")
     made.connect()
     yield made
@@ -118,6 +118,7 @@ def test_disconnecting_leaves_no_process_and_no_shared_memory(robot):
     assert not list(Path("/dev/shm").glob(f"{name}*"))
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -139,6 +140,7 @@ def test_unknown_robots_get_the_closest_name():
         make_robot("sim")
 
 
+@pytest.mark.realtime
 def test_the_records_of_a_killed_cell_are_removed_when_its_driver_closes():
     cell = SimulatedCell("put_on_plate")
     cell.start()
@@ -149,6 +151,7 @@ def test_the_records_of_a_killed_cell_are_removed_when_its_driver_closes():
     assert not list(Path("/dev/shm").glob(f"{cell.name}*"))
 
 
+@pytest.mark.realtime
 def test_when_driver_and_cell_are_killed_the_next_start_removes_their_records():
     program = """
         from robolearn.hardware.simulated_cell import SimulatedCell
