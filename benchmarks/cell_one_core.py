@@ -60,7 +60,7 @@ class Circling:
     def begin(self, goal: object = None) -> None:
         self._answer = None
 
-    def submit(self, window: object, t_obs_s: float, prefix: object = None) -> None:
+    def submit(self, window: object, t_obs_s: float, executed: object = None) -> None:
         actions = circle(self._center, t_obs_s - self._start_s + np.arange(16) / RATE_HZ)
         now_s = self._clock.now()
         self._answer = Chunk(actions, t_obs_s, now_s, now_s, 0.0, 0.0)

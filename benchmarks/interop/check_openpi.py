@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class LookingBack:
         self.spec = dataclasses.replace(SPEC, obs_horizon=obs_horizon)
 
     def predict_chunk(
-        self, observations: dict[str, np.ndarray], goal: Any = None, prefix: Any = None, generator: Any = None
+        self, observations: Mapping[str, np.ndarray], goal: Any = None, executed: Any = None, generator: Any = None
     ) -> np.ndarray:
         window = observations["observation.state"]
         return window[-1] + 100 * window[0] + np.arange(8, dtype=np.float32)[:, None]

@@ -28,7 +28,7 @@ class NumpyPolicy:
     spec = SPEC
 
     def predict_chunk(
-        self, observations: Mapping[str, np.ndarray], goal: Any = None, prefix: Any = None, generator: Any = None
+        self, observations: Mapping[str, np.ndarray], goal: Any = None, executed: Any = None, generator: Any = None
     ) -> np.ndarray:
         return expected_actions(observations[STATE][-1], observations[PICTURES[0]][-1])
 

@@ -39,7 +39,7 @@ class Requester(Protocol):
     @property
     def gone(self) -> bool: ...
     def begin(self, goal: dict[str, np.ndarray] | None = None) -> None: ...
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None: ...
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, executed: np.ndarray | None = None) -> None: ...
     def poll(self) -> Chunk | None: ...
 
 
@@ -256,7 +256,7 @@ class EpisodeLoop:
         # what was valid in the middle of the step that ends here: samples are up to a tick off the grid of actions
         self._executed.push(self._scheduler.action_at(now_s - 0.5 * self._dt_s))
         if self._scheduler.remaining_s(now_s) <= self._ask_below_s and not self.requester.in_flight:
-            self.requester.submit(self._history.window(), now_s, self._executed.prefix())
+            self.requester.submit(self._history.window(), now_s, self._executed.window())
 
     def _take_answer(self, now_s: float) -> None:
         chunk = self.requester.poll()

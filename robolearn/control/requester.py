@@ -31,7 +31,7 @@ class ChunkClient(Protocol):
         observation: Mapping[str, np.ndarray],
         *,
         t_obs_s: float | None = None,
-        prefix: np.ndarray | None = None,
+        executed: np.ndarray | None = None,
         goal: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, Any]: ...
     def close(self) -> None: ...
@@ -130,11 +130,11 @@ class ChunkRequester:
             self.counts = RequestCounts()
             self.last_error = None
 
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None:
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, executed: np.ndarray | None = None) -> None:
         """Ask for a chunk from this observation window, and the actions executed within it; returns at once."""
         with self._changed:
             self.counts.superseded += self._waiting is not None
-            self._waiting = (window, t_obs_s, prefix)
+            self._waiting = (window, t_obs_s, executed)
             self._changed.notify()
 
     def poll(self) -> Chunk | None:
@@ -185,13 +185,13 @@ class ChunkRequester:
         """Send the waiting request and take its answer."""
         with self._changed:
             assert self._waiting is not None
-            (window, t_obs_s, prefix), self._waiting = self._waiting, None
+            (window, t_obs_s, executed), self._waiting = self._waiting, None
             episode, counts, goal = self._episode, self.counts, self._goal
             self._in_flight = True
         sent_s = self._clock.now()
         counts.sent += 1
         try:
-            answer = self._client.infer(window, t_obs_s=t_obs_s, prefix=prefix, goal=goal)
+            answer = self._client.infer(window, t_obs_s=t_obs_s, executed=executed, goal=goal)
             chunk = Chunk(
                 actions_of(answer, self._spec), t_obs_s, sent_s, self._clock.now(),
                 infer_ms(answer, "policy_timing"), infer_ms(answer, "server_timing"),

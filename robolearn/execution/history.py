@@ -63,7 +63,7 @@ class ExecutedActions:
     Only steps without a gap before the newest observation count: a step in which nothing was executed (None: the arm
     held) ends what is known, as the beginning of the episode does. With horizon 2:
 
-        push    prefix()
+        push    window()
                 None
         a0      a0
         a1      a0 a1
@@ -85,7 +85,7 @@ class ExecutedActions:
         else:
             self._actions.append(np.array(action))
 
-    def prefix(self) -> np.ndarray | None:
+    def window(self) -> np.ndarray | None:
         """(P, A) with 1 <= P <= horizon, the latest last; None when nothing is known."""
         return np.stack(self._actions) if self._actions else None
 

@@ -137,7 +137,7 @@ class Policy(nn.Module, abc.ABC):
         self,
         observations: Mapping[str, np.ndarray],
         goal: Mapping[str, np.ndarray] | None = None,
-        prefix: np.ndarray | None = None,
+        executed: np.ndarray | None = None,
         generator: torch.Generator | None = None,
     ) -> np.ndarray:
         """Actions for the steps from the newest observation on. A pure function of its arguments.
@@ -145,7 +145,7 @@ class Policy(nn.Module, abc.ABC):
         Args:
             observations: feature name -> (obs_horizon, *shape), newest last.
             goal: feature name -> (goal_horizon, *shape), for goal-conditioned policies; None = no goal.
-            prefix: (P, *shape) actions executed before the newest observation, the latest last; the last
+            executed: (P, *shape) actions executed before the newest observation, the latest last; the last
                 obs_horizon - 1 are used, fewer are taken as the beginning of an episode.
             generator: source of all randomness; None = torch's global one.
 
@@ -161,15 +161,15 @@ class Policy(nn.Module, abc.ABC):
         if goal is not None:
             goals = self._tensors(goal, spec.goal_features, spec.goal_horizon, "goal", device)
             batch |= {f"goal.{name}": value for name, value in goals.items()}
-        if prefix is not None and spec.obs_horizon > 1:
-            batch |= self._executed(prefix, device)
+        if executed is not None and spec.obs_horizon > 1:
+            batch |= self._executed(executed, device)
         chunk = self.predict(batch, generator)[0].cpu().numpy().reshape(spec.action_horizon, *spec.action_feature.shape)
         return self.normalizer.unshifted(spec.action_feature, chunk)
 
-    def _executed(self, prefix: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+    def _executed(self, executed: np.ndarray, device: torch.device) -> dict[str, Tensor]:
         """Executed actions as the batch entries `context` reads."""
         feature, past = self.spec.action_feature, self.spec.obs_horizon - 1
-        array = _array(prefix, "executed actions")
+        array = _array(executed, "executed actions")
         fits = array.shape[1:] == feature.shape and array.ndim and array.dtype.kind in "fiub"
         recent = self.normalizer.shifted(feature.name, array[-past:]) if fits else None
         if recent is None or not np.isfinite(recent).all():
@@ -179,9 +179,9 @@ class Policy(nn.Module, abc.ABC):
                 f"found shape {array.shape} and dtype {array.dtype}."
             )
         missing = past - len(recent)
-        executed = np.concatenate([np.zeros((missing, *feature.shape), np.float32), recent])
+        known = np.concatenate([np.zeros((missing, *feature.shape), np.float32), recent])
         return {
-            feature.name: torch.from_numpy(executed)[None].to(device),
+            feature.name: torch.from_numpy(known)[None].to(device),
             feature.name + IS_PAD: (torch.arange(past, device=device) < missing)[None],
         }
 

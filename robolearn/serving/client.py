@@ -82,7 +82,7 @@ class PolicyClient:
         observation: Mapping[str, np.ndarray],
         *,
         t_obs_s: float | None = None,
-        prefix: np.ndarray | None = None,
+        executed: np.ndarray | None = None,
         goal: Mapping[str, np.ndarray] | None = None,
         deadline_ms: float | None = None,
     ) -> dict[str, Any]:
@@ -92,14 +92,14 @@ class PolicyClient:
             observation: feature name -> window (obs_horizon, *shape), or one sample (*shape). Samples for a policy that
                 looks at several need `t_obs_s`, and one is sent every step: the server makes windows of them.
             t_obs_s: when the newest observation was taken; comes back unchanged in the answer.
-            prefix: (P, A) actions executed before the newest observation, for policies that look at them.
+            executed: (P, A) actions executed before the newest observation, for policies that look at them.
             goal: for goal-conditioned policies.
             deadline_ms: the server refuses the request instead of starting on it later than this.
 
         Returns:
             `actions` (H, A), `policy_timing`, `server_timing` (ms).
         """
-        optional = {wire.TIME: t_obs_s, wire.PREFIX: prefix, wire.GOAL: goal, wire.DEADLINE: deadline_ms}
+        optional = {wire.TIME: t_obs_s, wire.EXECUTED: executed, wire.GOAL: goal, wire.DEADLINE: deadline_ms}
         return self._request(wire_op="infer", **observation, **{k: v for k, v in optional.items() if v is not None})
 
     def reset(self, seed: int | None = None) -> None:

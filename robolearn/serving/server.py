@@ -36,11 +36,12 @@ from websockets.http11 import Response as HttpResponse
 from robolearn.core.errors import RobolearnError, ServerError, one_line
 from robolearn.core.failure import tell
 from robolearn.core.interrupt import StopRequest
+from robolearn.execution.policy import ActingPolicy
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.serving import wire
 from robolearn.serving.connection import BoundedConnection, Buffers
 from robolearn.serving.request import Request, read_request
-from robolearn.serving.session import ServablePolicy, Session
+from robolearn.serving.session import Session
 
 log = logging.getLogger(__name__)
 _websockets_log = logging.getLogger(f"{__name__}.websockets")
@@ -94,7 +95,7 @@ class PolicyServer:
     """Serves one policy to any number of sessions; inferences run one at a time, in the order they came.
 
     Args:
-        policy: see `ServablePolicy`.
+        policy: see `ActingPolicy`.
         options: see `ServerOptions`.
         make_generator: seed -> random generator handed to the policy; None for policies without noise.
         executor: the single worker thread that inference runs in.
@@ -103,7 +104,7 @@ class PolicyServer:
 
     def __init__(
         self,
-        policy: ServablePolicy,
+        policy: ActingPolicy,
         options: ServerOptions,
         make_generator: Callable[[int], Any] | None = None,
         executor: ThreadPoolExecutor | None = None,
@@ -266,7 +267,7 @@ def largest_message(spec: PolicySpec) -> int:
 
 
 def run_server(
-    policy: ServablePolicy,
+    policy: ActingPolicy,
     options: ServerOptions,
     make_generator: Callable[[int], Any] | None = None,
     executor: ThreadPoolExecutor | None = None,

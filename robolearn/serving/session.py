@@ -5,45 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from robolearn.core.errors import FeatureError, ServerError, closest
-from robolearn.core.feature import Feature, Features
+from robolearn.core.feature import Features
+from robolearn.execution.policy import ActingPolicy
 from robolearn.execution.timed_window import TimedWindow
 from robolearn.serving import wire
 
 _SHOWN, _SHOWN_LENGTH, _COMPARED = 20, 80, 100  # of the names in an error
-
-
-class Spec(Protocol):
-    """The part of a `PolicySpec` that serving reads."""
-
-    observation_features: Features
-    action_feature: Feature
-    obs_horizon: int
-    action_horizon: int
-    control_hz: float
-    goal_features: Features
-    goal_horizon: int
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-
-class ServablePolicy(Protocol):
-    """Anything with a spec and a pure `predict_chunk` can be served."""
-
-    @property
-    def spec(self) -> Any: ...
-
-    def predict_chunk(
-        self,
-        observations: dict[str, np.ndarray],
-        goal: Any = None,
-        prefix: np.ndarray | None = None,
-        generator: Any = None,
-    ) -> np.ndarray: ...
 
 
 class Session:
@@ -59,9 +31,9 @@ class Session:
         seed: of this session.
     """
 
-    def __init__(self, policy: ServablePolicy, make_generator: Callable[[int], Any] | None, seed: int):
+    def __init__(self, policy: ActingPolicy, make_generator: Callable[[int], Any] | None, seed: int):
         self.policy = policy
-        self.spec: Spec = policy.spec
+        self.spec = policy.spec
         self._make_generator = make_generator
         self._window = TimedWindow(self.spec.obs_horizon, 1.0 / self.spec.control_hz)
         self._windows = _windows(self.spec.observation_features, self.spec.obs_horizon)
@@ -77,16 +49,16 @@ class Session:
     def infer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to an inference request: `actions` (H, *shape) and `policy_timing`.
 
-        Raises FeatureError for observations, a goal or a prefix that the policy was not trained on, and ServerError
-        when the policy itself produced something unusable.
+        Raises FeatureError for observations, a goal or executed actions that the policy was not trained on, and
+        ServerError when the policy itself produced something unusable.
         """
         observations = self._observations(request)
-        prefix = request.get(wire.PREFIX)
-        if prefix is not None:
-            prefix = self._prefix(prefix)
+        executed = request.get(wire.EXECUTED)
+        if executed is not None:
+            executed = self._executed(executed)
         goal = self._goal(request.get(wire.GOAL))
         start = time.perf_counter()
-        chunk = self.policy.predict_chunk(observations, goal=goal, prefix=prefix, generator=self._generator)
+        chunk = self.policy.predict_chunk(observations, goal, executed, self._generator)
         actions = self.spec.action_feature.numbers(chunk)
         infer_ms = (time.perf_counter() - start) * 1e3
         expected = (self.spec.action_horizon, *self.spec.action_feature.shape)
@@ -158,21 +130,22 @@ class Session:
         arrays = {name: self._array(goal, name) for name in self._goals}
         return {name: np.array(self._goals[name].check(array, "request: goal")) for name, array in arrays.items()}
 
-    def _prefix(self, prefix: Any) -> np.ndarray:
-        array = _numbers(prefix, "the action prefix")
+    def _executed(self, executed: Any) -> np.ndarray:
+        what = f"{wire.EXECUTED!r} (the executed actions)"
+        array = _numbers(executed, what)
         width, most = self.spec.action_feature.shape, self.spec.obs_horizon + self.spec.action_horizon
         fits = array.ndim and array.shape[1:] == width and len(array) <= most
         with np.errstate(over="ignore"):
             numbers = self.spec.action_feature.numbers(array) if fits and array.dtype.kind in "fiu" else None
         if numbers is None or not np.isfinite(numbers).all():
             raise FeatureError(
-                f"request: the action prefix has shape {array.shape} and dtype {array.dtype}, expected finite numbers "
+                f"request: {what} has shape {array.shape} and dtype {array.dtype}, expected finite numbers "
                 f"of shape ({', '.join(map(str, ('steps', *width)))}), at most {most} steps."
             )
         return numbers
 
 
-def warm_up(policy: ServablePolicy, make_generator: Callable[[int], Any] | None, repeats: int = 5) -> list[float]:
+def warm_up(policy: ActingPolicy, make_generator: Callable[[int], Any] | None, repeats: int = 5) -> list[float]:
     """Run inference on zeros before anybody waits for it. Returns the time of each, in ms."""
     session = Session(policy, make_generator, seed=0)
     spec = session.spec

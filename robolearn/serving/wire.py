@@ -24,7 +24,7 @@ TIME = "__t_obs__"  # time of the observation on the client's clock in s, echoed
 ERROR = "__error__"  # in answers: what went wrong; the connection stays open
 SUPERSEDED = "__superseded__"  # in answers with an error: a newer request of the session replaced this one
 DEADLINE = "deadline_ms"  # a request that has waited longer than this is refused instead of computed late
-PREFIX = "prefix"  # (P, A) actions executed before the newest observation
+EXECUTED = "prefix"  # (P, A) actions executed before the newest observation; its name since the first clients
 GOAL = "goal"
 
 

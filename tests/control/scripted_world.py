@@ -85,7 +85,7 @@ class ScriptedServer:
         self.connected, self.gone = True, False
         self.last_error: str | None = None
         self.asked: list[float] = []
-        self.prefixes: list[np.ndarray | None] = []
+        self.executed: list[np.ndarray | None] = []
         self.goal: dict[str, np.ndarray] | None = None
         self._pending: tuple[float, float] | None = None
 
@@ -96,10 +96,10 @@ class ScriptedServer:
     def begin(self, goal: dict[str, np.ndarray] | None = None) -> None:
         self.counts, self._pending, self.goal = RequestCounts(), None, goal
 
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, prefix: np.ndarray | None = None) -> None:
+    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, executed: np.ndarray | None = None) -> None:
         assert window["observation.state"].shape == (2, 10)
         self.asked.append(t_obs_s)
-        self.prefixes.append(prefix)
+        self.executed.append(executed)
         if not self.down(self.clock.now()):
             self.counts.sent += 1
             self._pending = (t_obs_s, self.clock.now() + self.latency_s)

@@ -372,18 +372,18 @@ def test_a_request_carries_the_action_executed_in_the_step_before(clock):
     """x(t) = x0 + 0.1 t: the action of the step from t - dt to t is where x is in the middle of it."""
     server = ScriptedServer(clock, straight_line())
     run(ScriptedRobot(clock), server, 1.0)
-    assert server.prefixes[0] is None
-    for t_obs, prefix in zip(server.asked[1:], server.prefixes[1:], strict=True):
-        assert prefix.shape == (1, 10)
-        assert prefix[0, 0] == pytest.approx(HOME[0] + 0.1 * (t_obs - 0.5 / SPEC.control_hz), abs=1e-6)
+    assert server.executed[0] is None
+    for t_obs, executed in zip(server.asked[1:], server.executed[1:], strict=True):
+        assert executed.shape == (1, 10)
+        assert executed[0, 0] == pytest.approx(HOME[0] + 0.1 * (t_obs - 0.5 / SPEC.control_hz), abs=1e-6)
 
 
 def test_after_a_gap_no_action_is_claimed_to_have_been_executed(clock):
     server = ScriptedServer(clock, straight_line(), down=lambda now: 0.99 < now < 3.0)
     run(ScriptedRobot(clock), server, 4.0)
-    unanswered = [p for t, p in zip(server.asked, server.prefixes, strict=True) if 1.5 < t <= 3.0]
-    assert unanswered and all(prefix is None for prefix in unanswered)
-    assert server.prefixes[-1] is not None
+    unanswered = [p for t, p in zip(server.asked, server.executed, strict=True) if 1.5 < t <= 3.0]
+    assert unanswered and all(executed is None for executed in unanswered)
+    assert server.executed[-1] is not None
 
 
 def test_the_goal_of_an_episode_reaches_the_requester(clock):

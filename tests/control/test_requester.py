@@ -31,9 +31,9 @@ class GatedClient:
             raise ServerError("No policy server answers.")
         self.connected = True
 
-    def infer(self, observation, *, t_obs_s=None, prefix=None, goal=None):
+    def infer(self, observation, *, t_obs_s=None, executed=None, goal=None):
         self.seen.append(t_obs_s)
-        self.given.append((prefix, goal))
+        self.given.append((executed, goal))
         self.gate.acquire()
         what = self.plan.pop(0) if self.plan else "answer"
         if what == "lose":
@@ -193,11 +193,11 @@ def test_closing_ends_the_thread_while_it_waits_for_an_answer():
 
 
 def test_executed_actions_and_the_episodes_goal_go_with_the_request():
-    client, prefix, goal = GatedClient(), np.ones((1, 10)), {"observation.state": np.zeros((1, 10))}
+    client, executed, goal = GatedClient(), np.ones((1, 10)), {"observation.state": np.zeros((1, 10))}
     with ChunkRequester(client, SPEC) as requester:
         for begin in (goal, None):
             requester.begin(begin)
-            requester.submit(WINDOW, 1.0, prefix if begin else None)
+            requester.submit(WINDOW, 1.0, executed if begin else None)
             client.gate.release()
             wait_until(lambda: requester.counts.answered)
-    assert client.given == [(prefix, goal), (None, None)]
+    assert client.given == [(executed, goal), (None, None)]

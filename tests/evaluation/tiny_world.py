@@ -92,7 +92,7 @@ class LinePolicy:
         self.noise, self.fault, self.fault_at = noise, fault, fault_at
         self.windows = []
 
-    def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+    def predict_chunk(self, observations, goal=None, executed=None, generator=None):
         import torch
 
         window = observations[STATE.name]
@@ -120,11 +120,11 @@ class SeekPolicy:
     def __init__(self, obs_horizon=3, goal_horizon=2, goal_feature=STATE):
         goals = features([goal_feature])
         self.spec = PolicySpec(features([STATE]), ACTION, obs_horizon, 2, CONTROL_HZ, goals, goal_horizon)
-        self.goals, self.prefixes = [], []
+        self.goals, self.executed = [], []
 
-    def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+    def predict_chunk(self, observations, goal=None, executed=None, generator=None):
         self.goals.append(goal)
-        self.prefixes.append(prefix)
+        self.executed.append(executed)
         way = goal[STATE.name][-1, 0] - observations[STATE.name][-1, 0]
         return np.tile(np.array([0.1 * np.sign(way), len(self.goals)], np.float32), (2, 1))
 

@@ -59,18 +59,18 @@ def test_a_horizon_below_one_is_refused():
 
 def test_executed_actions_follow_the_table_in_the_docstring():
     executed = ExecutedActions(2)
-    seen = [executed.prefix()]
+    seen = [executed.window()]
     for k in (0, 1, 2, None, 4):
         executed.push(None if k is None else np.full(3, k, np.float32))
-        prefix = executed.prefix()
-        seen.append(None if prefix is None else prefix[:, 0].tolist())
+        known = executed.window()
+        seen.append(None if known is None else known[:, 0].tolist())
     executed.clear()
     assert seen == [None, [0], [0, 1], [1, 2], None, [4]]
-    assert executed.prefix() is None
+    assert executed.window() is None
 
 
 @given(horizon=st.integers(0, 4), steps=st.lists(st.one_of(st.none(), st.integers(0, 99)), max_size=12))
-def test_the_prefix_is_the_unbroken_end_of_what_was_executed(horizon, steps):
+def test_what_is_known_is_the_unbroken_end_of_what_was_executed(horizon, steps):
     executed = ExecutedActions(horizon)
     for step in steps:
         executed.push(None if step is None else np.array([step]))
@@ -79,15 +79,15 @@ def test_the_prefix_is_the_unbroken_end_of_what_was_executed(horizon, steps):
         if step is None or len(unbroken) == horizon:
             break
         unbroken.insert(0, step)
-    prefix = executed.prefix()
-    assert ([] if prefix is None else prefix[:, 0].tolist()) == unbroken
+    known = executed.window()
+    assert ([] if known is None else known[:, 0].tolist()) == unbroken
 
 
 def test_pushed_actions_are_copied():
     executed, action = ExecutedActions(1), np.zeros(2)
     executed.push(action)
     action[:] = 9
-    assert executed.prefix().max() == 0
+    assert executed.window().max() == 0
 
 
 def test_a_negative_horizon_of_executed_actions_is_refused():

@@ -266,7 +266,7 @@ def test_a_picture_where_a_vector_was_trained_on_is_refused():
 
 
 @pytest.mark.parametrize(
-    "prefix",
+    "executed",
     [
         np.zeros((1, 2)),
         np.zeros(3),
@@ -278,10 +278,10 @@ def test_a_picture_where_a_vector_was_trained_on_is_refused():
     ],
     ids=str,
 )
-def test_executed_actions_that_cannot_be_are_refused(prefix):
+def test_executed_actions_that_cannot_be_are_refused(executed):
     policy = tiny_policy("bc", BcConfig(obs_horizon=2, action_horizon=3, hidden_dim=16, layers=1))
     with pytest.raises(FeatureError, match=r"executed actions (of shape \(steps, 3\) and finite|as) numbers"):
-        policy.predict_chunk(tiny_observation(2), prefix=prefix)
+        policy.predict_chunk(tiny_observation(2), executed=executed)
 
 
 def test_a_feature_that_no_policy_reads_is_refused_when_it_is_built():

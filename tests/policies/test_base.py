@@ -42,7 +42,7 @@ def test_acting_at_a_step_has_the_context_that_training_has_there(episode, step)
     policy.sample = lambda context, generator: acted.append(context) or torch.zeros(1, 2, 3)
     window = np.arange(step - WINDOW + 1, step + 1).clip(0)
     policy.predict_chunk(
-        {name: values[name][window] for name in (STATE.name, OBJECTS.name)}, prefix=values[ACTION.name][:step]
+        {name: values[name][window] for name in (STATE.name, OBJECTS.name)}, executed=values[ACTION.name][:step]
     )
 
     executed = policy.normalizer.normalize(ACTION.name, values[ACTION.name])[window[:-1]]

@@ -136,8 +136,8 @@ def test_a_policy_trained_with_goals_only_wants_one():
 def test_executed_actions_change_what_follows(config):
     policy = randomise(tiny_policy("beso", replace(config, clip=100.0)))
     chunks = [
-        policy.predict_chunk(tiny_observation(3), prefix=prefix, generator=seeded())
-        for prefix in (None, np.zeros((2, 3)), np.ones((2, 3)), np.ones((5, 3)))
+        policy.predict_chunk(tiny_observation(3), executed=executed, generator=seeded())
+        for executed in (None, np.zeros((2, 3)), np.ones((2, 3)), np.ones((5, 3)))
     ]
     assert not np.allclose(chunks[0], chunks[1], atol=1e-4), "unknown is not zero"
     assert not np.allclose(chunks[1], chunks[2], atol=1e-4)
@@ -204,10 +204,10 @@ def test_training_fits_two_modes_that_regression_would_average():
     assert float(together.float().mean()) > 0.9
 
 
-@pytest.mark.parametrize("prefix", [np.zeros((2, 2)), np.zeros(3), np.full((2, 3), np.nan)], ids=str)
-def test_malformed_executed_actions_are_refused(prefix):
+@pytest.mark.parametrize("executed", [np.zeros((2, 2)), np.zeros(3), np.full((2, 3), np.nan)], ids=str)
+def test_malformed_executed_actions_are_refused(executed):
     with pytest.raises(FeatureError, match=r"executed actions of shape \(steps, 3\) and finite numbers"):
-        tiny_policy("beso", SINGLE).predict_chunk(tiny_observation(3), prefix=prefix)
+        tiny_policy("beso", SINGLE).predict_chunk(tiny_observation(3), executed=executed)
 
 
 def test_half_a_goal_is_refused():

@@ -57,7 +57,7 @@ def test_the_loop_acts_with_other_sampling(examples, world, capsys):
     }
     assert names["chunk"].shape == (10, *policy.spec.action_feature.shape)
     assert names["chunk"].dtype == "float32"
-    assert names["executed"].prefix().shape == (1, *policy.spec.action_feature.shape)
+    assert names["executed"].window().shape == (1, *policy.spec.action_feature.shape)
     assert capsys.readouterr().out == "False 0.0\n"
 
 

@@ -93,7 +93,7 @@ def test_the_policy_gets_arrays_it_may_write_to():
     frozen = np.zeros((2, 10), np.float32)
     frozen.flags.writeable = False
     seen = []
-    policy.predict_chunk = lambda observations, **_: seen.append(observations) or np.zeros((HORIZON, 10))  # type: ignore[method-assign]
+    policy.predict_chunk = lambda observations, *_: seen.append(observations) or np.zeros((HORIZON, 10))  # type: ignore[method-assign]
     session(policy).infer({"observation.state": frozen})
     assert seen[0]["observation.state"].flags.writeable
 
@@ -121,13 +121,13 @@ def test_observations_the_policy_was_not_trained_on_are_named(request_map, messa
 
 
 @pytest.mark.parametrize(
-    "prefix",
+    "executed",
     [np.zeros(10), np.zeros((2, 9)), np.full((2, 10), np.nan), "x", ["x"], np.zeros((11, 10)), np.full((2, 10), 1e300)],
     ids=str,
 )
-def test_a_malformed_prefix_is_refused(prefix):
-    with pytest.raises(FeatureError, match="action prefix (has shape|holds a value of type str)"):
-        session().infer({"observation.state": WINDOW, "prefix": prefix})
+def test_malformed_executed_actions_are_refused(executed):
+    with pytest.raises(FeatureError, match=r"'prefix' \(the executed actions\) (has shape|holds a value of type str)"):
+        session().infer({"observation.state": WINDOW, "prefix": executed})
 
 
 @pytest.mark.parametrize("goal", ["x", [1, 2], np.zeros(3)], ids=str)
@@ -165,14 +165,28 @@ def test_warm_up_runs_the_real_shapes():
     assert policy.seen[0]["observation.state"].shape == (2, 10)
 
 
+class EarlierPolicy(TinyPolicy):
+    """As policies were written when the executed actions were called a prefix."""
+
+    def predict_chunk(self, observations, goal, prefix, generator):
+        self.given = prefix
+        return super().predict_chunk(observations, goal, prefix, generator)
+
+
+def test_executed_actions_reach_a_policy_by_the_key_and_the_argument_of_earlier_versions():
+    policy, executed = EarlierPolicy(), np.arange(20, dtype=np.float32).reshape(2, 10)
+    session(policy).infer({"observation.state": WINDOW, "prefix": executed})
+    assert policy.given.tolist() == executed.tolist()
+
+
 class GoalPolicy(TinyPolicy):
     """Takes goals of two steps and keeps those it was given."""
 
     spec = dataclasses.replace(SPEC, goal_features=SPEC.observation_features, goal_horizon=2)
 
-    def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+    def predict_chunk(self, observations, goal=None, executed=None, generator=None):
         self.goals = [*getattr(self, "goals", []), goal]
-        return super().predict_chunk(observations, goal, prefix, generator)
+        return super().predict_chunk(observations, goal, executed, generator)
 
 
 def test_a_goal_reaches_the_policy():

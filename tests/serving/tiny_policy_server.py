@@ -36,7 +36,7 @@ class TinyPolicy:
         self,
         observations: Mapping[str, np.ndarray],
         goal: Any = None,
-        prefix: np.ndarray | None = None,
+        executed: np.ndarray | None = None,
         generator: Any = None,
     ) -> np.ndarray:
         self.seen.append({name: np.array(value) for name, value in observations.items()})

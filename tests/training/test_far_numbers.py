@@ -163,9 +163,9 @@ def test_actions_are_answered_in_their_own_shape_and_dtype(name, config, shape, 
     Trainer(run_config(path, tmp_path / "run", steps=2), name, config, quiet=True).run()
     policy = load_policy(tmp_path / "run")
     window = {"observation.state": rows["observation.state"][:2].astype(np.float32)}
-    chunk = policy.predict_chunk(window, prefix=np.zeros((1, *shape), dtype))
+    chunk = policy.predict_chunk(window, executed=np.zeros((1, *shape), dtype))
     assert chunk.shape == (3, *shape) and chunk.dtype == ("float32" if dtype == "float16" else dtype)
-    answer = Session(policy, None, 0).infer({**window, wire.PREFIX: np.zeros((1, *shape), "float32")})["actions"]
+    answer = Session(policy, None, 0).infer({**window, wire.EXECUTED: np.zeros((1, *shape), "float32")})["actions"]
     assert answer.shape == chunk.shape and answer.dtype == chunk.dtype
     assert check_chunk(chunk, policy.spec, "it", 0, 0).dtype == chunk.dtype
 

@@ -24,10 +24,10 @@ import torch
 from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError, one_line
 from robolearn.core.failure import debugging, explained, traceback_of
 from robolearn.core.feature import require
-from robolearn.evaluation.run.source import Policy
 from robolearn.evaluation.statistics.episode import EpisodeResult
 from robolearn.execution.goals import Goals
 from robolearn.execution.history import ExecutedActions, ObservationHistory
+from robolearn.execution.policy import ActingPolicy
 from robolearn.execution.scheduler import ActionScheduler
 from robolearn.sim.env import SimEnv
 
@@ -105,7 +105,7 @@ def blamed_on(who: str) -> Iterator[None]:
 
 
 def run_episode(
-    policy: Policy,
+    policy: ActingPolicy,
     env: SimEnv,
     init_state: int,
     config: RolloutConfig | None = None,
@@ -153,7 +153,7 @@ def run_episode(
             before = time.perf_counter()
             try:
                 with blamed_on("policy"):
-                    chunk = policy.predict_chunk(history.window(), goal, executed.prefix(), generator)
+                    chunk = policy.predict_chunk(history.window(), goal, executed.window(), generator)
                     inference_s.append(time.perf_counter() - before)
                     actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
             except Exception as error:

@@ -5,24 +5,11 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from robolearn.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from robolearn.execution.policy_spec import PolicySpec
-
-
-class Policy(Protocol):
-    """What evaluation needs of a policy; `predict_chunk` is a pure function of its arguments."""
-
-    spec: PolicySpec
-
-    def predict_chunk(
-        self, observations: dict[str, np.ndarray], goal: Any = None, prefix: Any = None, generator: Any = None
-    ) -> np.ndarray: ...
+from robolearn.execution.policy import ActingPolicy
+from robolearn.execution.policy_spec import PolicySpec
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ class PolicySource:
 
         return replace(self, directory=checkpoint_directory(self.directory).resolve())
 
-    def load(self) -> Policy:
+    def load(self) -> ActingPolicy:
         """Load the weights or call the factory. Raises CheckpointError or ConfigError."""
         if self.directory is not None:
             from robolearn.policies.checkpoint import load_policy

@@ -23,10 +23,11 @@ from robolearn.core.failure import UnexpectedError, debugging, explained, traceb
 from robolearn.core.interrupt import spared_children
 from robolearn.core.process import end_in_words
 from robolearn.evaluation.run.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
-from robolearn.evaluation.run.source import Policy, PolicySource
+from robolearn.evaluation.run.source import PolicySource
 from robolearn.evaluation.run.video import EpisodeVideo, VideoConfig
 from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
 from robolearn.execution.goals import Goals, GoalSource, make_goals
+from robolearn.execution.policy import ActingPolicy
 from robolearn.sim.registry import make_env
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def _talking() -> Iterator[None]:
 
 
 def _film(
-    policy: Policy, env: SimEnv, init_state: int, job: RolloutJob, name: str, folder: Path, goals: Goals | None
+    policy: ActingPolicy, env: SimEnv, init_state: int, job: RolloutJob, name: str, folder: Path, goals: Goals | None
 ) -> EpisodeResult:
     """`run_episode` with a video of it in `folder`."""
     path = folder / f"start_{init_state:06d}.mp4"

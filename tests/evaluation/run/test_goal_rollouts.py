@@ -52,15 +52,15 @@ def test_the_policy_gets_the_actions_executed_since_its_oldest_observation(datas
     run_episode(
         policy, TinyLine(), 0, RolloutConfig(execute=2, max_steps=5), goals=Goals(GoalSource(dataset), policy.spec)
     )
-    assert policy.prefixes[0] is None
-    assert [p[:, 1].tolist() for p in policy.prefixes[1:]] == [[1, 1], [2, 2]]
-    assert all(p.dtype == np.float32 and p.shape == (2, 2) for p in policy.prefixes[1:])
+    assert policy.executed[0] is None
+    assert [p[:, 1].tolist() for p in policy.executed[1:]] == [[1, 1], [2, 2]]
+    assert all(p.dtype == np.float32 and p.shape == (2, 2) for p in policy.executed[1:])
 
 
 def test_without_a_past_in_the_window_no_executed_actions_are_given(dataset):
     policy = SeekPolicy(obs_horizon=1)
     run_episode(policy, TinyLine(), 0, RolloutConfig(max_steps=3), goals=Goals(GoalSource(dataset), policy.spec))
-    assert policy.prefixes == [None] * 3
+    assert policy.executed == [None] * 3
 
 
 def test_results_say_which_goals_were_used(dataset, tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def test_an_episode_that_is_cut_short_is_a_failure_with_its_best_score():
 
 def test_a_score_that_falls_again_leaves_its_peak_as_the_best():
     class ThereAndBack(LinePolicy):
-        def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+        def predict_chunk(self, observations, goal=None, executed=None, generator=None):
             return np.array([[0.1, 0], [0.1, 0], [0.1, 0], [-0.1, 0]], np.float32)
 
     result = run_episode(ThereAndBack(), TinyLine(max_steps=4), 0, RolloutConfig(execute=4))
@@ -47,7 +47,7 @@ def test_a_chunk_is_asked_for_when_the_executed_part_of_the_last_is_used(execute
 
 def test_actions_are_executed_in_the_order_of_their_chunks():
     class Counting(LinePolicy):
-        def predict_chunk(self, observations, goal=None, prefix=None, generator=None):
+        def predict_chunk(self, observations, goal=None, executed=None, generator=None):
             self.windows.append(observations)
             chunk = np.zeros((4, 2), np.float32)
             chunk[:, 1] = 10 * len(self.windows) + np.arange(4)
