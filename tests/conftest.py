@@ -5,6 +5,7 @@ heeded, whoever starts the tests; what needs real time is known, and what is not
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import os
 import signal
@@ -126,3 +127,31 @@ def no_cell_unseen(event: str, arguments: tuple) -> None:
 
 
 sys.addaudithook(no_cell_unseen)
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a package as pip does: a module, and beside it a folder that says what the package declares.
+
+    `install("my-lab", {"robolearn.experts": {"reach": "my_lab:Expert"}}, "class Expert: ...")` gives the folder of
+    installed packages, which is on `sys.path`.
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def write(package, points, code=None):
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [[f"[{group}]", *(f"{n} = {t}" for n, t in declared.items())] for group, declared in points.items()]
+        (info / "entry_points.txt").write_text("\n".join(line for group in lines for line in group) + "\n")
+        if code is not None:
+            (site / f"{package.replace('-', '_')}.py").write_text(code)
+        importlib.invalidate_caches()
+        return site
+
+    yield write
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(f"{site}{os.sep}"):
+            del sys.modules[name]

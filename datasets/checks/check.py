@@ -9,7 +9,8 @@ from robolearn.datasets.checks.survey import EpisodeView, Survey
 
 
 class Check:
-    """Base of all checks. To add one: subclass it in a file of its own and name it in `registry.py`.
+    """Base of all checks. To add one: subclass it in a file of its own and name it in `registry.py`, or in the entry
+    points `robolearn.checks` of a package of your own. It is made without arguments, once for each dataset.
 
     `start`, then `episode` for every episode in order (not for those in quarantine), then `finish`. A check keeps what
     it needs over episodes in itself: sums and extremes, never the data.

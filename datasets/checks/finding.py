@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
+
+from robolearn.core.errors import ConfigError, unknown_name
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -30,6 +33,14 @@ class Finding:
     episode: int | None = None
     feature: str | None = None
     step: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for another severity; numbers of any library become Python's."""
+        if self.severity not in SEVERITIES:
+            raise ConfigError(unknown_name("severity", self.severity, SEVERITIES))
+        for name, number in (("episode", self.episode), ("step", self.step)):
+            if number is not None:
+                object.__setattr__(self, name, operator.index(number))
 
     @property
     def order(self) -> tuple[int, str, int, str, int]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
+from robolearn.core.failure import line_of
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
-from robolearn.datasets.checks.registry import CHECKS
+from robolearn.datasets.checks.registry import CHECKS, make_check
 from robolearn.datasets.checks.survey import METADATA_CHECK, EpisodeView, Survey, holds_dataset
 from robolearn.datasets.read.store import open_store
 
@@ -43,19 +45,19 @@ def validate(
             raise
         return [Finding(severity="error", check=METADATA_CHECK, message=str(error), file=".zmetadata")]
     findings: list[Finding] = []
-    checks = [kind() for kind in CHECKS]
+    checks = [_Guarded(name, findings) for name in CHECKS]
     with np.errstate(all="ignore"):
         for check in checks:
-            findings += _guarded(check, check.start(survey))
+            check.run(methodcaller("start", survey))
         for episode in range(survey.num_episodes):
             if episode not in survey.quarantined:
                 view = EpisodeView(survey, episode)
                 for check in checks:
-                    findings += _guarded(check, check.episode(view), episode)
+                    check.run(methodcaller("episode", view), episode)
             if progress:
                 progress(episode + 1, survey.num_episodes)
         for check in checks:
-            findings += _guarded(check, check.finish(survey))
+            check.run(methodcaller("finish", survey))
     unique = dict.fromkeys(findings + [f for f in survey.drain() if f.episode not in survey.quarantined])
     return sorted(unique, key=lambda finding: finding.order)
 
@@ -68,13 +70,46 @@ def holds_images(path: str | Path) -> bool:
         return False
 
 
-def _guarded(check: Check, found: Iterable[Finding], episode: int | None = None) -> Iterator[Finding]:
-    """A check that fails at damage nobody thought of says so, and the others go on."""
-    try:
-        yield from found
-    except Exception as error:
-        message = f"the check {check.name!r} failed ({type(error).__name__}: {error}); please report it"
-        yield Finding(severity="error", check="internal", message=message, episode=episode)
+class _Guarded:
+    """A check whose failure is a finding, and the others go on.
+
+    One of ours fails at damage nobody thought of, and looks at the next episode all the same. One of another package
+    that cannot be made or has failed is not run again: its finding says of which package it is, and where it failed.
+    """
+
+    def __init__(self, name: str, findings: list[Finding]):
+        self._name, self._findings = name, findings
+        self._package = CHECKS.package(name)
+        self._check: Check | None = None
+        if self._package is None:
+            self._check = make_check(name)
+            return
+        try:
+            self._check = make_check(name)
+        except Exception as error:
+            self._findings.append(self._not_run(error, None))
+
+    def run(self, look: Callable[[Check], Iterable[Finding] | None], episode: int | None = None) -> None:
+        """Add what the check finds."""
+        if self._check is None:
+            return
+        try:
+            for found in look(self._check) or ():
+                if not isinstance(found, Finding):
+                    raise ConfigError(
+                        f"it gave a {type(found).__name__}; expected a Finding of robolearn.datasets.checks"
+                    )
+                self._findings.append(found)
+        except Exception as error:
+            self._findings.append(self._not_run(error, episode))
+
+    def _not_run(self, error: Exception, episode: int | None) -> Finding:
+        if self._package is None:
+            message = f"the check {self._name!r} failed ({type(error).__name__}: {error}); please report it"
+            return Finding(severity="error", check="internal", message=message, episode=episode)
+        self._check = None
+        told = line_of(error, f"the check of the package {self._package!r} could not be run")
+        return Finding(severity="error", check=self._name, message=told, episode=episode)
 
 
 def counted(findings: list[Finding]) -> dict[str, Any]:

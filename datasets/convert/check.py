@@ -26,7 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets.convert.protocol import Source
 from robolearn.datasets.convert.quantisation import luma_bound
@@ -85,7 +85,7 @@ class EpisodeCheck:
         self.witness, self.features, self.claims, self.codecs, self.fps = witness, features, claims, codecs, fps
         unclaimed = [name for name in features if name not in claims]
         if unclaimed:
-            raise TypeError(f"the importer does not say where {unclaimed[0]!r} comes from: Source.claims lacks it")
+            raise ConfigError(f"The importer does not say where {unclaimed[0]!r} comes from: Source.claims lacks it.")
 
     def __call__(self, label: Label, data: EpisodeData, cut: int = 0) -> Seal:
         """Check an episode; `cut` steps at its end were left out, and named.

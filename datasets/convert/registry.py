@@ -1,12 +1,12 @@
-"""Formats that can be read, by name. An entry names `open_source`; `detect` and `describe` live next to it."""
+"""Formats that can be read, by name. An entry names `open_source`; the rest of `Converter` lives next to it."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import cast
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
+from robolearn.core.failure import line_of
 from robolearn.core.registry import Registry
 from robolearn.datasets.convert.protocol import Converter
 from robolearn.datasets.convert.robomimic.groups import HDF5_SUFFIXES, file_of, is_hdf5, open_hdf5
@@ -24,21 +24,19 @@ CONVERTERS = Registry(
         "robosuite_hdf5": "robolearn.sim.adapters.robosuite_demos:open_source",
     },
     extra="convert",
+    group="robolearn.importers",
 )
-FUNCTIONS = ("detect", "describe", "open_source", "open_witness")
 SEARCHED, SHOWN = 100, 5  # entries of a folder that are looked into, and named
 
 
 def load_converter(name: str) -> Converter:
-    """The module of format `name`. Raises ConfigError for an unknown name.
+    """The module of format `name`.
 
-    Raises TypeError for a module without one of the functions of `Converter`: no format is read without a witness.
+    Raises ConfigError for an unknown name, and for a module without one of the functions of `Converter`: no format is
+    read without a witness.
     """
-    CONVERTERS.resolve(name)
-    module = sys.modules[CONVERTERS[name].partition(":")[0]]
-    for needed in FUNCTIONS:
-        if not callable(getattr(module, needed, None)):
-            raise TypeError(f"{module.__name__} lacks {needed}, which every dataset format has; see protocol.py")
+    module = CONVERTERS.module(name)
+    CONVERTERS.require(name, module, Converter)
     return cast(Converter, module)
 
 
@@ -53,19 +51,37 @@ def detect_format(source: Path) -> str:
         raise DatasetError(f"{source} is in our own format already; --to writes it in another one.")
     found = find_format(source)
     if found is None:
-        raise DatasetError(_unknown(source))
+        raise DatasetError(_unknown(source) + _unasked(source))
     return found
 
 
 def find_format(source: Path) -> str | None:
     """Name of the format that recognises `source`; None where none does. Never raises."""
+    return next((name for name in CONVERTERS if _recognises(name, source)), None)
+
+
+def _recognises(name: str, source: Path) -> bool:
+    """Whether a format does; one of another package that cannot be asked does not, and stands in nobody's way."""
+    try:
+        return load_converter(name).detect(source)
+    except MissingDependencyError:
+        return False
+    except Exception:
+        if CONVERTERS.package(name) is None:
+            raise
+        return False
+
+
+def _unasked(source: Path) -> str:
+    """A sentence for each format of another package that cannot be asked: it might have recognised `source`."""
+    said = ""
     for name in CONVERTERS:
-        try:
-            if load_converter(name).detect(source):
-                return name
-        except MissingDependencyError:
-            continue
-    return None
+        if (package := CONVERTERS.package(name)) is not None:
+            try:
+                load_converter(name).detect(source)
+            except Exception as error:
+                said += " " + line_of(error, f"The format {name!r} of the package {package!r} could not be asked")
+    return said
 
 
 def _unknown(source: Path) -> str:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from robolearn.core.registry import Registry
 
-ARMS = Registry("arm", {"simulated": "robolearn.hardware.arms.simulated:SimulatedArm"})
+ARMS = Registry("arm", {"simulated": "robolearn.hardware.arms.simulated:SimulatedArm"}, group="robolearn.arms")

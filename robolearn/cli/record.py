@@ -13,7 +13,7 @@ from robolearn.cli import demonstrations
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
 from robolearn.datasets.write.creation import gone_when_empty
-from robolearn.sim.experts.demonstrations import gives_actions
+from robolearn.sim.experts import gives_actions
 from robolearn.teleop.operators import SCRIPTED
 from robolearn.teleop.recorders import open_recorder
 from robolearn.teleop.recording import RecordingSession, RecordSummary, check_dataset_path
@@ -34,7 +34,7 @@ class RecordOptions:
     """Robot to drive in real time in place of --env, such as sim:put_on_plate; its devices are recorded at their own
     rates."""
     operator: str = "keyboard"
-    """Who drives: keyboard or scripted."""
+    """Who drives: keyboard, scripted, or a device of an installed package."""
     num_episodes: int = 50
     """Episodes to record in this session; with --resume, this many more."""
     task: str | None = None

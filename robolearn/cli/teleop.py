@@ -20,7 +20,7 @@ class TeleopOptions:
     robot: str | None = None
     """Robot to drive in place of --env, such as sim:put_on_plate."""
     operator: str = "keyboard"
-    """Who drives: keyboard or scripted."""
+    """Who drives: keyboard, scripted, or a device of an installed package."""
     duration_s: float | None = None
     """Stop after this many seconds."""
     fps: float | None = None

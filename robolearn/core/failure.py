@@ -92,6 +92,12 @@ def explained(error: BaseException, doing: str = "") -> RobolearnError:
     return UnexpectedError.of(error, doing)
 
 
+def line_of(error: BaseException, doing: str) -> str:
+    """What is said of an exception that ends nothing: what was being done, whatever kind it is, and what went wrong."""
+    told = str(explained(error, doing))
+    return told if told.startswith(f"{doing}: ") else f"{doing}: {told}"
+
+
 def _memory_wanted(error: BaseException) -> str | None:
     """How much memory could not be had, in brackets where that is known; None for an error of another kind."""
     text = " ".join(str(error).split())

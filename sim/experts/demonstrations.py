@@ -24,7 +24,7 @@ from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.tools.start_states import FIRST_RECORDED_STATE, next_init_state
 from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.sim.env import SimEnv
-from robolearn.sim.experts import EXPERTS
+from robolearn.sim.experts import EXPERTS, gives_actions
 from robolearn.sim.experts.protocol import ActionExpert
 from robolearn.sim.registry import make_env
 
@@ -53,11 +53,6 @@ class DemonstrationSummary:
     modes: dict[str, int] = field(default_factory=dict)
     wall_s: float = 0.0
     stopped: bool = False
-
-
-def gives_actions(env_name: str) -> bool:
-    """Whether the expert of the environment is an `ActionExpert`; False, too, where there is no expert."""
-    return env_name in EXPERTS and issubclass(EXPERTS.resolve(env_name), ActionExpert)
 
 
 def record_demonstrations(

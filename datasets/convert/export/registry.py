@@ -1,4 +1,4 @@
-"""Formats that can be written, by name: one file and one line a format."""
+"""Formats that can be written, by name: one file and one line a format, or an entry point of another package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import shlex
 from pathlib import Path
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.registry import Registry
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport
 from robolearn.datasets.convert.export.source import Source
@@ -24,6 +24,7 @@ EXPORTERS = Registry(
         "diffusion_policy_zarr": "robolearn.datasets.convert.export.diffusion_policy_zarr:export",
     },
     extra="convert",
+    group="robolearn.exporters",
 )
 
 
@@ -42,6 +43,11 @@ def export_dataset(
     """
     options = options or ExportOptions()
     exporter = EXPORTERS.resolve(format)
+    if not callable(exporter):
+        raise ConfigError(
+            f"The export format {format!r} ({EXPORTERS[format]}) is a {type(exporter).__name__}; expected a function "
+            "(source, work, options) -> notes (docs/packages.md)."
+        )
     output = Path(output)
     refuse_existing(output)
     if as_url(dataset) is None:

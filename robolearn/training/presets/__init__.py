@@ -1,4 +1,5 @@
-"""Recorded configurations by task: `robolearn train beso --preset pusht`. A task is one file and one line here.
+"""Recorded configurations by task: `robolearn train beso --preset pusht`. A task is one file and one line here, or an
+entry point of a package of your own.
 
 Each file holds `PRESETS`, policy name -> `Preset`. Options of a command line win over a preset.
 """
@@ -21,6 +22,7 @@ PRESETS = Registry(
         "robosuite": "robolearn.training.presets.robosuite:PRESETS",
     },
     extra="train",
+    group="robolearn.presets",
 )
 
 
