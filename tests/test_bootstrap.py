@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # makes environments that are copies of itself, writes down what pip is asked for, and is Python otherwise
 PYTHON = f"""#!/bin/sh
 case "$1 $2" in
-    "-m venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo "version = 3.11.7" >.venv/pyvenv.cfg ;;
+    "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && echo "version = 3.11.7" >"$4/pyvenv.cfg" ;;
     "-m pip") echo "pip $*" >>calls; [ -z "$(grep -Fs -- "$(cat fail_on 2>/dev/null || echo nothing)" calls)" ] ;;
     "--version "*) echo "Python 3.11.7" ;;
     *) exec {sys.executable} "$@" ;;
@@ -25,6 +25,18 @@ LIBRARIES = (
 )
 
 
+# set of pins -> (environment, file, extras)
+SETS = {
+    "": (".venv", "constraints.txt", ".[all,robosuite,dev]"),
+    "newest": (".venv-newest", "constraints-newest.txt", ".[all,dev]"),
+}
+
+
+def pins(name: str, extras: str, *others: str) -> str:
+    lines = ["# Which versions.", f"#     pip install -c {name} -e '{extras}'", "setuptools==84.2.1", "torch==2.13.0"]
+    return "\n".join([*lines, *others]) + "\n"
+
+
 class Machine:
     def __init__(self, folder: Path):
         self.root = folder / "repository"
@@ -32,7 +44,8 @@ class Machine:
         (self.root / "tools").mkdir(parents=True)
         self.bin.mkdir()
         shutil.copy(ROOT / "tools" / "bootstrap.sh", self.root / "tools")
-        (self.root / "constraints.txt").write_text("setuptools==84.2.1\ntorch==2.13.0\n")
+        (self.root / "constraints.txt").write_text(pins("constraints.txt", ".[all,robosuite,dev]", "evdev==2.0.0"))
+        (self.root / "constraints-newest.txt").write_text(pins("constraints-newest.txt", ".[all,dev]"))
         for name in ("setup.py", "pyproject.toml"):
             (self.root / name).write_text("")
         self.command("python3.11", PYTHON)
@@ -48,10 +61,10 @@ class Machine:
         (self.bin / name).write_text(script)
         (self.bin / name).chmod(0o755)
 
-    def bootstrap(self) -> subprocess.CompletedProcess:
+    def bootstrap(self, *arguments: str) -> subprocess.CompletedProcess:
         (self.root / "calls").unlink(missing_ok=True)
         return subprocess.run(
-            ["bash", "tools/bootstrap.sh"],
+            ["bash", "tools/bootstrap.sh", *arguments],
             cwd=self.root,
             env={"PATH": f"{self.bin}:/usr/bin:/bin", "PYTHON": str(self.bin / "python3.11"), "HOME": os.devnull},
             stdin=subprocess.DEVNULL,
@@ -71,12 +84,15 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-def test_torch_is_installed_by_its_pin_before_anything_else(machine):
-    result = machine.bootstrap()
+@pytest.mark.parametrize("name", SETS)
+def test_torch_is_installed_by_its_pin_before_anything_else(machine, name):
+    environment, file, extras = SETS[name]
+    result = machine.bootstrap(*name.split())
     assert result.returncode == 0, result.stderr
+    assert [folder.name for folder in machine.root.glob(".venv*")] == [environment]
     first, second = machine.calls
-    assert first.endswith("-c constraints.txt torch==2.13.0 setuptools==84.2.1")
-    assert second.endswith("-c constraints.txt -e .[all,dev]")
+    assert first.endswith(f"-c {file} torch==2.13.0 setuptools==84.2.1")
+    assert second.endswith(f"-c {file} -e {extras}")
     assert all(line.startswith("bootstrap: ") for line in result.stdout.splitlines())
 
 
@@ -95,11 +111,44 @@ def test_a_change_of_what_decides_the_packages_installs_again(machine, file):
     assert len(machine.calls) == 2
 
 
+def test_the_two_sets_are_set_up_apart(machine):
+    """Neither passes for the other, and a change of one set's pins leaves the other as it is."""
+    machine.bootstrap()
+    assert machine.bootstrap("newest").returncode == 0
+    assert len(machine.calls) == 2
+    with (machine.root / "constraints-newest.txt").open("a") as text:
+        text.write("numpy==2.4.6\n")
+    machine.bootstrap()
+    assert machine.calls == []
+    machine.bootstrap("newest")
+    assert len(machine.calls) == 2
+
+
+def test_an_unknown_set_is_refused(machine):
+    result = machine.bootstrap("newst")
+    assert result.returncode == 1
+    assert result.stderr == (
+        "bootstrap: error: there is no set of pins called 'newst'. Usage: tools/bootstrap.sh [newest]\n"
+    )
+    assert not list(machine.root.glob(".venv*"))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_pins_say_what_is_installed_with_them(machine, name):
+    _, file, extras = SETS[name]
+    real = (ROOT / file).read_text()
+    (machine.root / file).write_text(real)
+    assert machine.bootstrap(*name.split()).returncode == 0
+    assert machine.calls[-1].endswith(f"-c {file} -e {extras}")
+    (machine.root / file).write_text(real.replace(extras, "all of it"))
+    assert f"{file} has no line" in machine.bootstrap(*name.split()).stderr
+
+
 def test_a_run_that_was_cut_short_is_finished_by_the_next(machine):
-    (machine.root / "fail_on").write_text("-e .[all,dev]")
+    (machine.root / "fail_on").write_text("-e .[all,robosuite,dev]")
     broken = machine.bootstrap()
     assert broken.returncode == 1
-    assert "bootstrap: error: pip install -e .[all,dev] failed" in broken.stderr
+    assert "bootstrap: error: pip install -e .[all,robosuite,dev] failed" in broken.stderr
     (machine.root / "fail_on").unlink()
     assert machine.bootstrap().returncode == 0
     assert len(machine.calls) == 2
@@ -108,7 +157,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(machine):
 def test_a_failed_update_does_not_pass_for_the_state_before_it(machine):
     machine.bootstrap()
     (machine.root / "setup.py").write_text("changed")
-    (machine.root / "fail_on").write_text("-e .[all,dev]")
+    (machine.root / "fail_on").write_text("-e .[all,robosuite,dev]")
     assert machine.bootstrap().returncode == 1
     (machine.root / "setup.py").write_text("")
     (machine.root / "fail_on").unlink()
@@ -147,3 +196,4 @@ def test_without_a_compiler_nothing_is_installed_that_would_fail_later(machine):
     assert result.returncode == 1
     assert "cannot go on without: gcc libc6-dev linux-libc-dev libpython3." in result.stderr
     assert machine.calls == []
+    assert machine.bootstrap("newest").returncode == 0  # nothing in it has to be compiled

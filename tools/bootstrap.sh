@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
 # Sets up what `make demo` and `make test` need: Debian libraries, .venv, the versions of constraints.txt.
+# `tools/bootstrap.sh newest` does the same for `make test-newest`: .venv-newest, the versions of constraints-newest.txt.
 # Does nothing, in milliseconds, when that was done before; finishes what an interrupted run left half done.
-# PYTHON=/path/to/python3 chooses the interpreter of a new .venv.
+# PYTHON=/path/to/python3 chooses the interpreter of a new environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-venv=.venv
-stamp=$venv/.robolearn-stamp
-log=$venv/bootstrap.log
 
 say() { printf 'bootstrap: %s\n' "$*"; }
 fail() { printf 'bootstrap: error: %s\n' "$*" >&2; exit 1; }
 
+case "$*" in
+    "") venv=.venv constraints=constraints.txt ;;
+    newest) venv=.venv-newest constraints=constraints-newest.txt ;;
+    *) fail "there is no set of pins called '$*'. Usage: tools/bootstrap.sh [newest]" ;;
+esac
+stamp=$venv/.robolearn-stamp
+log=$venv/bootstrap.log
+
 fingerprint() {  # of everything that decides what is installed; a moved .venv has wrong paths inside
-    { pwd; cat constraints.txt setup.py pyproject.toml tools/bootstrap.sh; grep '^version' $venv/pyvenv.cfg; } | sha256sum
+    { pwd; cat $constraints setup.py pyproject.toml tools/bootstrap.sh; grep '^version' $venv/pyvenv.cfg; } | sha256sum
 }
 is_set_up() { [ -f $stamp ] && [ "$(cat $stamp)" = "$(fingerprint 2>/dev/null)" ]; }
 
@@ -25,7 +30,7 @@ if command -v flock >/dev/null; then
     is_set_up && exit 0
 fi
 
-find_python() {  # constraints.txt is resolved for 3.11, which is therefore asked first
+find_python() {  # both sets of pins are resolved for 3.11, which is therefore asked first
     local candidate
     for candidate in "${PYTHON:-}" python3.11 python3 python3.12 python3.13; do
         if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -42,6 +47,7 @@ libraries=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
 has_library() { grep -q "$1" <<<"$libraries"; }
 can_build() {  # evdev (robosuite -> pynput -> evdev) has no wheel: it needs a compiler, kernel and Python headers
     local include
+    grep -q '^evdev==' $constraints || return 0
     include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
     # no pipe: under pipefail a compiler that ends before it has read all would count as missing
     cc -E -I"$include" - >/dev/null 2>&1 <<<$'#include <linux/input.h>\n#include <Python.h>'
@@ -87,15 +93,18 @@ fi
 rm -f $stamp
 
 install() {
-    $venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt "$@" \
+    $venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off -c $constraints "$@" \
         >$log 2>&1 </dev/null || { tail -n 20 $log >&2; fail "pip install $* failed; all of its output is in $log"; }
 }
-# by its exact pin and before anything that asks for a range: see constraints.txt
-torch=$(grep '^torch==' constraints.txt)
+pin() { grep "^$1==" $constraints; }
+# what is installed stands in the line that $constraints shows for doing it by hand
+project=$(sed -n "s/^# .* -c $constraints -e '\(\.\[.*\]\)'$/\1/p" $constraints)
+[ -n "$project" ] || fail "$constraints has no line '#  pip install -c $constraints -e ...' that says which extras it holds"
+torch=$(pin torch)  # before anything that asks for a range
 say "1/2 installing $torch (about a minute)"
-install "$torch" "$(grep '^setuptools==' constraints.txt)"
-say "2/2 installing robolearn and the packages of constraints.txt (a few minutes)"
-install -e '.[all,dev]'
+install "$torch" "$(pin setuptools)"
+say "2/2 installing robolearn and the packages of $constraints (a few minutes)"
+install -e "$project"
 fingerprint >$stamp.new
 mv $stamp.new $stamp
 say "done; $venv/bin/robolearn doctor shows what is there"
