@@ -15,6 +15,7 @@ PYTHON = f"""#!/bin/sh
 case "$1 $2" in
     "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && echo "version = 3.11.7" >"$4/pyvenv.cfg" ;;
     "-m pip") echo "pip $*" >>calls; [ -z "$(grep -Fs -- "$(cat fail_on 2>/dev/null || echo nothing)" calls)" ] ;;
+    "-m robolearn.kinematics.prefetch") touch prefetched; [ ! -e no_models ] || (echo "error: no way"; exit 2) ;;
     "--version "*) echo "Python 3.11.7" ;;
     *) exec {sys.executable} "$@" ;;
 esac
@@ -122,6 +123,19 @@ def test_the_two_sets_are_set_up_apart(machine):
     assert machine.calls == []
     machine.bootstrap("newest")
     assert len(machine.calls) == 2
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_robot_models_are_taken_with_the_packages_and_their_absence_stops_nothing(machine, name):
+    assert machine.bootstrap(*name.split()).returncode == 0
+    assert (machine.root / "prefetched").exists()
+    (machine.root / "no_models").touch()
+    (machine.root / "setup.py").write_text("changed")
+    result = machine.bootstrap(*name.split())
+    assert result.returncode == 0
+    assert "error: no way" in result.stderr
+    assert "takes it when it is first made" in result.stdout
+    assert machine.bootstrap(*name.split()).stdout == ""
 
 
 def test_an_unknown_set_is_refused(machine):

@@ -101,10 +101,13 @@ pin() { grep "^$1==" $constraints; }
 project=$(sed -n "s/^# .* -c $constraints -e '\(\.\[.*\]\)'$/\1/p" $constraints)
 [ -n "$project" ] || fail "$constraints has no line '#  pip install -c $constraints -e ...' that says which extras it holds"
 torch=$(pin torch)  # before anything that asks for a range
-say "1/2 installing $torch (about a minute)"
+say "1/3 installing $torch (about a minute)"
 install "$torch" "$(pin setuptools)"
-say "2/2 installing robolearn and the packages of $constraints (a few minutes)"
+say "2/3 installing robolearn and the packages of $constraints (a few minutes)"
 install -e "$project"
+say "3/3 robot models (157 MB once where robosuite is not installed)"
+$venv/bin/python -m robolearn.kinematics.prefetch >>$log 2>&1 </dev/null \
+    || { tail -n 3 $log >&2; say "that failed; a scene that needs a model takes it when it is first made"; }
 fingerprint >$stamp.new
 mv $stamp.new $stamp
 say "done; $venv/bin/robolearn doctor shows what is there"
