@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "robolearn" / "__init__.py").read_text())[1]  # type: ignore[index]
 
 CORE = [
-    "numpy>=1.26",  # zarr 3 needs 1.26; 1.x and 2.x both work, robosuite's mink==0.0.5 holds it below 2
+    "numpy>=1.26",  # zarr 3 needs 1.26; 1.x and 2.x both work, [robosuite] holds it below 2
     "zarr>=3; python_version>='3.11'",  # the 3.x API; no release for 3.10, where all but datasets works
     "numcodecs>=0.14",  # what zarr 3 needs
     "opencv-python>=4.9",  # the -headless wheel writes the same folder: never install both
@@ -32,31 +32,41 @@ TRAIN = [
 ]
 
 SIM = [
-    "mujoco>=3.3,<3.10",  # robosuite 1.5.2 needs 3.3 and breaks at 3.10 (mj_fullM's signature), undeclared
-    "robosuite==1.5.2",  # the adapter relies on its internals; pulls mink==0.0.5 (numpy<2) and, through pynput,
-    # evdev, which has no wheel: gcc and the kernel headers must be there (tools/bootstrap.sh sees to it)
-    "robosuite-models==1.0.0",  # only release
+    "mujoco>=3.3,<5",  # model specifications as they are used here; 4.0 is tried
+    "mujoco-menagerie>=2026.10",  # robot models by name, downloaded on first use or from a checkout
     "gymnasium>=1.0,<2",  # the 1.x reset/step API; gym-pusht stops below 2
     "gym-pusht>=0.1.6,<0.2",  # holds opencv-python below 5, pygame below 2.7 and pymunk below 7 (other contacts)
     "av>=12",  # rollout videos; its wheels bundle FFmpeg
 ]
 
+# Of its own, and not in `all`: it holds everything else back. Nothing but the environments robosuite/TASK needs it.
+ROBOSUITE = [
+    *SIM,
+    "robosuite==1.5.2",  # the adapter relies on its internals; pulls mink==0.0.5 (numpy<2) and, through pynput,
+    # evdev, which has no wheel: gcc and the kernel headers must be there (tools/bootstrap.sh sees to it)
+    "robosuite-models==1.0.0",  # only release
+    "mujoco<3.10",  # robosuite breaks at 3.10 (mj_fullM's signature), undeclared
+    "pyarrow<26",  # 26 refuses numpy 1 at import, undeclared
+]
+
 EXTRAS = {
     "train": TRAIN,
     "sim": SIM,
-    "realsense": ["pyrealsense2>=2.55"],  # first with wheels for Python 3.12; brings librealsense with it
+    "realsense": ["pyrealsense2>=2.55"],  # first with wheels for Python 3.12; brings librealsense with it. So far only
+    # `robolearn doctor` asks for it: it comes to use with the camera drivers
     "remote": [
         "fsspec>=2023.10",  # datasets at URLs; its cat_ranges then takes whole files
         "aiohttp>=3.9",  # fsspec's http; s3fs, gcsfs and the like are for the user to choose
     ],
     "convert": [
-        "pyarrow>=15,<26",  # 26 refuses numpy 1 at import without declaring it, and [sim] holds numpy below 2
+        "pyarrow>=15",
         "av>=12",
         "h5py>=3.10",
         "google-crc32c>=1.5",  # checksums of tfrecord; zarr brings it, too
     ],
 }
 EXTRAS["all"] = sorted({requirement for group in EXTRAS.values() for requirement in group})
+EXTRAS["robosuite"] = ROBOSUITE
 EXTRAS["umi"] = ["imagecodecs>=2023.9.18"]  # JPEG XL and JPEG 2000 of UMI's and diffusion_policy's image buffers
 EXTRAS["dev"] = [
     "pytest>=8",

@@ -89,13 +89,17 @@ def package_checks() -> Iterator[Check]:
     except metadata.PackageNotFoundError:
         yield Check(group, "robolearn", "bad", "used without being installed", "pip install -e .")
         return
+    extras = [extra for extra in _extras("robolearn") if extra not in ("all", "dev")]
+    wanted_by = {extra: [r for r in ours if _applies(r, extra)] for extra in ("", *extras)}
+    in_use = {extra for extra in extras if _is_in_use(extra, wanted_by)}
     seen = set()
-    for requirement in ours:
-        extras = [extra for extra in _extras("robolearn") if extra not in ("all", "dev")]
-        wanted_by = [extra for extra in ("", *extras) if _applies(requirement, extra)]
-        if wanted_by and requirement.name not in seen:
-            seen.add(requirement.name)
-            yield _package(group, requirement, wanted_by[0])
+    for extra, requirements in wanted_by.items():
+        for requirement in requirements:
+            if requirement.name not in seen:
+                seen.add(requirement.name)
+                for other in (r for used in in_use for r in wanted_by[used] if r.name == requirement.name):
+                    requirement.specifier &= other.specifier
+                yield _package(group, requirement, extra)
     yield from _clashes(group, [requirement.name for requirement in ours])
     yield from _pins(group, Path(__file__).resolve().parents[2] / "constraints.txt")
     opencv = [name for name in OPENCV_WHEELS if _version(name)]
@@ -107,6 +111,12 @@ def package_checks() -> Iterator[Check]:
             f"{' and '.join(opencv)} are both installed and overwrite one another",
             f"pip uninstall -y {' '.join(opencv)} && pip install opencv-python",
         )
+
+
+def _is_in_use(extra: str, wanted_by: dict[str, list[Requirement]]) -> bool:
+    """Whether something is installed that only this extra names: then its bounds of other packages hold, too."""
+    others = {r.name for other, requirements in wanted_by.items() if other != extra for r in requirements}
+    return any(r.name not in others and _version(r.name) for r in wanted_by[extra])
 
 
 def _pins(group: str, constraints: Path) -> Iterator[Check]:

@@ -33,12 +33,13 @@ def import_robosuite() -> ModuleType:
     Raises MissingDependencyError when it is not installed or the installed mujoco does not fit it.
     """
     try:
-        check_mujoco(metadata.version("mujoco"))
         metadata.version("robosuite")
+        check_mujoco(metadata.version("mujoco"))
     except metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
-            f"robosuite environments need the package {error.name!r}, which is not installed. "
-            "Install it with: pip install '.[sim]' -c constraints.txt"
+            f"robosuite environments need the package {error.name!r}, which is not installed. Install it with: "
+            "pip install '.[robosuite]' -c constraints.txt; where something else needs numpy 2 or mujoco 3.10, in a "
+            "virtual environment of its own."
         ) from error
     gl = os.environ.get("MUJOCO_GL")
     disabled = logging.root.manager.disable

@@ -81,6 +81,19 @@ def test_a_missing_core_package_is_broken_and_a_missing_extra_is_not(installed):
     assert ".[sim]" in found["mujoco"].advice
 
 
+@pytest.mark.parametrize(("robosuite", "status"), [({}, "ok"), ({"robosuite": ("1.5.2", [])}, "bad")])
+def test_the_bounds_of_an_extra_hold_where_it_is_installed(installed, robosuite, status):
+    asked = ["mujoco>=3.3; extra == 'sim'", "mujoco>=3.3; extra == 'robosuite'", "mujoco<3.10; extra == 'robosuite'",
+             "robosuite==1.5.2; extra == 'robosuite'"]  # fmt: skip
+    packages = {"robolearn": ("0.1.0", asked), "mujoco": ("4.0.0", []), **robosuite}
+    installed(packages, extras=("sim", "robosuite", "all", "dev"))
+    found = by_name(doctor_checks.package_checks())["mujoco"]
+    assert found.status == status
+    if status == "bad":
+        assert found.found == "4.0.0, but robolearn needs <3.10,>=3.3"
+        assert found.advice == "pip install 'mujoco<3.10,>=3.3'"
+
+
 def test_clashes_among_the_packages_that_ours_pull_are_found(installed):
     installed(
         {
