@@ -74,7 +74,7 @@ class Bench:
         self.demonstrations, self.goals = self.root / "demonstrations.zarr", self.root / "goals.zarr"
 
     def record(self) -> None:
-        from robolearn.sim.experts.demonstrations import record_demonstrations
+        from robolearn.teleop.demonstrations import record_demonstrations
 
         if not self.demonstrations.exists():
             record_demonstrations(ENV, 20 if self.quick else DEMONSTRATIONS, self.demonstrations)

@@ -41,7 +41,7 @@ ROOMS = {
     },
     "evaluation": {"statistics": set(), "run": {"statistics"}, "pages": {"run", "statistics"}},
 }
-PENDING = {"robolearn.cli.record", "robolearn.policies.networks.score_decoder"}
+PENDING = {"robolearn.policies.networks.score_decoder"}
 WITHOUT_TORCH = ("core", "kinematics", "datasets", "execution", "hardware", "teleop", "control", "serving/client")
 
 

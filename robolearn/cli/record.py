@@ -9,14 +9,17 @@ from pathlib import Path
 
 import tyro
 
-from robolearn.cli import demonstrations
+from robolearn.cli.dataset.making import progress_bar
 from robolearn.core.config import main_stderr, parse
 from robolearn.core.errors import ConfigError
+from robolearn.core.interrupt import StopRequest
 from robolearn.datasets.write.creation import gone_when_empty
 from robolearn.sim.experts import gives_actions
+from robolearn.teleop.dataset import check_dataset_path
+from robolearn.teleop.demonstrations import record_demonstrations
 from robolearn.teleop.operators import SCRIPTED
-from robolearn.teleop.recorders import open_recorder
-from robolearn.teleop.recording import RecordingSession, RecordSummary, check_dataset_path
+from robolearn.teleop.recording import RecordingSession, RecordSummary
+from robolearn.teleop.sinks import open_sink
 from robolearn.teleop.station import Speed, StationConfig, open_station
 
 DEFAULT_ENV = "put_on_plate"
@@ -66,30 +69,48 @@ def main(argv: list[str]) -> int:
     if options.robot is not None and options.env is not None:
         raise ConfigError("Give either --env (a scene in simulated steps) or --robot (in real time), found both.")
     env_name = options.env if options.env or options.robot else DEFAULT_ENV
-    if env_name and options.operator == SCRIPTED and gives_actions(env_name):
-        with gone_when_empty(options.dataset):
-            return demonstrations.record(options, env_name, lambda count: _command(argv, count))
-    station_config = StationConfig(
-        env_name, options.operator, options.robot, options.fps, options.camera, options.image_size,
-        options.seed, options.speed, options.viewer,
-    )  # fmt: skip
     # the same scene is the same task, in steps or in real time
     scene = env_name or (options.robot or "").rpartition(":")[2]
     task = options.task if options.task is not None else scene.replace("_", " ")
-    with (
-        gone_when_empty(options.dataset),
-        open_station(station_config) as station,
-        open_recorder(options.dataset, station, station_config) as recorder,
-    ):
-        session = RecordingSession(
-            station.target, station.device, station.clock, station.rate_hz, recorder, options.dataset, station.status,
-            station.should_stop, task, options.seed,
-        )  # fmt: skip
-        summary = session.run(options.num_episodes)
+    with gone_when_empty(options.dataset):
+        if env_name and options.operator == SCRIPTED and gives_actions(env_name):
+            summary, signalled = _demonstrate(options, env_name, task)
+        else:
+            summary, signalled = _record(options, env_name, task)
     main_stderr(_report(summary, options, argv))
     if options.json:
         print(json.dumps(dataclasses.asdict(summary)))
-    return station.stop.exit_status if summary.stopped == "signal" else 0
+    return signalled if summary.stopped == "signal" else 0
+
+
+def _record(options: RecordOptions, env_name: str | None, task: str) -> tuple[RecordSummary, int]:
+    """Somebody moves the hand. Returns also the exit status for when a signal ended it."""
+    config = StationConfig(
+        env_name, options.operator, options.robot, options.fps, options.camera, options.image_size,
+        options.seed, options.speed, options.viewer,
+    )  # fmt: skip
+    with open_station(config) as station, open_sink(options.dataset, station, config) as sink:
+        session = RecordingSession(
+            station.target, station.device, station.clock, station.rate_hz, sink, options.dataset, station.status,
+            station.should_stop, task, options.seed,
+        )  # fmt: skip
+        return session.run(options.num_episodes), station.stop.exit_status
+
+
+def _demonstrate(options: RecordOptions, env_name: str, task: str) -> tuple[RecordSummary, int]:
+    """The scene's expert gives the actions itself. Raises ConfigError for options that only other operators have."""
+    others = {"--fps": options.fps is not None, "--speed real": options.speed == "real", "--seed": options.seed != 0}
+    for option in (name for name, given in others.items() if given):
+        raise ConfigError(
+            f"The scripted demonstrations of {env_name!r} follow from the start state alone, in simulated steps; leave "
+            f"out {option}."
+        )
+    with StopRequest() as stop, progress_bar("recording") as progress:
+        summary = record_demonstrations(
+            env_name, options.num_episodes, options.dataset, cameras=options.camera, image_size=options.image_size,
+            task=task, resume=options.resume, progress=progress, stop=stop,
+        )  # fmt: skip
+    return summary, stop.exit_status
 
 
 def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> str:
@@ -102,6 +123,9 @@ def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> 
         f"Recorded {_episodes(summary.recorded)}, {summary.steps} steps at {summary.rate_hz:.2f} Hz with "
         f"{summary.late_ticks} late ticks, in {summary.wall_s:.1f} s{''.join('; ' + r for r in redone)}."
     )
+    if summary.modes:
+        counts = summary.modes.values()
+        text += f"\n{len(counts)} behaviour modes, each shown {min(counts)} to {max(counts)} times."
     again = _command(argv, options.num_episodes - summary.recorded)
     if not options.dataset.exists():
         return text + f"\nNothing was saved, and no dataset is left; start again with: {again}"

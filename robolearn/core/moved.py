@@ -44,6 +44,7 @@ MOVED = {
     "robolearn.datasets.storage": "robolearn.datasets.write.durable",
     "robolearn.evaluation.comparison_page": "robolearn.evaluation.pages.comparison",
     "robolearn.evaluation.report": "robolearn.evaluation.pages.demo",
+    "robolearn.sim.experts.demonstrations": "robolearn.teleop.demonstrations",
     "robolearn.policies.spec": "robolearn.execution.policy_spec",
 }
 

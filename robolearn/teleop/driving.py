@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from robolearn.execution.command import Command
 from robolearn.execution.outcome import outcome_word
 from robolearn.hardware.input.protocol import Event
+from robolearn.teleop.episode import Episode
 from robolearn.teleop.pace import describe_slow
-from robolearn.teleop.session import Episode, TeleopSession
+from robolearn.teleop.session import TeleopSession
 from robolearn.teleop.station import Station
 
 

@@ -13,7 +13,6 @@ stamps show the gap, and the pause is listed in the result, so that readers can 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,69 +20,13 @@ from robolearn.core.clock import Clock, Ticker
 from robolearn.core.provenance import wall_time
 from robolearn.execution.command import Command
 from robolearn.hardware.input.protocol import Event, InputDevice, Motion
+from robolearn.teleop.episode import Episode
 from robolearn.teleop.integrator import Leash, TargetIntegrator
 from robolearn.teleop.pace import Pace
+from robolearn.teleop.sink import EpisodeSink
 from robolearn.teleop.target import TeleopTarget
 
 ENDINGS = (Event.SAVE, Event.DISCARD, Event.STOP)
-
-
-@dataclass
-class Episode:
-    """What is known about an episode, while it runs and after it.
-
-    Attributes:
-        init_state: start state it was given.
-        started_at: wall-clock time, for people.
-        ending: SAVE, DISCARD or STOP; STOP also when the session was told to stop from outside.
-        steps: recorded steps.
-        duration_s: time stamp of the last recorded step.
-        pauses: (start, length) in seconds of each pause, on the same axis as the time stamps.
-        late_ticks, skipped_ticks: recorded ticks that began late, and due times that passed without a tick.
-        success: what the target says at the end; None where nothing measures it.
-        mark: what the operator said: True, False or None.
-        slowed_by: what keeps the recorded ticks from coming at the rate asked for, see `robolearn.teleop.pace`.
-        paused, waiting: the operator has the clutch down; the first motion has not come yet.
-    """
-
-    init_state: int
-    started_at: str = ""
-    ending: Event = Event.STOP
-    steps: int = 0
-    duration_s: float = 0.0
-    pauses: list[tuple[float, float]] = field(default_factory=list)
-    late_ticks: int = 0
-    skipped_ticks: int = 0
-    success: bool | None = None
-    mark: bool | None = None
-    slowed_by: str | None = None
-    paused: bool = False
-    waiting: bool = False
-
-    @property
-    def recorded_s(self) -> float:
-        """Time from the first to the last recorded step, pauses left out."""
-        return self.duration_s - sum(length for _, length in self.pauses)
-
-    @property
-    def rate_hz(self) -> float:
-        """Measured rate of the recorded steps; 0 before the second step."""
-        return (self.steps - 1) / self.recorded_s if self.steps > 1 and self.recorded_s > 0 else 0.0
-
-    @property
-    def succeeded(self) -> bool | None:
-        """The operator's mark where there is one, else what the target says."""
-        return self.success if self.mark is None else self.mark
-
-
-class Recorder:
-    """Where the steps of an episode go. The base class keeps nothing."""
-
-    def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
-        """One aligned step: observation and the action given in it."""
-
-    def pause(self) -> None:
-        """There will be no step for a while."""
 
 
 class TeleopSession:
@@ -92,7 +35,7 @@ class TeleopSession:
     Args:
         target, device, clock: what is driven, by whom, in which time.
         rate_hz: ticks per second.
-        recorder: is given every step.
+        sink: is given every step.
         on_tick: called once a tick with the episode so far, the measured pose and the target pose.
         should_stop: asked once a tick; True ends the session as if the operator had.
     """
@@ -103,7 +46,7 @@ class TeleopSession:
         device: InputDevice,
         clock: Clock,
         rate_hz: float,
-        recorder: Recorder | None = None,
+        sink: EpisodeSink | None = None,
         on_tick: Callable[[Episode, Command, Command], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         leash: Leash | None = None,
@@ -114,7 +57,7 @@ class TeleopSession:
         self._ticker = Ticker(clock, rate_hz)
         self._pace = Pace(clock, rate_hz)
         self._integrator = TargetIntegrator(*target.workspace_m, leash)
-        self._recorder = recorder or Recorder()
+        self._sink = sink or EpisodeSink()
         self._on_tick = on_tick
         self._should_stop = should_stop
 
@@ -164,7 +107,7 @@ class TeleopSession:
                     self._pace.reset()
                 stamp_s = now_s - first_step_s
                 with self._pace.spending("recording"):
-                    self._recorder.step(stamp_s, {**observation, "action": action}, target.sim_state())
+                    self._sink.step(stamp_s, {**observation, "action": action}, target.sim_state())
                 episode.late_ticks += late
                 episode.steps += 1
                 episode.duration_s = stamp_s
@@ -175,7 +118,7 @@ class TeleopSession:
                 episode.success = target.success()
             if self._on_tick is not None:
                 self._on_tick(episode, measured, command)
-        self._recorder.pause()  # what devices do from here on, while the arm comes to rest, is not the episode
+        self._sink.pause()  # what devices do from here on, while the arm comes to rest, is not the episode
         if episode.paused and episode.pauses:
             episode.pauses.pop()  # nothing was recorded after it
         return episode
@@ -195,7 +138,7 @@ class TeleopSession:
     def _toggle_pause(self, episode: Episode, stamp_s: float) -> None:
         episode.paused = not episode.paused
         if episode.paused:
-            self._recorder.pause()
+            self._sink.pause()
         if episode.steps == 0:  # before the first step there is no time axis to leave a gap in
             return
         if episode.paused:

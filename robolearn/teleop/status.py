@@ -12,7 +12,7 @@ from rich.text import Text
 
 from robolearn.core.fitting import fitting
 from robolearn.execution.command import Command
-from robolearn.teleop.session import Episode
+from robolearn.teleop.episode import Episode
 
 REFRESH_S = 0.2
 PLAIN_REFRESH_S = 5.0

@@ -13,8 +13,8 @@ from robolearn.core.device import Sample
 from robolearn.core.feature import Features
 from robolearn.datasets.write.recorder import StreamRecorder
 from robolearn.hardware.robot import Robot
-from robolearn.teleop.recording import EpisodeRecorder
-from robolearn.teleop.session import Episode
+from robolearn.teleop.episode import Episode
+from robolearn.teleop.sink import EpisodeSink
 
 # after so long devices are asked for what came since; they keep samples for longer than this
 _POLL_EVERY_S = 0.01
@@ -29,7 +29,7 @@ class Device(Protocol):
     def read_after(self, sequence: int) -> list[Sample]: ...
 
 
-class RobotRecorder(EpisodeRecorder):
+class StreamSink(EpisodeSink):
     """Records the devices of a robot while a session runs.
 
     Samples are recorded from the first recorded step of an episode on, and not while the operator has paused.
@@ -55,7 +55,7 @@ class RobotRecorder(EpisodeRecorder):
         """Nothing yet: time counts from the first step, as the operator's hand is not ready before."""
         self._begun, self._facts = False, facts
 
-    def step(self, time_s: float, values: dict[str, np.ndarray], sim_state: np.ndarray | None) -> None:
+    def step(self, time_s: float, values: Mapping[str, np.ndarray], sim_state: np.ndarray | None) -> None:
         """Record the action that was given now; the devices' samples come by themselves."""
         if not self._begun:
             self._recorder.start_episode(self._facts)
@@ -72,10 +72,10 @@ class RobotRecorder(EpisodeRecorder):
             pump.close()
         self._recorder.pause()
 
-    def commit(self, metadata: Mapping[str, Any]) -> int:
+    def commit(self, metadata: Mapping[str, Any]) -> None:
         self.pause()
         # the recorder's own pauses are those of its streams
-        return self._recorder.commit({key: value for key, value in metadata.items() if key != "pauses"})
+        self._recorder.commit({key: value for key, value in metadata.items() if key != "pauses"})
 
     def discard(self) -> None:
         self.pause()

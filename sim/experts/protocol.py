@@ -42,7 +42,7 @@ class Expert(Protocol):
 
 @runtime_checkable
 class ActionExpert(Protocol):
-    """Solves a scene by itself, action by action; see `robolearn.sim.experts.demonstrations`.
+    """Solves a scene by itself, action by action; see `robolearn.teleop.demonstrations`.
 
     Made without arguments. An episode is a function of its start state: the same one always gives the same actions.
     """

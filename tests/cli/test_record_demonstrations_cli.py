@@ -17,14 +17,14 @@ def test_demonstrations_are_recorded_and_recording_goes_on_with_resume(tmp_path,
     path = tmp_path / "a.zarr"
     assert main(arguments(path, "--num-episodes", "24", "--task", "pass the posts")) == 0
     told = capsys.readouterr().err
-    assert "Recorded 24 demonstrations" in told and "0 that failed were dropped" in told
+    assert "Recorded 24 episodes" in told and "with 0 late ticks" in told and "missed" not in told
     assert "24 behaviour modes, each shown 1 to 1 times." in told
 
     assert main(arguments(path, "--num-episodes", "2")) == 2
     assert "--resume" in capsys.readouterr().err
     assert main(arguments(path, "--num-episodes", "2", "--resume", "--json")) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert (summary["recorded"], summary["dropped"], summary["total_episodes"]) == (2, 0, 26)
+    assert (summary["recorded"], summary["failed"], summary["total_episodes"]) == (2, 0, 26)
 
     dataset = Dataset(path)
     assert len({record["init_state"] for record in dataset.episodes}) == 26

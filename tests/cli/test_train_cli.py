@@ -18,8 +18,8 @@ from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.policies.checkpoint import load_provenance
-from robolearn.sim.experts.demonstrations import record_demonstrations
 from robolearn.sim.registry import make_env
+from robolearn.teleop.demonstrations import record_demonstrations
 from robolearn.training.metrics import read_metrics
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from robolearn.policies.beso import BesoConfig
-from robolearn.sim.experts.demonstrations import record_demonstrations
+from robolearn.teleop.demonstrations import record_demonstrations
 from robolearn.training.config import TrainConfig
 from robolearn.training.trainer import train
 

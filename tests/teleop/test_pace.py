@@ -12,8 +12,10 @@ from robolearn.core.clock import VirtualClock
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.info import describe, to_text
 from robolearn.hardware.input.protocol import Event, Motion
+from robolearn.teleop.dataset import open_writer
 from robolearn.teleop.pace import REMEDIES, Pace, describe_slow
-from robolearn.teleop.recording import RecordingSession, StepRecorder, open_writer
+from robolearn.teleop.recording import RecordingSession
+from robolearn.teleop.sink import StepSink
 from robolearn.teleop.target import SimTarget
 
 
@@ -97,7 +99,7 @@ def record(env, device, path, screen: Screen, viewer_s: float, episodes: int) ->
         return False
 
     with open_writer(path, target, 20.0, {}) as writer:
-        RecordingSession(target, device, clock, 20.0, StepRecorder(writer), path, screen, viewer).run(episodes)
+        RecordingSession(target, device, clock, 20.0, StepSink(writer), path, screen, viewer).run(episodes)
     return said
 
 

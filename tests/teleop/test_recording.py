@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from robolearn.core.clock import VirtualClock
-from robolearn.core.errors import DatasetError, DeviceError, FeatureError
+from robolearn.core.errors import DatasetError, DeviceError, FeatureError, RobolearnError
 from robolearn.core.feature import Feature
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.repair.read_journal import read_journal
 from robolearn.datasets.tools.start_states import FIRST_RECORDED_STATE
 from robolearn.datasets.write.journal import find_journals
 from robolearn.hardware.input.protocol import Event, Motion
-from robolearn.teleop.recording import RecordingSession, StepRecorder, check_dataset_path, open_writer
+from robolearn.teleop.dataset import check_dataset_path, open_writer
+from robolearn.teleop.recording import RecordingSession
+from robolearn.teleop.sink import StepSink
 from robolearn.teleop.status import PlainStatus
 from robolearn.teleop.target import SimTarget
 
@@ -56,7 +58,7 @@ def record(path, env, device, number, **options):
     log = io.StringIO()
     with open_writer(path, target, 20.0, {}) as writer:
         session = RecordingSession(
-            target, device, VirtualClock(), 20.0, StepRecorder(writer), path, PlainStatus(log), **options
+            target, device, VirtualClock(), 20.0, StepSink(writer), path, PlainStatus(log), **options
         )
         summary = session.run(number)
     return summary, log.getvalue()
@@ -125,7 +127,7 @@ def test_an_episode_that_a_failure_cuts_short_keeps_what_was_known_about_it(tmp_
 
 
 def test_an_operator_that_always_fails_does_not_try_for_ever(tmp_path, point_env):
-    with pytest.raises(DeviceError, match=r"failed 10 times in a row.*1 episodes are saved"):
+    with pytest.raises(RobolearnError, match=r"failed 20 times in a row.*1 episodes are saved"):
         record(tmp_path / "a.zarr", point_env, Scripts(REACH, *[[SIDE, SAVE]] * 20), 5)
     assert Dataset(tmp_path / "a.zarr").num_episodes == 1
 

@@ -14,7 +14,8 @@ from robolearn.hardware.input.protocol import Event
 from robolearn.sim.experts.protocol import Waypoint
 from robolearn.teleop.operators import make_operator
 from robolearn.teleop.scripted import ScriptedOperator, Style, approach_velocity
-from robolearn.teleop.session import Recorder, TeleopSession
+from robolearn.teleop.session import TeleopSession
+from robolearn.teleop.sink import EpisodeSink
 from robolearn.teleop.target import SimTarget
 
 DOWNWARDS = axis_angle_to_matrix(np.array([np.pi, 0.0, 0.0]))
@@ -51,7 +52,7 @@ ROUTE = (
 )
 
 
-class Watch(Recorder):
+class Watch(EpisodeSink):
     def __init__(self) -> None:
         self.actions, self.states = [], []
 

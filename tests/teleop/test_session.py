@@ -9,7 +9,8 @@ from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import ConfigError
 from robolearn.core.feature import Feature
 from robolearn.hardware.input.protocol import Event, Motion
-from robolearn.teleop.session import Recorder, TeleopSession
+from robolearn.teleop.session import TeleopSession
+from robolearn.teleop.sink import EpisodeSink
 from robolearn.teleop.target import SimTarget
 
 DOWN = Motion(np.array([0.0, 0.0, -0.2, 0.0, 0.0, 0.0]))
@@ -17,7 +18,7 @@ SAVE = Motion(events=(Event.SAVE,))
 CLUTCH = Motion(events=(Event.CLUTCH,))
 
 
-class Kept(Recorder):
+class Kept(EpisodeSink):
     def __init__(self) -> None:
         self.times, self.values, self.states = [], [], []
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robolearn.execution.command import Command
-from robolearn.teleop.session import Episode
+from robolearn.teleop.episode import Episode
 from robolearn.teleop.status import LiveStatus, PlainStatus, describe, make_status
 
 POSE = Command(np.array([0.5, -0.1, 0.25]), np.eye(3), 0.35)

@@ -17,8 +17,8 @@ from robolearn.datasets.repair.read_journal import read_journal
 from robolearn.datasets.write.journal import find_journals
 from robolearn.datasets.write.recorder import StreamRecorder
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.teleop.session import Episode
-from robolearn.teleop.streaming import RobotRecorder
+from robolearn.teleop.episode import Episode
+from robolearn.teleop.streaming import StreamSink
 
 FORCE = Feature("observation.force", (3,), rate_hz=500.0, unit="N")
 ACTION = Feature("action", (2,), kind="action", rate_hz=20.0)
@@ -56,12 +56,12 @@ def recorder(tmp_path, sensor):
         DatasetWriter.create(tmp_path / "d.zarr", features([FORCE, ACTION]), 20.0, recorded="streams") as writer,
         StreamRecorder(writer, MonotonicClock()) as streams,
     ):
-        made = RobotRecorder(robot, streams)
+        made = StreamSink(robot, streams)
         yield made
         made.end()
 
 
-def act(recorder: RobotRecorder, value: float) -> None:
+def act(recorder: StreamSink, value: float) -> None:
     recorder.step(0.0, {"action": np.full(2, value, np.float32)}, None)
 
 
@@ -72,7 +72,7 @@ def wait_until(condition) -> None:
         time.sleep(0.005)
 
 
-def received(recorder: RobotRecorder) -> int:
+def received(recorder: StreamSink) -> int:
     return recorder._recorder.counts()[FORCE.name].received
 
 

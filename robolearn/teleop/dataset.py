@@ -1,0 +1,104 @@
+"""The dataset that is recorded into: refused before anything moves, new, or checked to hold the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.feature import Features, require
+from robolearn.core.lock import holder_of
+from robolearn.core.output import check_output
+from robolearn.datasets.format import layout
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.read.store import refuse_url
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.sim.env import SimEnv
+from robolearn.teleop.target import TeleopTarget
+
+IMAGES = "observation.images."
+
+
+def recorded_features(target: TeleopTarget | SimEnv) -> Features:
+    """What every recorded step holds."""
+    return {**target.observation_features, target.action_feature.name: target.action_feature}
+
+
+def check_dataset_path(path: Path, resume: bool, command: str) -> None:
+    """Refuse, before a robot moves: a URL, a folder that cannot be made, a dataset that another process writes, an
+    existing one without `--resume` and a missing one with it. Raises ConfigError or DatasetError.
+
+    Args:
+        command: the command line that was typed, to be shown with `--resume` added.
+    """
+    refuse_url(path, "recording needs a local folder")
+    check_output(path, "--dataset")
+    if (writer := holder_of(path / layout.LOCK)) is not None:
+        raise DatasetError(f"{path} is being written by {writer}; {writer.remedy}")
+    exists = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if exists and not resume:
+        count = Dataset(path).num_episodes
+        raise DatasetError(
+            f"{path} exists already, with {count} episodes. Record more into it with: {command} --resume "
+            "(or give another --dataset)."
+        )
+    if resume and not exists:
+        raise DatasetError(f"There is no dataset {path} to go on with; leave out --resume to start it.")
+
+
+def open_writer(
+    path: Path,
+    target: TeleopTarget | SimEnv,
+    fps: float,
+    metadata: dict[str, Any],
+    recorded: Literal["steps", "streams"] = "steps",
+    durable: bool = True,
+) -> DatasetWriter:
+    """The dataset at `path`, new or checked to hold the same features, at the same rate, recorded in the same way.
+
+    Raises DatasetError or FeatureError saying what differs.
+    """
+    features = recorded_features(target)
+    if not path.exists() or not any(path.iterdir()):
+        return DatasetWriter.create(path, features, fps, metadata, recorded=recorded, durable=durable)
+    writer = DatasetWriter.append_to(path, durable)
+    try:
+        if writer.recorded != recorded:
+            here = {"steps": "in simulated steps, by --env", "streams": "from a robot in real time, by --robot"}
+            raise DatasetError(
+                f"{path} was recorded {here[writer.recorded]}; found {here[recorded]}; use a new --dataset."
+            )
+        _check_same(path, writer.features, features)
+        if abs(writer.fps - fps) > 1e-6:
+            raise DatasetError(
+                f"{path} was recorded at {writer.fps:g} steps per second, found {fps:g}; use --fps {writer.fps:g}."
+            )
+    except BaseException:
+        writer.close()
+        raise
+    return writer
+
+
+def _check_same(path: Path, stored: Features, offered: Features) -> None:
+    """Raises FeatureError naming the first difference and the option that mends it."""
+    for names, problem, remedy in (
+        (stored.keys() - offered.keys(), "holds {!r}, which this session lacks", "add --camera {}"),
+        (offered.keys() - stored.keys(), "does not hold {!r}, which this session has", "leave out --camera {}"),
+    ):
+        for name in sorted(names):
+            is_image = name.startswith(IMAGES)
+            hint = remedy.format(name.removeprefix(IMAGES)) if is_image else "use the same --env, or a new --dataset"
+            raise FeatureError(f"{path} {problem.format(name)}; {hint}.")
+    require(stored, offered, f"Dataset {path}", "this session")
+
+
+def store_scene(writer: DatasetWriter, env: SimEnv, name: str, cameras: tuple[str, ...], image_size: int) -> None:
+    """Keep what is needed to run or render the episodes of `env` again: its model, and how `make_env` made it.
+
+    Raises DatasetError for a dataset of another scene, or of another version of it.
+    """
+    made_in = {
+        "name": name, "scene_version": env.scene_version, "control_hz": env.control_hz, "cameras": list(cameras),
+        "image_size": image_size,
+    }  # fmt: skip
+    writer.set_sim_model(env.model_xml(), made_in)
