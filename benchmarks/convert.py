@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
         Figure("convert.frames_per_s", frames / seconds, "1/s", 1, command, config=config, notes="whole command"),
     ]
     figures += [
-        Figure(f"convert.export_peak_rss_mb.{name}", export_mb, "MB", 1, command, config=config,
+        Figure("convert.export_peak_rss_mb", export_mb, "MB", 1, command, config={**config, "variant": name},
                notes=f"to {name}, {export_s:.0f} s; {memory_note}")
         for name, (export_s, export_mb) in exported.items()
     ]  # fmt: skip

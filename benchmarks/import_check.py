@@ -44,9 +44,9 @@ def main(argv: list[str]) -> int:
             with_s.append(seconds(DATA / name))
         ratio = min(with_s) / min(without_s)
         print(f"{name}: {min(without_s):.2f} s without, {min(with_s):.2f} s with the check: {ratio:.2f}")
-        config = {"source": name, "without_s": round(min(without_s), 3), "with_s": round(min(with_s), 3)}
+        config = {"variant": name, "without_s": round(min(without_s), 3), "with_s": round(min(with_s), 3)}
         notes = "processor time of one process, the fastest of each"
-        figures.append(Figure(f"convert.check_ratio.{name}", ratio, "1", times, command, config=config, notes=notes))
+        figures.append(Figure("convert.check_ratio", ratio, "1", times, command, config=config, notes=notes))
     write_figures(results_file("import_check", options.quick), figures)
     return 0
 

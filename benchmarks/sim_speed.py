@@ -104,10 +104,10 @@ def main(argv: list[str]) -> int:
                (float(ratios.min()), float(ratios.max())), config={**config, **arm}, notes=note)
     ]  # fmt: skip
     for name, values in rates.items():
-        identifier = "sim.steps_per_s." + name.lower().replace(" ", "_")
+        scene = {"variant": name, **config, **(arm if name in ("put_on_plate", "robosuite Lift") else {})}
         figures.append(
-            Figure(identifier, float(np.median(values)), "1/s", turns, command, (min(values), max(values)),
-                   config={**config, **(arm if name in ("put_on_plate", "robosuite Lift") else {})}, notes=note)
+            Figure("sim.steps_per_s", float(np.median(values)), "1/s", turns, command, (min(values), max(values)),
+                   config=scene, notes=note)
         )  # fmt: skip
         print(f"{name:16s} {np.median(values):7.0f} control steps/s")
     print(f"ratio            {np.median(ratios):7.2f}")

@@ -159,7 +159,10 @@ def figures(tally: Tally, command: str, notes: dict[str, str]) -> list[Figure]:
         if "_psnr_db." in name:
             video, sample = name.removeprefix(f"{reader}_").split("_psnr_db.")
             note = f"worst camera of {sample}, against the images as we store them; default quality of {video}"
-            found.append(Figure(f"interop.{name}", value, "dB", tally.items[name], command, notes=note))
+            found.append(
+                Figure(f"interop.{reader}_{video}_psnr_db", value, "dB", tally.items[name], command,
+                       config={"variant": sample}, notes=note)
+            )  # fmt: skip
             continue
         note = notes["round_trip"] if name.endswith("round_trip") else notes[reader]
         config = {"reader": tally.versions.get(reader, {})}

@@ -1,6 +1,7 @@
 """Figures: every number this project states about itself, with all that is needed to measure it again.
 
-They live in json files (each a list) under `benchmarks/results/`; a figure is identified by its id and seeds.
+They live in json files (each a list) under `benchmarks/results/`. A figure is identified by its id and seeds, and where
+one thing is measured of several (scenes, formats, data sets) by the `variant` in its `config`.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class Figure:
         unit: SI unit, or "1" for a ratio, rate or count.
         n: how many measurements (episodes, repetitions) it rests on.
         interval: 95 % confidence interval of `value`, or the observed range; `notes` says which.
-        seeds: random seeds; with the id they identify the figure.
+        seeds: random seeds.
         command: what to type to measure it again.
+        config: what it was measured with; `variant` names which of several was, with one id for all.
     """
 
     id: str
@@ -72,8 +74,12 @@ class Figure:
                 raise ConfigError(f"Figure {self.id!r} has value {self.value} outside its interval [{low}, {high}].")
 
     @property
-    def key(self) -> tuple[str, tuple[int, ...]]:
-        return self.id, self.seeds
+    def variant(self) -> str:
+        return str(self.config.get("variant", ""))
+
+    @property
+    def key(self) -> tuple[str, str, tuple[int, ...]]:
+        return self.id, self.variant, self.seeds
 
     def to_dict(self) -> dict[str, Any]:
         found = asdict(self)
@@ -97,7 +103,7 @@ def results_file(name: str, quick: bool) -> Path:
 
 
 def write_figures(path: Path, figures: Iterable[Figure]) -> None:
-    """Merge `figures` into the list in `path`; those with the same id and seeds are replaced, the order is by id."""
+    """Merge `figures` into the list in `path`; those with the same key are replaced, the order is by key."""
     merged = {figure.key: figure for figure in _read_file(path)} if path.exists() else {}
     merged.update({figure.key: figure for figure in figures})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,14 +137,15 @@ def format_number(value: float) -> str:
 
 
 def format_table(figures: Sequence[Figure]) -> str:
-    """Aligned text: id, value, unit, interval, n, seeds, date."""
+    """Aligned text: id and [variant], value, unit, interval, n, seeds, date."""
     if not figures:
         return "No figures yet. Measure them with: python benchmarks/run.py --full"
     rows = [("id", "value", "unit", "interval", "n", "seeds", "date")]
     for f in figures:
         interval = f"[{format_number(f.interval[0])}, {format_number(f.interval[1])}]" if f.interval else ""
         seeds = ",".join(map(str, f.seeds))
-        rows.append((f.id, format_number(f.value), f.unit, interval, str(f.n), seeds, f.date[:10]))
+        name = f"{f.id} [{f.variant}]" if f.variant else f.id
+        rows.append((name, format_number(f.value), f.unit, interval, str(f.n), seeds, f.date[:10]))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     right = {1, 4}
     lines = [

@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from robolearn.core.errors import ConfigError
 from robolearn.evaluation.statistics.figures import (
+    RESULTS,
     Figure,
     format_number,
     format_table,
@@ -44,6 +46,21 @@ def test_writing_replaces_the_same_id_and_seeds_and_keeps_the_rest(tmp_path):
         ("demo.eval_success", (1,), 1.0),
         ("demo.total_s", (0,), 400.0),
     ]
+
+
+def test_what_is_measured_of_several_is_an_entry_each_under_one_id(tmp_path):
+    path = tmp_path / "sim.json"
+    rates = [figure(id="sim.steps_per_s", value=v, config={"variant": n}) for n, v in (("plate", 3.0), ("blocks", 7.0))]
+    write_figures(path, rates)
+    write_figures(path, [figure(id="sim.steps_per_s", value=4.0, config={"variant": "plate"})])
+    assert [(f.variant, f.value) for f in read_figures(path)] == [("blocks", 7.0), ("plate", 4.0)]
+    rows = format_table(read_figures(path)).split("\n")[2:]
+    assert [" ".join(row.split()[:3]) for row in rows] == ["sim.steps_per_s [blocks] 7", "sim.steps_per_s [plate] 4"]
+
+
+def test_published_figures_can_be_read_and_none_is_there_twice():
+    keys = [figure.key for figure in read_figures(Path(__file__).parents[3] / RESULTS)]
+    assert keys and len(set(keys)) == len(keys)
 
 
 @pytest.mark.parametrize(
