@@ -48,6 +48,15 @@ KEY_TABLE = """\
             space  pause / go on      Esc or q  stop (drops the episode in progress)"""
 
 
+def terminal(descriptor: int | None = None) -> int | None:
+    """The descriptor, of standard input by default, if it is a terminal; else None."""
+    try:
+        descriptor = sys.stdin.fileno() if descriptor is None else descriptor
+        return descriptor if os.isatty(descriptor) else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 class Keyboard:
     """Reads key presses from a terminal in cbreak mode and turns them into a twist, a gripper and events.
 
@@ -94,12 +103,8 @@ class Keyboard:
 
     def connect(self) -> None:
         """Put the terminal into cbreak mode. Raises DeviceError when there is no terminal."""
-        try:
-            descriptor = sys.stdin.fileno() if self._given_descriptor is None else self._given_descriptor
-            is_terminal = os.isatty(descriptor)
-        except (OSError, ValueError, AttributeError):
-            is_terminal = False
-        if not is_terminal:
+        descriptor = terminal(self._given_descriptor)
+        if descriptor is None:
             raise DeviceError(
                 "The keyboard operator reads keys from a terminal, but standard input is not one. Run it in a "
                 "terminal (over SSH: ssh -t HOST ...), or use --operator scripted."

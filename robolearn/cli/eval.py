@@ -71,7 +71,6 @@ def main(argv: list[str]) -> int:
     from robolearn.core.errors import DatasetError
     from robolearn.evaluation.run.evaluate import EvaluationConfig, default_output, evaluate
     from robolearn.evaluation.run.rollout import RolloutConfig
-    from robolearn.evaluation.run.seen_states import seen_states
     from robolearn.evaluation.run.source import PolicySource
     from robolearn.evaluation.run.video import VideoConfig
     from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
@@ -93,8 +92,6 @@ def main(argv: list[str]) -> int:
         goals=goal_source(options.goals, options.goal_mask),
     )
     as_run = replace(options, init_state=config.init_states()[0])
-    if note := seen_states(source, config.env, config.init_states()).note():
-        main_stderr(f"note: {note}")
     console = Console(stderr=True)
     count = options.num_episodes
     beside = [f"evaluating on {device}", f"{count}/{count}", f"{count} succeeded, {count} aborted", "0:00:00"]
@@ -135,7 +132,10 @@ def main(argv: list[str]) -> int:
                 save_yaml(as_run, output / "config.yaml")
             main_stderr(f"{len(found.episodes)} of {count} episodes were judged: {told}.")
 
-        results = evaluate(source, config, output, ended, command, say, interrupted)
+        def note(words: str) -> None:
+            main_stderr(f"note: {words}")
+
+        results = evaluate(source, config, output, ended, command, say, interrupted, note)
     save_yaml(as_run, output / "config.yaml")
     if older:
         main_stderr(f"Replaced the results of {older}.")

@@ -86,10 +86,10 @@ def _notes(run: TrainConfig, trainer: Trainer) -> list[str]:
     found = [note] if (note := trainer.elements.note()) else []
     if run.eval_env is not None:
         from robolearn.evaluation.run.evaluate import EvaluationConfig
-        from robolearn.evaluation.run.seen_states import seen_among
+        from robolearn.evaluation.run.seen_states import seen_states
 
         states = EvaluationConfig(run.eval_env, run.eval_episodes, run.eval_init_state).init_states()
-        seen = seen_among({"start_states": trainer.corpus.start_states()}, run.eval_env, states)
+        seen = seen_states({"start_states": trainer.corpus.start_states}, run.eval_env, states)
         found += [note] if (note := seen.note()) else []
     if run.warmup_steps > run.steps:
         reached = run.learning_rate * run.steps / run.warmup_steps

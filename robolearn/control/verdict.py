@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 
 from robolearn.core.clock import Clock, MonotonicClock
-from robolearn.hardware.input.keyboard import Keyboard
+from robolearn.hardware.input.keyboard import Keyboard, terminal
 from robolearn.hardware.input.protocol import Event
 
 _ANSWERS = {Event.SUCCESS: True, Event.FAILURE: False, Event.STOP: None}
@@ -18,10 +17,10 @@ Judge = Callable[[int], bool | None]
 
 def somebody_is_there(descriptor: int | None = None) -> bool:
     """Whether keys can be read: standard input is a terminal, and this program is in its foreground."""
+    found = terminal(descriptor)
     try:
-        descriptor = sys.stdin.fileno() if descriptor is None else descriptor
-        return os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
-    except (OSError, ValueError, AttributeError):
+        return found is not None and os.tcgetpgrp(found) == os.getpgrp()
+    except OSError:  # not this program's own terminal
         return False
 
 

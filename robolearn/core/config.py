@@ -307,12 +307,9 @@ def _clearer(sentence: str) -> str:
     """A wrong choice with the one that was probably meant; of an option's several types, what its last one says."""
     choice = re.fullmatch(r"invalid choice (.*) for argument (.*)\. Expected one of \((.*)\)", sentence)
     if choice is not None:
-        known = re.findall(r"'([^']*)'", choice[3])
-        return (
-            unknown_name("value", choice[1].strip("'"), known)
-            .replace(".", f" of {choice[2].strip(chr(39))}.", 1)
-            .rstrip(".")
-        )
+        given, option, known = choice[1].strip("'"), choice[2].strip("'"), re.findall(r"'([^']*)'", choice[3])
+        words = unknown_name("value", given, known).rstrip(".")
+        return words.replace(repr(given), f"{given!r} of {option}", 1)
     several = re.fullmatch(r"(Error parsing \S+): no type matching .* Got errors: .*<class '[^']*'>: (.*)", sentence)
     return sentence if several is None else f"{several[1]}: {several[2]}"
 

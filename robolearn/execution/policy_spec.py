@@ -19,6 +19,11 @@ MAX_AXES = 8
 MIN_CONTROL_HZ, MAX_CONTROL_HZ = 1e-3, 1e5
 
 
+def window_bytes(fields: Features, horizon: int) -> int:
+    """Bytes of `horizon` samples of each feature."""
+    return horizon * sum(math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields.values())
+
+
 @dataclass(frozen=True)
 class PolicySpec:
     """The data contract of one trained policy.
@@ -97,7 +102,7 @@ class PolicySpec:
             deep = [f.name for f in fields.values() if len(f.shape) > MAX_AXES]
             if deep:
                 raise ConfigError(f"Feature {one_line(deep[0], 60)!r} has more than {MAX_AXES} axes.")
-            size = horizon * sum(math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields.values())
+            size = window_bytes(fields, horizon)
             if horizon > MAX_HORIZON or size > MAX_WINDOW_BYTES:
                 raise ConfigError(
                     f"{name} is {horizon}, {size / 2**20:.3g} MiB of data; expected at most {MAX_HORIZON} and "

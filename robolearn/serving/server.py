@@ -17,7 +17,6 @@ import hmac
 import http
 import ipaddress
 import logging
-import math
 import os
 import sys
 import time
@@ -27,7 +26,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as HttpRequest
@@ -37,7 +35,7 @@ from robolearn.core.errors import RobolearnError, ServerError, one_line
 from robolearn.core.failure import tell
 from robolearn.core.interrupt import StopRequest
 from robolearn.execution.policy import ActingPolicy
-from robolearn.execution.policy_spec import PolicySpec
+from robolearn.execution.policy_spec import PolicySpec, window_bytes
 from robolearn.serving import wire
 from robolearn.serving.connection import BoundedConnection, Buffers
 from robolearn.serving.request import Request, read_request
@@ -256,14 +254,8 @@ class PolicyServer:
 
 def largest_message(spec: PolicySpec) -> int:
     """Bytes that a request for a policy may have: twice its observation window and goal, and 4 MiB."""
-    return _MESSAGE_SLACK + 2 * sum(
-        horizon * math.prod(feature.shape) * np.dtype(feature.dtype).itemsize
-        for features, horizon in (
-            (spec.observation_features, spec.obs_horizon),
-            (spec.goal_features, spec.goal_horizon),
-        )
-        for feature in features.values()
-    )
+    observation = window_bytes(spec.observation_features, spec.obs_horizon)
+    return _MESSAGE_SLACK + 2 * (observation + window_bytes(spec.goal_features, spec.goal_horizon))
 
 
 def run_server(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
 from robolearn.core.feature import Feature, Features, features
-from robolearn.core.normalizer import Normalizer
 from robolearn.datasets.loader import Source, select_episodes
 from robolearn.datasets.loader.collection import Collection
 from robolearn.datasets.loader.sampler import split_episodes
@@ -65,6 +65,7 @@ class Corpus:
         first, *others = (dataset.sim_env for dataset in self.datasets)
         return first if all(other == first for other in others) else None
 
+    @functools.cached_property
     def start_states(self) -> list[dict[str, Any]]:
         """From which states the episodes that are trained on began, an entry for each dataset.
 
@@ -108,10 +109,6 @@ class Corpus:
             _chosen(self.name, available, goals, "goals"),
             policy_config.goal_horizon if goals else 0,
         )
-
-    def normalizer(self, spec: PolicySpec) -> Normalizer:
-        """Fitted to `vectors`. Raises like that and like `Normalizer.fit`."""
-        return Normalizer.fit(self.vectors(spec), vector_features(spec))
 
     def rows(self) -> list[int]:
         """How many rows of `vectors` come from each dataset."""

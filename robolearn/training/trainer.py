@@ -279,7 +279,7 @@ class Trainer:
                 "step": self.step,
                 "dataset": self.corpus.name,
                 "dataset_sim_env": self.corpus.sim_env,
-                "start_states": self.corpus.start_states(),
+                "start_states": self.corpus.start_states,
                 "parameters": self._parameters,
                 "training": configuration.to_dict(self.config),
                 "processes": self.processes.world_size,

@@ -24,7 +24,7 @@ from robolearn.policies.checkpoint import make_policy, save_policy
 from robolearn.policies.registry import POLICIES
 
 
-def checkpoint(folder, state="observation.state", weight=None, width=2, name="bc"):
+def checkpoint(folder, state="observation.state", weight=None, width=2, name="bc", **provenance):
     """An untrained policy for Push-T that sees the agent's position."""
     observation, action = Feature(state, (width,)), Feature("action", (2,), kind="action")
     everything = features([observation, action])
@@ -36,7 +36,7 @@ def checkpoint(folder, state="observation.state", weight=None, width=2, name="bc
     weights = policy.state_dict()
     if weight is not None:
         weights = {name: value * weight for name, value in weights.items()}
-    save_policy(folder, name, policy, weights, {"seed": 3, "curve": [{"step": 1}]})
+    save_policy(folder, name, policy, weights, {"seed": 3, "curve": [{"step": 1}], **provenance})
     return folder
 
 
@@ -64,6 +64,16 @@ def test_eval_prints_the_episodes_and_both_intervals_and_saves_everything(tmp_pa
     assert found["settings"] == settings
     assert (tmp_path / "out" / "videos" / "start_100000.mp4").is_file()
     assert (tmp_path / "out" / "config.yaml").is_file()
+
+
+def test_start_states_that_the_policy_was_trained_on_are_noted_once(tmp_path, capsys):
+    seen = [{"environment": "pusht", "ranges": [[100_001, 100_009]], "unknown": 0}]
+    assert eval_verb.main(options(checkpoint(tmp_path / "p", start_states=seen), tmp_path / "out")) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert notes[0].startswith("note: 1 of 2 start states (100001) occurs in the data that the policy was trained on.")
+    settings = json.loads((tmp_path / "out" / "results.json").read_text())["settings"]
+    assert settings["seen_start_states"]["trained"] == [100_001]
 
 
 def test_eval_json_is_the_results_file_and_nothing_else(tmp_path, capsys):

@@ -110,6 +110,19 @@ def test_a_bad_yaml_file_is_explained_with_its_name(tmp_path, text, expected):
     assert expected in message
 
 
+def test_a_wrong_choice_with_a_dot_is_quoted_whole():
+    @dataclass
+    class Export:
+        format: Literal["lerobot_v2.1", "lerobot_v3.0"] = "lerobot_v3.0"
+
+    with pytest.raises(ConfigError) as error:
+        parse(Export, ["--format", "lerobot_v2.2"], prog="robolearn export")
+    assert str(error.value) == (
+        "Unknown value 'lerobot_v2.2' of --format. Did you mean 'lerobot_v2.1'? Known: lerobot_v2.1, lerobot_v3.0. "
+        "See: robolearn export --help"
+    )
+
+
 def test_a_binary_file_is_not_yaml(tmp_path):
     (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
     assert "is not valid yaml" in message_of("--config", str(tmp_path / "job.yaml"))

@@ -8,15 +8,21 @@ from world import BC, run_config, write_dataset
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
+from robolearn.core.normalizer import Normalizer
 from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.training.corpus import Corpus
+from robolearn.training.corpus import Corpus, vector_features
 from robolearn.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("data") / "d.zarr", episodes=4, length=9)
+
+
+def fitted(corpus: Corpus, policy_config) -> Normalizer:
+    spec = corpus.spec(policy_config)
+    return Normalizer.fit(corpus.vectors(spec), vector_features(spec))
 
 
 def refused(kind, config, policy_config=BC) -> str:
@@ -63,7 +69,7 @@ def test_non_finite_data_name_the_episode_and_its_step(tmp_path):
     damaged[9 + 4] = np.inf
     corpus.datasets[0].array = lambda name: damaged
     with pytest.raises(DatasetError, match=r"d\.zarr: feature 'action' .* in episode 1 at its step 4 \(step 13 of all"):
-        corpus.normalizer(corpus.spec(replace(BC, observations=("action",))))
+        fitted(corpus, replace(BC, observations=("action",)))
 
 
 def test_missing_and_empty_datasets_are_named(tmp_path):
@@ -102,7 +108,7 @@ def test_held_out_episodes_are_whole_and_of_every_dataset(dataset, tmp_path):
 def test_the_normaliser_covers_all_datasets(dataset, tmp_path):
     other = write_dataset(tmp_path / "o.zarr", episodes=1)
     corpus = Corpus([dataset, other], (), (), 0.0, 0)
-    scale = corpus.normalizer(corpus.spec(BC)).scale["action"]
+    scale = fitted(corpus, BC).scale["action"]
     actions = np.concatenate([d.array("action") for d in corpus.datasets])
     np.testing.assert_allclose(scale, 2 / (actions.max(0) - actions.min(0)), rtol=1e-5)
 
@@ -115,12 +121,12 @@ def test_the_start_states_of_what_is_trained_on_are_recorded(dataset, tmp_path):
             writer.start_episode(None if state is None else {"init_state": state})
             writer.append(0.0, {name: np.zeros(1, np.float32) for name in declared})
             writer.commit({})
-    assert Corpus([path, dataset], (), (), 0.0, 0).start_states() == [
+    assert Corpus([path, dataset], (), (), 0.0, 0).start_states == [
         {"environment": "put_on_plate", "ranges": [[3, 4], [7, 7], [12, 12]], "unknown": 1},
         {"environment": None, "ranges": [], "unknown": 4},
     ]
     held_out = Corpus([path], (), (), 0.2, 0)
     (val,) = held_out.val[0].episodes
     trained = [state for k, state in enumerate((7, 3, None, 4, 12)) if state is not None and k != val]
-    (entry,) = held_out.start_states()
+    (entry,) = held_out.start_states
     assert sorted(s for a, b in entry["ranges"] for s in range(a, b + 1)) == sorted(trained)

@@ -16,7 +16,7 @@ from robolearn.core.output import held_output
 from robolearn.core.process import usable_cores
 from robolearn.core.provenance import provenance
 from robolearn.evaluation.run.rollout import RolloutConfig
-from robolearn.evaluation.run.seen_states import SeenStates, seen_states
+from robolearn.evaluation.run.seen_states import seen_states
 from robolearn.evaluation.run.source import PolicySource
 from robolearn.evaluation.run.video import VideoConfig
 from robolearn.evaluation.run.workers import RolloutJob, WorkerReport, check_job, run_episodes
@@ -92,10 +92,13 @@ def evaluate(
     command: str | None = None,
     on_ready: Callable[[], None] | None = None,
     on_interrupt: Callable[[EvaluationResults, bool], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> EvaluationResults:
     """Run the evaluation; with `output`, write `results.json` and `videos/` there, replacing older ones.
 
-    `on_ready` is called when the first worker has loaded, `on_episode` after each episode.
+    `on_note` is told before the first episode what a reader of the results should know, such as that the policy was
+    trained on these start states. `on_ready` is called when the first worker has loaded, `on_episode` after each
+    episode.
 
     With `on_interrupt`, what was judged before Ctrl-C, SIGTERM or a closed terminal is not lost: it is called with
     the results, in which the other episodes are aborted, and whether they were written to `output`; older results that
@@ -114,7 +117,9 @@ def evaluate(
         frozenset(init_states[: config.num_videos]), videos, config.video, config.goals,
     )  # fmt: skip
     check_job(job)
-    run = _Run(job, config, init_states, seen_states(source, config.env, init_states), command)
+    run = _Run(job, config, init_states, command)
+    if on_note and (note := run.seen.note()):
+        on_note(note)
     with nullcontext() if output is None else held_output(output):
         try:
             results = run(on_episode, on_ready)
@@ -149,11 +154,10 @@ def _save(results: EvaluationResults, output: Path) -> None:
 class _Run:
     """One evaluation, and what is known of it so far."""
 
-    def __init__(
-        self, job: RolloutJob, config: EvaluationConfig, init_states: list[int], seen: SeenStates, command: str | None
-    ):
-        self._job, self._config, self._init_states = job, config, init_states
-        self._seen, self._command = seen, command
+    def __init__(self, job: RolloutJob, config: EvaluationConfig, init_states: list[int], command: str | None):
+        self._job, self._config, self._init_states, self._command = job, config, init_states, command
+        self._checkpoint = _checkpoint_record(job.source)
+        self.seen = seen_states(self._checkpoint["provenance"] or {}, config.env, init_states)
         self._workers = config.workers or default_workers(job.source.device)
         self._started = time.perf_counter()
         self._ended: dict[int, EpisodeResult | AbortedEpisode] = {}
@@ -194,7 +198,7 @@ class _Run:
                 "spec": report.spec.to_dict(),
                 "sampling": source.sampling,
                 "device": source.device,
-                **_checkpoint_record(source),
+                **self._checkpoint,
             },
             environment={
                 "name": config.env,
@@ -210,7 +214,7 @@ class _Run:
                 "workers": self._workers,
                 "max_steps": config.rollout.max_steps,
                 "goals": report.goals,
-                "seen_start_states": self._seen.to_dict(),
+                "seen_start_states": self.seen.to_dict(),
             },
             episodes=tuple(e for e in episodes if isinstance(e, EpisodeResult)),
             aborted=tuple(e for e in episodes if isinstance(e, AbortedEpisode)),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from robolearn.core.errors import CheckpointError
-from robolearn.evaluation.run.source import PolicySource
 from robolearn.sim.registry import demonstrated_states
 
 
@@ -54,17 +53,11 @@ class SeenStates:
         return f"{'; '.join(told)}. Without --init-state, states kept for evaluation are used."
 
 
-def seen_states(source: PolicySource, env: str, init_states: Sequence[int]) -> SeenStates:
-    """Compare the start states of an evaluation with a checkpoint's training data. Raises CheckpointError."""
-    if source.directory is None:
-        return SeenStates(env, len(init_states))
-    from robolearn.policies.checkpoint import load_provenance
+def seen_states(provenance: Mapping[str, Any], env: str, init_states: Sequence[int]) -> SeenStates:
+    """Compare the start states of an evaluation with what a checkpoint says, or will say, of its training data.
 
-    return seen_among(load_provenance(source.directory), env, init_states)
-
-
-def seen_among(provenance: Mapping[str, Any], env: str, init_states: Sequence[int]) -> SeenStates:
-    """The same, with what a checkpoint says, or will say, of its training data."""
+    Raises CheckpointError where that is damaged.
+    """
     trained, unknown = _trained(provenance, env)
     known = tuple(state for state in init_states if any(first <= state <= last for first, last in trained))
     public = demonstrated_states(env) if unknown else range(0)
