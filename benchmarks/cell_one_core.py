@@ -21,7 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from robolearn.control.loop import EpisodeLoop, LoopOptions
-from robolearn.control.requester import Chunk, RequestCounts
+from robolearn.control.requester import RequestCounts
 from robolearn.control.safety import SafetyLimits
 from robolearn.core.clock import MonotonicClock, Ticker
 from robolearn.core.errors import RobolearnError
@@ -29,6 +29,8 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.process import end_in_words
 from robolearn.core.realtime import no_interruptions, raised_priority
 from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.execution.chunk import Chunk
+from robolearn.execution.chunk_request import ChunkRequest
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.robot import Robot, make_robot
 from robolearn.teleop.robot_target import RobotTarget
@@ -57,13 +59,13 @@ class Circling:
         self._center, self._clock, self._start_s = center, clock, clock.now()
         self._answer: Chunk | None = None
 
-    def begin(self, goal: object = None) -> None:
+    def begin(self) -> None:
         self._answer = None
 
-    def submit(self, window: object, t_obs_s: float, executed: object = None) -> None:
-        actions = circle(self._center, t_obs_s - self._start_s + np.arange(16) / RATE_HZ)
+    def submit(self, request: ChunkRequest) -> None:
+        actions = circle(self._center, request.t_obs_s - self._start_s + np.arange(16) / RATE_HZ)
         now_s = self._clock.now()
-        self._answer = Chunk(actions, t_obs_s, now_s, now_s, 0.0, 0.0)
+        self._answer = Chunk(actions, request.t_obs_s, now_s, now_s, 0.0, 0.0)
         self.counts.sent += 1
 
     def poll(self) -> Chunk | None:
@@ -80,7 +82,7 @@ def deployed(robot: Robot, duration_s: float) -> int:
     requester = Circling(robot.read().values["observation.state"], clock)
     limits = SafetyLimits.from_capabilities(robot.capabilities)
     with no_interruptions():
-        record = EpisodeLoop(robot, requester, spec, LoopOptions(), 8, limits, clock).run(duration_s)
+        record = EpisodeLoop(robot, requester, spec, LoopOptions(execute=8), limits, clock).run(duration_s)
     return int(record.ticks.lateness_s.size)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_match
+from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_robot
 from robolearn.control.requester import ChunkRequester
 from robolearn.control.safety import SafetyLimits
 from robolearn.control.verdict import Judge
@@ -111,12 +111,12 @@ def deploy(
         cleanup.callback(client.close)
         spec = _spec_of(client)
         goals = make_goals(config.goals, spec)
-        execute = check_match(spec, robot, config.loop)
+        check_robot(spec, robot, config.loop)
         limits = SafetyLimits.from_capabilities(robot.capabilities, config.max_speed_m_s)
         time_limit_s = config.time_limit_s or robot.time_limit_s
         clock = MonotonicClock(spin_s=0.0002)
         requester = cleanup.enter_context(ChunkRequester(client, spec, clock))
-        loop = EpisodeLoop(robot, requester, spec, config.loop, execute, limits, clock)
+        loop = EpisodeLoop(robot, requester, spec, config.loop, limits, clock)
         if output is not None:
             # from here on results are this run's, however it ends
             (output / RESULTS).unlink(missing_ok=True)
@@ -176,7 +176,6 @@ class _Finished:
             "requests": dataclasses.asdict(record.requests),
             "dropped_actions": record.dropped_actions,
             "late_chunks": record.late_chunks,
-            "refused_chunks": record.refused_chunks,
             "last_error": self.last_error,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,13 +14,13 @@ from robolearn.control.safety import LimiterCounts, SafetyLimits
 from robolearn.control.watchdog import State
 from robolearn.core.clock import Clock, Ticker, TickStatistics
 from robolearn.core.device import Sample
-from robolearn.core.errors import ConfigError, FeatureError
-from robolearn.core.feature import require
+from robolearn.core.errors import ConfigError
 from robolearn.execution.chunk import Chunk
+from robolearn.execution.chunk_request import ChunkRequest
 from robolearn.execution.command import Command
-from robolearn.execution.history import ExecutedActions, ObservationHistory
+from robolearn.execution.match import Offer, check_match
 from robolearn.execution.policy_spec import PolicySpec
-from robolearn.execution.scheduler import ActionScheduler
+from robolearn.execution.receding_horizon import RecedingHorizon
 from robolearn.hardware.arms.protocol import ArmCapabilities
 from robolearn.hardware.robot import Outcome, Robot
 
@@ -38,8 +39,8 @@ class Requester(Protocol):
     def connected(self) -> bool: ...
     @property
     def gone(self) -> bool: ...
-    def begin(self, goal: dict[str, np.ndarray] | None = None) -> None: ...
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, executed: np.ndarray | None = None) -> None: ...
+    def begin(self) -> None: ...
+    def submit(self, request: ChunkRequest) -> None: ...
     def poll(self) -> Chunk | None: ...
 
 
@@ -93,7 +94,6 @@ class EpisodeRecord:
     dropped_actions: int = 0
     usable_chunks: int = 0
     late_chunks: int = 0
-    refused_chunks: int = 0
     requests: RequestCounts = field(default_factory=RequestCounts)
     limiter: LimiterCounts = field(default_factory=LimiterCounts)
     ticks: TickStatistics = field(default_factory=lambda: TickStatistics(np.zeros(0), 0, 0, 0.0))
@@ -102,21 +102,13 @@ class EpisodeRecord:
     observation_age_ms: list[float] = field(default_factory=list)
 
 
-def check_match(spec: PolicySpec, robot: Robot, options: LoopOptions) -> int:
-    """Raise FeatureError or ConfigError when policy, robot and options do not fit. Returns actions per chunk."""
+def check_robot(spec: PolicySpec, robot: Robot, options: LoopOptions) -> None:
+    """Raise FeatureError or ConfigError when policy, robot and options do not fit."""
+    state = robot.observation_features[STATE]
+    # a TCP pose in the elements of the state: position, 6-d rotation, gripper; whatever numbers it is made of
+    pose = dataclasses.replace(spec.action_feature, shape=(len(state.names or ()) or 10,), names=state.names)
     source = f"robot {robot.name!r}"
-    require(spec.observation_features, robot.observation_features, "the policy", source)
-    state, action = robot.observation_features[STATE], spec.action_feature
-    width = len(state.names or ()) or 10
-    if action.shape != (width,):
-        raise FeatureError(
-            f"The policy gives actions of shape {action.shape}; {source} takes TCP poses of shape "
-            f"({width},): position, 6-d rotation, gripper."
-        )
-    if action.names and state.names and action.names != state.names:
-        raise FeatureError(
-            f"The elements of the policy's actions are {list(action.names)}; {source} takes {list(state.names)}."
-        )
+    check_match(spec, Offer(source, robot.observation_features, pose))
     if options.rate_hz < spec.control_hz:
         raise ConfigError(
             f"The loop rate of {options.rate_hz:g} Hz is below the policy's {spec.control_hz:g} Hz; raise --rate-hz."
@@ -126,26 +118,22 @@ def check_match(spec: PolicySpec, robot: Robot, options: LoopOptions) -> int:
             f"The loop rate of {options.rate_hz:g} Hz is above what {source} accepts "
             f"({robot.capabilities.command_rate_hz:g} Hz); lower --rate-hz."
         )
-    if options.execute is None:
-        return max(1, spec.action_horizon // 2)
-    if not 1 <= options.execute <= spec.action_horizon:
-        raise ConfigError(f"--execute is {options.execute}; this policy's chunks allow 1 to {spec.action_horizon}.")
-    return options.execute
 
 
 class EpisodeLoop:
     """Reads, asks, schedules, limits and commands, `rate_hz` times a second.
 
-    Every policy period the newest sample joins the history. When no more than (horizon - execute) actions are
-    left, and no answer is awaited, a chunk is asked for; its actions are placed by the time of the observation
-    they came from, so what arrives late is dropped and never shifted.
+    Every policy period the newest sample joins the history, and `RecedingHorizon` says whether a chunk is asked for.
+    Its actions are placed by the time of the observation they came from, so what arrives late is dropped and never
+    shifted.
 
     Args:
         robot: connected and prepared.
         requester: started.
-        spec: of the policy.
-        execute: see `check_match`.
+        spec: of the policy, see `check_robot`.
         limits: for the safety limiter.
+
+    Raises ConfigError for `options.execute` that the policy's chunks do not allow.
     """
 
     def __init__(
@@ -154,7 +142,6 @@ class EpisodeLoop:
         requester: Requester,
         spec: PolicySpec,
         options: LoopOptions,
-        execute: int,
         limits: SafetyLimits,
         clock: Clock,
     ):
@@ -162,13 +149,8 @@ class EpisodeLoop:
         self.requester = requester
         self.options = options
         self.clock = clock
-        self._chunk_shape = (spec.action_horizon, *spec.action_feature.shape)
-        self._dt_s = 1.0 / spec.control_hz
-        # half a step of slack: samples are up to a tick older than the grid they are taken on
-        self._ask_below_s = (spec.action_horizon - execute + 0.5) * self._dt_s
-        self._history = ObservationHistory(spec.observation_features, spec.obs_horizon)
-        self._executed = ExecutedActions(spec.obs_horizon - 1)
-        self._scheduler = ActionScheduler(self._dt_s)
+        self._horizon = RecedingHorizon(spec, options.execute)
+        self._scheduler, self._dt_s = self._horizon.scheduler, self._horizon.dt_s
         self._commander = Commander(robot, limits, self._dt_s, options.rate_hz, options.stale_s, options.stop_after_s)
         self._ticker = Ticker(clock, options.rate_hz)
 
@@ -208,10 +190,8 @@ class EpisodeLoop:
         return self.record
 
     def _begin(self, goal: dict[str, np.ndarray] | None) -> None:
-        self._history.clear()
-        self._executed.clear()
-        self._scheduler.clear()
-        self.requester.begin(goal)
+        self._horizon.begin(goal)
+        self.requester.begin()
         self._start_s = self.clock.now()
         self._commander.start(self.robot.read().values, self._start_s)
         self._t_obs_s = self._start_s
@@ -231,7 +211,9 @@ class EpisodeLoop:
                 return
             if now_s >= next_policy_s and not asked_last:
                 next_policy_s += self._dt_s * (1 + int((now_s - next_policy_s) / self._dt_s))
-                self._observe(sample)
+                request = self._horizon.observe(sample.values, sample.host_time_s, self.requester.in_flight)
+                if request is not None:
+                    self.requester.submit(request)
             self._take_answer(now_s)
             self._command(sample)
             if now_s >= next_outcome_s:
@@ -250,24 +232,12 @@ class EpisodeLoop:
                     self.record.aborted = self._server_gone()
                 return
 
-    def _observe(self, sample: Sample) -> None:
-        now_s = sample.host_time_s
-        self._history.push(sample.values)
-        # what was valid in the middle of the step that ends here: samples are up to a tick off the grid of actions
-        self._executed.push(self._scheduler.action_at(now_s - 0.5 * self._dt_s))
-        if self._scheduler.remaining_s(now_s) <= self._ask_below_s and not self.requester.in_flight:
-            self.requester.submit(self._history.window(), now_s, self._executed.window())
-
     def _take_answer(self, now_s: float) -> None:
         chunk = self.requester.poll()
         if chunk is None:
             return
-        actions = chunk.actions
-        if actions.shape != self._chunk_shape or not np.isfinite(actions).all():
-            self.record.refused_chunks += 1
-            return
-        usable = self._scheduler.place(actions, chunk.t_obs_s, now_s)
-        self.record.dropped_actions += len(actions) - usable
+        usable = self._scheduler.place(chunk.actions, chunk.t_obs_s, now_s)
+        self.record.dropped_actions += len(chunk.actions) - usable
         self.record.chunks.append(chunk)
         if usable:
             self._t_obs_s = chunk.t_obs_s
@@ -311,8 +281,6 @@ class EpisodeLoop:
             return self._server_gone()
         if counts.failed:
             return f"no usable answer: {counts.failed} of {counts.sent} requests failed, the last with: {error}"
-        if record.refused_chunks:
-            return f"no usable answer: {record.refused_chunks} chunks were not finite or of another shape"
         if record.late_chunks:
             wait_s = float(np.median([chunk.received_s - chunk.t_obs_s for chunk in record.chunks]))
             return f"no usable answer: all {record.late_chunks} came too late, {wait_s:.2f} s after the observation"

@@ -12,6 +12,7 @@ import numpy as np
 from robolearn.core.clock import Clock, MonotonicClock
 from robolearn.core.errors import RobolearnError, ServerError, one_line
 from robolearn.execution.chunk import Chunk, actions_of, infer_ms
+from robolearn.execution.chunk_request import ChunkRequest
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.serving.client import BACKOFF_S
 
@@ -72,8 +73,7 @@ class ChunkRequester:
         self._spec = spec
         self._clock = clock or MonotonicClock()
         self._changed = threading.Condition()
-        self._waiting: tuple[dict[str, np.ndarray], float, np.ndarray | None] | None = None
-        self._goal: dict[str, np.ndarray] | None = None
+        self._waiting: ChunkRequest | None = None
         self._answer: Chunk | None = None
         self._episode = 0
         self._in_flight = False
@@ -118,23 +118,19 @@ class ChunkRequester:
             sleep(0.1)
         return self.connected
 
-    def begin(self, goal: dict[str, np.ndarray] | None = None) -> None:
-        """A new episode: requests and answers of the one before are void, counts start again.
-
-        `goal` is sent with each of its requests.
-        """
+    def begin(self) -> None:
+        """A new episode: requests and answers of the one before are void, counts start again."""
         with self._changed:
             self._waiting = self._answer = None
-            self._goal = goal
             self._episode += 1
             self.counts = RequestCounts()
             self.last_error = None
 
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, executed: np.ndarray | None = None) -> None:
-        """Ask for a chunk from this observation window, and the actions executed within it; returns at once."""
+    def submit(self, request: ChunkRequest) -> None:
+        """Ask for a chunk; returns at once."""
         with self._changed:
             self.counts.superseded += self._waiting is not None
-            self._waiting = (window, t_obs_s, executed)
+            self._waiting = request
             self._changed.notify()
 
     def poll(self) -> Chunk | None:
@@ -185,15 +181,17 @@ class ChunkRequester:
         """Send the waiting request and take its answer."""
         with self._changed:
             assert self._waiting is not None
-            (window, t_obs_s, executed), self._waiting = self._waiting, None
-            episode, counts, goal = self._episode, self.counts, self._goal
+            request, self._waiting = self._waiting, None
+            episode, counts = self._episode, self.counts
             self._in_flight = True
         sent_s = self._clock.now()
         counts.sent += 1
         try:
-            answer = self._client.infer(window, t_obs_s=t_obs_s, executed=executed, goal=goal)
+            answer = self._client.infer(
+                request.observations, t_obs_s=request.t_obs_s, executed=request.executed, goal=request.goal
+            )
             chunk = Chunk(
-                actions_of(answer, self._spec), t_obs_s, sent_s, self._clock.now(),
+                actions_of(answer, self._spec), request.t_obs_s, sent_s, self._clock.now(),
                 infer_ms(answer, "policy_timing"), infer_ms(answer, "server_timing"),
             )  # fmt: skip
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What a policy server answers, checked before anything is done with it."""
+"""What a policy predicts, and what a policy server answers: checked before anything is done with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import ServerError, one_line
+from robolearn.core.errors import FeatureError, ServerError, one_line
 from robolearn.execution.policy_spec import PolicySpec
 
 
@@ -32,8 +32,28 @@ class Chunk:
     server_ms: float
 
 
+def predicted_actions(predicted: Any, spec: PolicySpec) -> np.ndarray:
+    """What a policy here gave as a chunk: (action_horizon, *shape) finite numbers, as `Feature.numbers` has it.
+
+    Raises FeatureError, a sentence that follows the policy's name, for anything else.
+    """
+    actions = spec.action_feature.numbers(predicted)
+    expected = (spec.action_horizon, *spec.action_feature.shape)
+    if actions.shape != expected:
+        raise FeatureError(f"predicted actions of shape {actions.shape}, expected {expected}.")
+    if not np.isfinite(actions).all():
+        bad = tuple(np.argwhere(~np.isfinite(actions))[0].tolist())
+        names = spec.action_feature.names
+        label = names[bad[1]] if names else f"element {', '.join(map(str, bad[1:]))}"
+        raise FeatureError(
+            f"predicted a non-finite action ({actions[bad]} at {label}, action {bad[0]} of the chunk); it was not "
+            "executed. Check the training run for diverged weights."
+        )
+    return actions
+
+
 def actions_of(answer: Mapping[str, Any], spec: PolicySpec) -> np.ndarray:
-    """The chunk in an answer: a copy, (action_horizon, A), finite, as `Feature.numbers` has it.
+    """The chunk in a server's answer: a copy, (action_horizon, A), finite, as `Feature.numbers` has it.
 
     Raises ServerError that says what was found instead.
     """

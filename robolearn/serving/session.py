@@ -11,6 +11,8 @@ import numpy as np
 
 from robolearn.core.errors import FeatureError, ServerError, closest
 from robolearn.core.feature import Features
+from robolearn.execution.chunk import predicted_actions
+from robolearn.execution.chunk_request import ChunkRequest
 from robolearn.execution.policy import ActingPolicy
 from robolearn.execution.timed_window import TimedWindow
 from robolearn.serving import wire
@@ -52,20 +54,16 @@ class Session:
         Raises FeatureError for observations, a goal or executed actions that the policy was not trained on, and
         ServerError when the policy itself produced something unusable.
         """
-        observations = self._observations(request)
-        executed = request.get(wire.EXECUTED)
-        if executed is not None:
-            executed = self._executed(executed)
-        goal = self._goal(request.get(wire.GOAL))
+        asked = ChunkRequest(
+            self._observations(request), self._executed(request.get(wire.EXECUTED)), self._goal(request.get(wire.GOAL))
+        )
         start = time.perf_counter()
-        chunk = self.policy.predict_chunk(observations, goal, executed, self._generator)
-        actions = self.spec.action_feature.numbers(chunk)
+        chunk = asked.put_to(self.policy, self._generator)
         infer_ms = (time.perf_counter() - start) * 1e3
-        expected = (self.spec.action_horizon, *self.spec.action_feature.shape)
-        if actions.shape != expected:
-            raise ServerError(f"The policy gave actions of shape {actions.shape}, expected {expected}.")
-        if not np.isfinite(actions).all():
-            raise ServerError("The policy gave a non-finite action (NaN or infinity); its weights are damaged.")
+        try:
+            actions = predicted_actions(chunk, self.spec)
+        except FeatureError as error:
+            raise ServerError(f"The policy {error}") from error
         return {"actions": actions, "policy_timing": {"infer_ms": infer_ms}}
 
     def skip(self, request: Mapping[str, Any]) -> None:
@@ -130,7 +128,9 @@ class Session:
         arrays = {name: self._array(goal, name) for name in self._goals}
         return {name: np.array(self._goals[name].check(array, "request: goal")) for name, array in arrays.items()}
 
-    def _executed(self, executed: Any) -> np.ndarray:
+    def _executed(self, executed: Any) -> np.ndarray | None:
+        if executed is None:
+            return None
         what = f"{wire.EXECUTED!r} (the executed actions)"
         array = _numbers(executed, what)
         width, most = self.spec.action_feature.shape, self.spec.obs_horizon + self.spec.action_horizon

@@ -11,9 +11,11 @@ from robolearn.control.requester import RequestCounts
 from robolearn.control.safety import SafetyLimits
 from robolearn.core.clock import VirtualClock
 from robolearn.core.device import Sample
+from robolearn.core.errors import ServerError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_rot6d
-from robolearn.execution.chunk import Chunk
+from robolearn.execution.chunk import Chunk, actions_of
+from robolearn.execution.chunk_request import ChunkRequest
 from robolearn.execution.command import Command
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.arms.protocol import ArmCapabilities
@@ -68,7 +70,7 @@ class ScriptedRobot:
 
 
 class ScriptedServer:
-    """Answers after `latency_s` with `policy(t_obs)`: (H, 10); is silent while `down(now)`."""
+    """Answers after `latency_s` with `policy(t_obs)`, a finite (H, 10); is silent while `down(now)`."""
 
     def __init__(
         self,
@@ -86,31 +88,38 @@ class ScriptedServer:
         self.last_error: str | None = None
         self.asked: list[float] = []
         self.executed: list[np.ndarray | None] = []
-        self.goal: dict[str, np.ndarray] | None = None
+        self.goals: list[object] = []
         self._pending: tuple[float, float] | None = None
 
     @property
     def in_flight(self) -> bool:
         return self._pending is not None
 
-    def begin(self, goal: dict[str, np.ndarray] | None = None) -> None:
-        self.counts, self._pending, self.goal = RequestCounts(), None, goal
+    def begin(self) -> None:
+        self.counts, self._pending = RequestCounts(), None
 
-    def submit(self, window: dict[str, np.ndarray], t_obs_s: float, executed: np.ndarray | None = None) -> None:
-        assert window["observation.state"].shape == (2, 10)
-        self.asked.append(t_obs_s)
-        self.executed.append(executed)
+    def submit(self, request: ChunkRequest) -> None:
+        assert request.observations["observation.state"].shape == (2, 10)
+        self.asked.append(request.t_obs_s)
+        self.executed.append(request.executed)
+        self.goals.append(request.goal)
         if not self.down(self.clock.now()):
             self.counts.sent += 1
-            self._pending = (t_obs_s, self.clock.now() + self.latency_s)
+            self._pending = (request.t_obs_s, self.clock.now() + self.latency_s)
 
     def poll(self) -> Chunk | None:
         now = self.clock.now()
         if self._pending is None or now < self._pending[1] - 1e-9:
             return None
         (t_obs, _), self._pending = self._pending, None
+        try:
+            actions = actions_of({"actions": self.policy(t_obs)}, SPEC)
+        except ServerError as error:
+            self.last_error = str(error)
+            self.counts.failed += 1
+            return None
         self.counts.answered += 1
-        return Chunk(self.policy(t_obs), t_obs, t_obs, now, 1.0, 2.0)
+        return Chunk(actions, t_obs, t_obs, now, 1.0, 2.0)
 
 
 def straight_line(speed_m_s: float = 0.1) -> Callable[[float], np.ndarray]:
@@ -131,5 +140,5 @@ def run(
     robot: ScriptedRobot, server: ScriptedServer, time_limit_s: float, execute: int = 4, **options: float
 ) -> EpisodeRecord:
     limits = SafetyLimits.from_capabilities(CAPABILITIES)
-    loop = EpisodeLoop(robot, server, SPEC, LoopOptions(**options), execute, limits, robot.clock)
+    loop = EpisodeLoop(robot, server, SPEC, LoopOptions(execute=execute, **options), limits, robot.clock)
     return loop.run(time_limit_s)

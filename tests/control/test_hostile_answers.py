@@ -16,6 +16,7 @@ from robolearn.control.loop import EpisodeLoop, LoopOptions
 from robolearn.control.requester import ChunkRequester
 from robolearn.control.safety import SafetyLimits
 from robolearn.core.clock import VirtualClock
+from robolearn.execution.chunk_request import ChunkRequest
 from robolearn.serving import wire
 from robolearn.serving.client import PolicyClient
 
@@ -88,7 +89,7 @@ def requester(real_time, canned):
 def exchange(requester) -> str:
     """Send one request and wait for what becomes of it."""
     before = requester.counts.answered, requester.counts.failed
-    requester.submit(WINDOW, 0.0)
+    requester.submit(ChunkRequest(WINDOW))
     deadline = time.monotonic() + 10
     while (requester.counts.answered, requester.counts.failed) == before:
         assert requester._thread.is_alive(), "the requester's thread died"
@@ -129,5 +130,5 @@ def test_the_loop_raises_nothing_and_moves_the_arm_by_finite_commands_only(canne
 
     robot.on_read = in_step
     limits = SafetyLimits.from_capabilities(CAPABILITIES)
-    EpisodeLoop(robot, requester, SPEC, LoopOptions(), 4, limits, clock).run(0.25)
+    EpisodeLoop(robot, requester, SPEC, LoopOptions(), limits, clock).run(0.25)
     assert all(np.isfinite(command.to_action()).all() for _, command in robot.commands)

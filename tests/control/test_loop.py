@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scripted_world import CAPABILITIES, HOME, SPEC, ScriptedRobot, ScriptedServer, run, straight_line
 
-from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_match
+from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_robot
 from robolearn.control.safety import SafetyLimits
 from robolearn.control.watchdog import State
 from robolearn.core.clock import VirtualClock
@@ -87,7 +87,7 @@ def test_chunks_that_are_not_finite_are_refused_and_counted(clock):
 
     robot = ScriptedRobot(clock)
     record = run(robot, ScriptedServer(clock, policy), 3.0)
-    assert record.refused_chunks > 0
+    assert record.requests.failed > 0
     assert record.safety_stops == 1
     assert all(np.isfinite(c.to_action()).all() for _, c in robot.commands)
     assert robot.x_at(2.9) == pytest.approx(HOME[0] + 0.29, abs=2e-3)
@@ -276,7 +276,11 @@ def test_a_scene_that_stands_still_aborts_the_episode_and_the_arm_comes_to_rest(
 @pytest.mark.parametrize(
     ("policy", "latency_s", "words"),
     [
-        (lambda t: np.full((8, 10), np.nan), 0.0, r"no usable answer: \d+ chunks were not finite or of another shape"),
+        (
+            lambda t: np.full((8, 10), np.nan),
+            0.0,
+            r"no usable answer: (\d+) of \1 requests failed, the last with: The server's 'actions' are not finite .*",
+        ),
         (straight_line(), 0.5, r"no usable answer: all \d came too late, 0.50 s after the observation"),
         (straight_line(), 9.0, r"no usable answer: none came within 2.0 s"),
     ],
@@ -313,7 +317,7 @@ def test_what_was_measured_before_the_robot_failed_is_in_the_record(clock):
 
     robot.on_read = fail
     limits = SafetyLimits.from_capabilities(CAPABILITIES)
-    loop = EpisodeLoop(robot, ScriptedServer(clock, straight_line()), SPEC, LoopOptions(), 4, limits, clock)
+    loop = EpisodeLoop(robot, ScriptedServer(clock, straight_line()), SPEC, LoopOptions(), limits, clock)
     with pytest.raises(DeviceError):
         loop.run(2.0, None, record)
     assert record.duration_s == pytest.approx(0.5, abs=0.01)
@@ -336,10 +340,15 @@ def spec(name: str = "observation.state", width: int = 10, names: tuple[str, ...
     return PolicySpec(features([Feature(name, (10,))]), action, 2, 8, 20.0)
 
 
-def test_half_of_the_chunk_is_executed_by_default():
-    assert check_match(SPEC, composed(), LoopOptions()) == 4
-    assert check_match(SPEC, composed(), LoopOptions(execute=8)) == 8
-    assert check_match(spec(names=POSE), composed(), LoopOptions()) == 4
+@pytest.mark.parametrize("policy", [SPEC, spec(names=POSE)], ids=["without names", "with the robot's names"])
+def test_a_policy_of_the_robots_features_fits(policy):
+    check_robot(policy, composed(), LoopOptions())
+
+
+def test_no_more_actions_are_executed_than_a_chunk_has(clock):
+    robot, server, options = ScriptedRobot(clock), ScriptedServer(clock, straight_line()), LoopOptions(execute=9)
+    with pytest.raises(ConfigError, match="--execute is 9; the policy predicts chunks of 8 actions, so give 1 to 8"):
+        EpisodeLoop(robot, server, SPEC, options, SafetyLimits.from_capabilities(CAPABILITIES), clock)
 
 
 @pytest.mark.parametrize(
@@ -351,21 +360,25 @@ def test_half_of_the_chunk_is_executed_by_default():
             FeatureError,
             "'observation.stat', which robot 'test' lacks",
         ),
-        (spec(width=7), LoopOptions(), FeatureError, r"actions of shape \(7,\); robot 'test' takes TCP poses"),
+        (
+            spec(width=7),
+            LoopOptions(),
+            FeatureError,
+            r"robot 'test' expects feature 'action' of shape \(10,\); the policy gives shape \(7,\)",
+        ),
         (
             spec(names=tuple(f"joint_{i}" for i in range(10))),
             LoopOptions(),
             FeatureError,
-            r"actions are \['joint_0', .*robot 'test' takes \['x', 'y'",
+            r"robot 'test' expects the elements of 'action' to be \['x', 'y'.*the policy gives \['joint_0', ",
         ),
-        (SPEC, LoopOptions(execute=9), ConfigError, "--execute is 9; this policy's chunks allow 1 to 8"),
         (SPEC, LoopOptions(rate_hz=10), ConfigError, "10 Hz is below the policy's 20 Hz"),
         (SPEC, LoopOptions(rate_hz=1000), ConfigError, r"1000 Hz is above what robot 'test' accepts \(250 Hz\)"),
     ],
 )
 def test_a_policy_that_does_not_fit_the_robot_is_refused(policy, options, error, message):
     with pytest.raises(error, match=message):
-        check_match(policy, composed(), options)
+        check_robot(policy, composed(), options)
 
 
 def test_a_request_carries_the_action_executed_in_the_step_before(clock):
@@ -386,10 +399,11 @@ def test_after_a_gap_no_action_is_claimed_to_have_been_executed(clock):
     assert server.executed[-1] is not None
 
 
-def test_the_goal_of_an_episode_reaches_the_requester(clock):
+def test_each_request_carries_the_goal_of_its_episode(clock):
     robot, server, goal = ScriptedRobot(clock), ScriptedServer(clock, straight_line()), {"x": np.ones((1, 2))}
-    loop = EpisodeLoop(robot, server, SPEC, LoopOptions(), 4, SafetyLimits.from_capabilities(CAPABILITIES), clock)
+    loop = EpisodeLoop(robot, server, SPEC, LoopOptions(), SafetyLimits.from_capabilities(CAPABILITIES), clock)
     loop.run(0.2, goal)
-    assert server.goal is goal
+    assert server.goals == [goal] * len(server.goals) != []
+    server.goals.clear()
     loop.run(0.2)
-    assert server.goal is None
+    assert server.goals == [None] * len(server.goals) != []

@@ -7,6 +7,7 @@ from scripted_world import SPEC
 
 from robolearn.control.requester import ChunkRequester
 from robolearn.core.errors import ServerError
+from robolearn.execution.chunk_request import ChunkRequest
 
 WINDOW = {"observation.state": np.zeros((2, 10), np.float32)}
 ANSWER = {"actions": np.ones((8, 10)), "policy_timing": {"infer_ms": 1.0}, "server_timing": {"infer_ms": 2.0}}
@@ -50,6 +51,10 @@ class GatedClient:
         self.gate.release(100)
 
 
+def asked(t_obs_s):
+    return ChunkRequest(WINDOW, t_obs_s=t_obs_s)
+
+
 def wait_until(condition, timeout_s=5.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -61,7 +66,7 @@ def test_an_answer_carries_the_time_of_its_observation():
     client = GatedClient()
     with ChunkRequester(client, SPEC) as requester:
         assert requester.poll() is None
-        requester.submit(WINDOW, 1.5)
+        requester.submit(asked(1.5))
         client.gate.release()
         wait_until(lambda: requester.counts.answered)
         chunk = requester.poll()
@@ -74,10 +79,10 @@ def test_an_answer_carries_the_time_of_its_observation():
 def test_of_several_waiting_requests_the_newest_is_sent():
     client = GatedClient()
     with ChunkRequester(client, SPEC) as requester:
-        requester.submit(WINDOW, 1.0)
+        requester.submit(asked(1.0))
         wait_until(lambda: requester.in_flight)
         for t_obs in (2.0, 3.0, 4.0):
-            requester.submit(WINDOW, t_obs)
+            requester.submit(asked(t_obs))
         client.gate.release(2)
         wait_until(lambda: requester.counts.answered == 2)
         assert client.seen == [1.0, 4.0]
@@ -90,7 +95,7 @@ def test_submitting_never_waits_for_the_server():
     with ChunkRequester(client, SPEC) as requester:
         start = time.perf_counter()
         for t_obs in range(100):
-            requester.submit(WINDOW, t_obs)
+            requester.submit(asked(t_obs))
             requester.poll()
         assert time.perf_counter() - start < 0.5
 
@@ -98,12 +103,12 @@ def test_submitting_never_waits_for_the_server():
 def test_answers_of_the_episode_before_are_void():
     client = GatedClient()
     with ChunkRequester(client, SPEC) as requester:
-        requester.submit(WINDOW, 1.0)
+        requester.submit(asked(1.0))
         wait_until(lambda: requester.in_flight)
         requester.begin()
         client.gate.release()
         wait_until(lambda: not requester.in_flight)
-        requester.submit(WINDOW, 2.0)
+        requester.submit(asked(2.0))
         client.gate.release()
         wait_until(lambda: requester.counts.answered)
         assert requester.poll().t_obs_s == 2.0
@@ -113,12 +118,12 @@ def test_answers_of_the_episode_before_are_void():
 def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
     client = GatedClient(["lose", "refuse"])
     with ChunkRequester(client, SPEC) as requester:
-        requester.submit(WINDOW, 1.0)
+        requester.submit(asked(1.0))
         wait_until(lambda: requester.in_flight)
         client.gate.release()
         wait_until(lambda: requester.counts.failed)
-        requester.submit(WINDOW, 2.0)
-        requester.submit(WINDOW, 3.0)
+        requester.submit(asked(2.0))
+        requester.submit(asked(3.0))
         client.gate.release()
         wait_until(lambda: requester.counts.answered)
         assert client.seen == [1.0, 3.0]
@@ -129,7 +134,7 @@ def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
 def test_a_server_is_gone_once_it_cannot_be_connected_to_again():
     client = GatedClient(["lose", *["refuse"] * 3])
     with ChunkRequester(client, SPEC) as requester:
-        requester.submit(WINDOW, 1.0)
+        requester.submit(asked(1.0))
         wait_until(lambda: requester.in_flight)
         client.gate.release()
         wait_until(lambda: requester.counts.lost)
@@ -144,11 +149,11 @@ def test_a_server_is_gone_once_it_cannot_be_connected_to_again():
 def test_a_server_that_comes_back_with_another_policy_is_not_asked():
     client = GatedClient(["lose"])
     with ChunkRequester(client, SPEC) as requester:
-        requester.submit(WINDOW, 1.0)
+        requester.submit(asked(1.0))
         wait_until(lambda: requester.in_flight)
         client.metadata = {"spec": {**SPEC.to_dict(), "action_horizon": 16}}
         client.gate.release()
-        requester.submit(WINDOW, 2.0)
+        requester.submit(asked(2.0))
         wait_until(lambda: client.connects >= 3)
         assert "another policy; its features or horizons differ" in requester.last_error
         assert client.seen == [1.0]
@@ -173,11 +178,11 @@ def test_a_connection_that_closes_while_nothing_is_asked_is_opened_anew():
 def test_a_refused_request_is_counted_and_the_next_one_goes_on(what, text):
     client = GatedClient([what])
     with ChunkRequester(client, SPEC) as requester:
-        requester.submit(WINDOW, 1.0)
+        requester.submit(asked(1.0))
         client.gate.release()
         wait_until(lambda: requester.counts.failed)
         assert text in requester.last_error
-        requester.submit(WINDOW, 2.0)
+        requester.submit(asked(2.0))
         client.gate.release()
         wait_until(lambda: requester.counts.answered)
         assert client.connects == 1
@@ -187,17 +192,17 @@ def test_closing_ends_the_thread_while_it_waits_for_an_answer():
     client = GatedClient()
     before = threading.active_count()
     with ChunkRequester(client, SPEC) as requester:
-        requester.submit(WINDOW, 1.0)
+        requester.submit(asked(1.0))
         wait_until(lambda: requester.in_flight)
     assert threading.active_count() == before
 
 
-def test_executed_actions_and_the_episodes_goal_go_with_the_request():
+def test_executed_actions_and_the_goal_go_with_the_request():
     client, executed, goal = GatedClient(), np.ones((1, 10)), {"observation.state": np.zeros((1, 10))}
     with ChunkRequester(client, SPEC) as requester:
-        for begin in (goal, None):
-            requester.begin(begin)
-            requester.submit(WINDOW, 1.0, executed if begin else None)
+        for request in (ChunkRequest(WINDOW, executed, goal, 1.0), asked(2.0)):
+            requester.begin()
+            requester.submit(request)
             client.gate.release()
             wait_until(lambda: requester.counts.answered)
     assert client.given == [(executed, goal), (None, None)]

@@ -4,13 +4,35 @@ import datetime
 import numpy as np
 import pytest
 
-from robolearn.core.errors import ServerError
+from robolearn.core.errors import FeatureError, ServerError
 from robolearn.core.feature import Feature, features
-from robolearn.execution.chunk import actions_of, infer_ms
+from robolearn.execution.chunk import actions_of, infer_ms, predicted_actions
 from robolearn.execution.policy_spec import PolicySpec
 
 SPEC = PolicySpec(features([Feature("observation.state", (10,))]), Feature("action", (10,), kind="action"), 2, 8, 20.0)
 GOOD = np.ones((8, 10))
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "words"),
+    [
+        ((2,), ("x", "y"), "non-finite action (nan at y, action 3 of the chunk)"),
+        ((2,), None, "non-finite action (nan at element 1, action 3 of the chunk)"),
+        ((1, 2), None, "non-finite action (nan at element 0, 1, action 3 of the chunk)"),
+    ],
+)
+def test_a_non_finite_action_is_named_by_its_element(shape, names, words):
+    spec = dataclasses.replace(SPEC, action_feature=Feature("action", shape, names=names))
+    predicted = np.zeros((8, *shape))
+    predicted[3, ..., 1] = np.nan
+    with pytest.raises(FeatureError) as caught:
+        predicted_actions(predicted, spec)
+    assert words in str(caught.value)
+
+
+def test_a_predicted_chunk_of_another_shape_names_both():
+    with pytest.raises(FeatureError, match=r"predicted actions of shape \(7, 10\), expected \(8, 10\)"):
+        predicted_actions(np.zeros((7, 10)), SPEC)
 
 
 def test_a_chunk_is_a_copy_in_the_dtype_of_the_policy():

@@ -11,7 +11,7 @@ from robolearn.core.feature import Feature, features
 from robolearn.datasets.loader import Loader, WindowSpec
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.evaluation.run.rollout import check_chunk
+from robolearn.execution.chunk import predicted_actions
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.beso import BesoConfig
 from robolearn.policies.checkpoint import load_policy
@@ -85,7 +85,7 @@ def test_a_server_and_a_rollout_pass_such_actions_on_as_they_are(trained):
     chunk = policy.predict_chunk(asked(rows, 3))
     answer = Session(policy, None, 0).infer({name: rows[name][3] for name in BC.observations})["actions"]
     assert (answer == chunk).all()
-    assert (check_chunk(chunk, policy.spec, "it", 0, 0) == chunk).all()
+    assert (predicted_actions(chunk, policy.spec) == chunk).all()
 
 
 def test_executed_actions_far_from_zero_reach_the_policy(dataset, tmp_path):
@@ -167,7 +167,7 @@ def test_actions_are_answered_in_their_own_shape_and_dtype(name, config, shape, 
     assert chunk.shape == (3, *shape) and chunk.dtype == ("float32" if dtype == "float16" else dtype)
     answer = Session(policy, None, 0).infer({**window, wire.EXECUTED: np.zeros((1, *shape), "float32")})["actions"]
     assert answer.shape == chunk.shape and answer.dtype == chunk.dtype
-    assert check_chunk(chunk, policy.spec, "it", 0, 0).dtype == chunk.dtype
+    assert predicted_actions(chunk, policy.spec).dtype == chunk.dtype
 
 
 def test_an_action_element_that_every_demonstration_held_is_answered_exactly_so(tmp_path):

@@ -334,7 +334,7 @@ def _deployment(results: dict[str, Any]) -> str:
     records = [{"episode": i, **record} for i, record in enumerate(results["episodes"])]
     aborted = [(record.get("init_state"), record["cause"]) for record in records if record.get("cause")]
     html = _not_judged(Tally.of_episodes(records), aborted)
-    hidden = ["ticks", "score", "skipped_ticks", "late_chunks", "refused_chunks", "cause"]
+    hidden = ["ticks", "score", "skipped_ticks", "late_chunks", "cause"]
     hidden += ["success"] if all("outcome" in record for record in records) else []
     html += page.records(records, hidden)
     counts = {

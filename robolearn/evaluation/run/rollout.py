@@ -1,8 +1,8 @@
 """One episode of a policy in an environment.
 
-Time is simulated: step k happens at k / control_hz and inference takes none of it, but actions go through the
-same history and action scheduler as on a robot. A chunk is asked for when `execute` actions of the last one
-have been used (receding horizon):
+Time is simulated: step k happens at k / control_hz and inference takes none of it, but observations and actions go
+through the same `RecedingHorizon` as on a robot. A chunk is asked for when `execute` actions of the last one have been
+used:
 
     execute 2, horizon 4    step   0   1   2   3   4   5
                             chunk  A       B       C
@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +25,13 @@ from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyEr
 from robolearn.core.failure import debugging, explained, traceback_of
 from robolearn.core.feature import require
 from robolearn.evaluation.statistics.episode import EpisodeResult
+from robolearn.execution.chunk import predicted_actions
 from robolearn.execution.goals import Goals
-from robolearn.execution.history import ExecutedActions, ObservationHistory
+from robolearn.execution.match import Offer, check_match
 from robolearn.execution.policy import ActingPolicy
-from robolearn.execution.scheduler import ActionScheduler
+from robolearn.execution.policy_spec import PolicySpec
+from robolearn.execution.receding_horizon import RecedingHorizon
 from robolearn.sim.env import SimEnv
-
-if TYPE_CHECKING:
-    from robolearn.execution.policy_spec import PolicySpec
 
 OnStep = Callable[[SimEnv, int, bool], None]
 
@@ -55,37 +54,12 @@ class RolloutConfig:
     max_steps: int | None = None
 
 
-def actions_per_chunk(spec: PolicySpec, execute: int | None, option: str = "--execute") -> int:
-    """`execute`, or by default half of the policy's chunk.
-
-    Raises ConfigError, naming the `option`, outside [1, action_horizon].
-    """
-    if execute is None:
-        return max(1, spec.action_horizon // 2)
-    if not 1 <= execute <= spec.action_horizon:
-        raise ConfigError(
-            f"{option} is {execute}; the policy predicts chunks of {spec.action_horizon} actions, so give 1 to "
-            f"{spec.action_horizon}."
-        )
-    return execute
-
-
-def check_match(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> None:
-    """Raise FeatureError when the environment does not give what the policy was trained on, or takes other actions.
-
-    So it does when the environment scores by goals, but not by those of the policy.
-    """
-    source = f"environment {env.name!r}"
-    require(spec.observation_features, env.observation_features, policy_name, source)
-    require({env.action_feature.name: env.action_feature}, {spec.action_feature.name: spec.action_feature}, source,
-            policy_name)  # fmt: skip
+def check_environment(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> None:
+    """Raise FeatureError like `check_match`, and when the environment scores by goals, but not by the policy's."""
+    offer = Offer(f"environment {env.name!r}", env.observation_features, env.action_feature, env.control_hz)
+    check_match(spec, offer, policy_name)
     if env.accepts_goal:
-        require(spec.goal_features, env.observation_features, f"the goal of {policy_name}", source)
-    if abs(spec.control_hz - env.control_hz) > 1e-6 * env.control_hz:
-        raise FeatureError(
-            f"{policy_name} was trained on actions at {spec.control_hz:g} Hz; {source} takes them at "
-            f"{env.control_hz:g} Hz."
-        )
+        require(spec.goal_features, env.observation_features, f"the goal of {policy_name}", offer.name)
 
 
 def episode_generator(seed: int, init_state: int) -> torch.Generator:
@@ -125,19 +99,17 @@ def run_episode(
     environment do not match.
     """
     config = config or RolloutConfig()
-    check_match(policy.spec, env, policy_name)
-    execute = actions_per_chunk(policy.spec, config.execute)
+    check_environment(policy.spec, env, policy_name)
+    horizon = RecedingHorizon(policy.spec, config.execute)
     max_steps = env.max_steps if config.max_steps is None else min(config.max_steps, env.max_steps)
     generator = episode_generator(config.seed, init_state)
-    history = ObservationHistory(tuple(policy.spec.observation_features), policy.spec.obs_horizon)
-    executed = ExecutedActions(policy.spec.obs_horizon - 1)
-    scheduler = ActionScheduler(1.0 / env.control_hz)
 
     started = time.perf_counter()
     inference_s: list[float] = []
     first_success: int | None = None
     scores: list[float] = []
     goal = goals.goal(init_state) if goals else None
+    horizon.begin(goal)
     asked = {"goal": goal} if goal is not None and env.accepts_goal else {}
     with blamed_on("environment"):
         observation, info = env.reset(options={"init_state": init_state, **asked})
@@ -148,14 +120,14 @@ def run_episode(
     fault: str | None = None
     while not done and step < max_steps:
         now_s = step / env.control_hz
-        history.push(observation)
-        if step % execute == 0:
+        request = horizon.observe(observation, now_s)
+        if request is not None:
             before = time.perf_counter()
             try:
                 with blamed_on("policy"):
-                    chunk = policy.predict_chunk(history.window(), goal, executed.window(), generator)
+                    chunk = request.put_to(policy, generator)
                     inference_s.append(time.perf_counter() - before)
-                    actions = check_chunk(chunk, policy.spec, policy_name, init_state, step)
+                    actions = _checked(chunk, policy.spec, f"{policy_name}, start state {init_state}, step {step}")
             except Exception as error:
                 if step == 0 or isinstance(error, _NOT_ITS_FAULT):
                     raise
@@ -163,8 +135,8 @@ def run_episode(
                     print(traceback_of(error), file=sys.stderr)
                 fault = one_line(explained(error, f"step {step}"))
                 break
-            scheduler.place(actions.reshape(len(actions), -1), now_s, now_s)
-        scheduled = scheduler.action_at(now_s)
+            horizon.scheduler.place(actions.reshape(len(actions), -1), now_s, now_s)
+        scheduled = horizon.scheduler.action_at(now_s)
         assert scheduled is not None  # execute <= action_horizon, so the chunk covers this step
         action = scheduled.reshape(policy.spec.action_feature.shape)
         with blamed_on("environment"):
@@ -172,7 +144,6 @@ def run_episode(
             if info.get("success") is None:
                 raise FeatureError(f"Environment {env.name!r} does not say in info['success'] whether it is solved.")
             scores.append(float(info.get("score", info["success"])))
-        executed.push(action)
         step += 1
         if info["success"] and first_success is None:
             first_success = step
@@ -195,19 +166,8 @@ def run_episode(
     )
 
 
-def check_chunk(chunk: Any, spec: PolicySpec, policy_name: str, init_state: int, step: int) -> np.ndarray:
-    """A predicted chunk as (action_horizon, *shape) numbers. Raises FeatureError naming the policy and the step."""
-    where = f"{policy_name}, start state {init_state}, step {step}"
-    actions = spec.action_feature.numbers(chunk)
-    expected = (spec.action_horizon, *spec.action_feature.shape)
-    if actions.shape != expected:
-        raise FeatureError(f"{where}: predicted actions of shape {actions.shape}, expected {expected}.")
-    if not np.isfinite(actions).all():
-        row, element = np.argwhere(~np.isfinite(actions))[0]
-        names = spec.action_feature.names
-        label = names[element] if names else f"element {element}"
-        raise FeatureError(
-            f"{where}: predicted a non-finite action ({actions[row, element]} at {label}, action {row} of the chunk); "
-            "it was not executed. Check the training run for diverged weights."
-        )
-    return actions
+def _checked(chunk: Any, spec: PolicySpec, where: str) -> np.ndarray:
+    try:
+        return predicted_actions(chunk, spec)
+    except FeatureError as error:
+        raise FeatureError(f"{where}: {error}") from error

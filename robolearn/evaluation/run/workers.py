@@ -22,12 +22,13 @@ from robolearn.core.errors import ConfigError, MissingDependencyError, Robolearn
 from robolearn.core.failure import UnexpectedError, debugging, explained, traceback_of
 from robolearn.core.interrupt import spared_children
 from robolearn.core.process import end_in_words
-from robolearn.evaluation.run.rollout import RolloutConfig, actions_per_chunk, check_match, run_episode
+from robolearn.evaluation.run.rollout import RolloutConfig, check_environment, run_episode
 from robolearn.evaluation.run.source import PolicySource
 from robolearn.evaluation.run.video import EpisodeVideo, VideoConfig
 from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
 from robolearn.execution.goals import Goals, GoalSource, make_goals
 from robolearn.execution.policy import ActingPolicy
+from robolearn.execution.receding_horizon import actions_per_chunk
 from robolearn.sim.registry import make_env
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def open_world(
 ) -> tuple[SimEnv, Goals | None]:
     """The environment and the goals that a policy with this `spec` is run with.
 
-    Raises like `make_env`, `check_match` and `make_goals` where they do not fit the policy.
+    Raises like `make_env`, `check_environment` and `make_goals` where they do not fit the policy.
     """
     world = make_env(env, **{**image_options(spec), **env_options})
     try:
-        check_match(spec, world, policy_name)
+        check_environment(spec, world, policy_name)
         return world, make_goals(goals, spec, policy_name)
     except Exception:
         world.close()

@@ -9,7 +9,7 @@ import torch
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.evaluation.run.rollout import check_match, run_episode
+from robolearn.evaluation.run.rollout import check_environment, run_episode
 from robolearn.evaluation.run.workers import image_options
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.beso import BesoConfig
@@ -117,7 +117,7 @@ def test_a_policy_trained_on_pictures_solves_unseen_starts(run):
 def test_a_policy_asks_for_its_cameras_by_name_in_any_order(run):
     policy = load_policy(run)
     there, back = Spot(("top", "side")), Spot(("side", "top"))
-    check_match(policy.spec, back)
+    check_environment(policy.spec, back)
     for state in range(3):
         a, b = (run_episode(policy, env, state) for env in (there, back))
         assert (a.steps, a.success) == (b.steps, b.success)
