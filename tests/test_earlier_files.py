@@ -22,7 +22,7 @@ from robolearn.datasets.checks import validate
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.repair.run import repair
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.evaluation.pages.demo import DemoReportInputs, build_demo_report
+from robolearn.evaluation.pages.demo import DemoParts, write_demo_page
 from robolearn.evaluation.statistics.compare import compare
 from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.evaluation.statistics.runs import load_runs
@@ -185,8 +185,8 @@ def test_evaluations_are_read_and_compared(place):
 def test_a_page_shows_what_was_recorded_learnt_evaluated_and_deployed(place):
     unpack("run", place)
     unpack("results", place)
-    parts = DemoReportInputs(Path("page.html"), Path("steps"), Path("run"), Path("eval"), Path("deploy"))
-    page = build_demo_report(parts).read_text()
+    parts = DemoParts(Path("page.html"), Path("steps"), Path("run"), Path("eval"), Path("deploy"))
+    page = write_demo_page(parts).read_text()
     assert page.count('class="absent"') == 1 and "no videos of these episodes were kept" in page
     ticks = json.loads(Path("deploy/results.json").read_text())["loop"]["ticks"]
     assert f"{ticks:,}" in page

@@ -99,7 +99,7 @@ def run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
 
 def _run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
     from robolearn.cli.stages import MemoryWatch, StageRunner
-    from robolearn.evaluation.pages.demo import DemoReportInputs, build_demo_report
+    from robolearn.evaluation.pages.demo import DemoParts, write_demo_page
 
     output = options.output
     parts = {name: output / name for name in ("demos.zarr", "policy", "eval", "deploy")}
@@ -131,8 +131,8 @@ def _run_demo(options: DemoOptions, sizes: Sizes) -> dict[str, Any]:
                 MEASURED,
             )  # fmt: skip
     total_s = time.monotonic() - start
-    page = build_demo_report(
-        DemoReportInputs(
+    page = write_demo_page(
+        DemoParts(
             output=output / "report.html", dataset=parts["demos.zarr"], training=parts["policy"],
             evaluation=parts["eval"], deployment=parts["deploy"], stages=tuple(runner.stages),
             total_s=total_s, peak_memory_gb=memory.peak_gb,

@@ -12,7 +12,7 @@ import numpy as np
 from robolearn.core.feature import Feature, features
 from robolearn.core.provenance import provenance
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.evaluation.pages.demo import DemoReportInputs, Stage
+from robolearn.evaluation.pages.demo import DemoParts, Stage
 from robolearn.evaluation.run.video import VideoWriter, banner
 from robolearn.evaluation.statistics.episode import EpisodeResult
 from robolearn.evaluation.statistics.results import EvaluationResults
@@ -118,8 +118,8 @@ def write_deployment(folder: Path, failures: tuple[int, ...] = (6,)) -> Path:
     return folder
 
 
-def write_example(folder: Path) -> DemoReportInputs:
-    return DemoReportInputs(
+def write_example(folder: Path) -> DemoParts:
+    return DemoParts(
         output=folder / "report.html",
         dataset=write_dataset(folder / "demos.zarr"),
         training=write_training(folder / "policy"),

@@ -182,6 +182,14 @@ def facts(values: Mapping[str, object]) -> str:
     return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
 
 
+def duration(seconds: float) -> str:
+    """`45.2 s`, `2 min 5 s` or `7 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{seconds:.1f} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
 def details(summary: str, html: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{html}</details>"
 

@@ -7,18 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robolearn.evaluation.pages.charts import (
-    Interval,
-    Line,
-    histogram,
-    interval_chart,
-    line_chart,
-    log_ticks,
-    nice_ticks,
-    short_number,
-)
-from robolearn.evaluation.pages.demo import DemoReportInputs, build_demo_report
-from robolearn.evaluation.pages.page import table
+from robolearn.evaluation.pages.demo import DemoParts, write_demo_page
 from robolearn.evaluation.statistics.episode import AbortedEpisode
 from robolearn.evaluation.statistics.results import EvaluationResults
 
@@ -60,15 +49,15 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    inputs = write_example(tmp_path_factory.mktemp("demo"))
-    return inputs, Page(build_demo_report(inputs))
+    parts = write_example(tmp_path_factory.mktemp("demo"))
+    return parts, Page(write_demo_page(parts))
 
 
 def test_the_page_loads_nothing_and_runs_nothing(demo):
-    inputs, page = demo
+    parts, page = demo
     assert all(load.startswith(("data:", "#")) for load in page.loads)
     assert "script" not in page.tags
-    assert not re.search(r"url\(|@import|https?://", inputs.output.read_text())
+    assert not re.search(r"url\(|@import|https?://", parts.output.read_text())
 
 
 def test_the_headline_cards_state_the_results_with_their_intervals(demo):
@@ -102,21 +91,21 @@ def test_curves_histogram_latencies_commands_and_versions_are_there(demo):
 
 
 def test_an_empty_demo_says_what_was_not_run_and_why(tmp_path):
-    inputs = DemoReportInputs(tmp_path / "report.html", not_run={"deployment": "the port was taken."})
-    page = Page(build_demo_report(inputs))
+    parts = DemoParts(tmp_path / "report.html", not_run={"deployment": "the port was taken."})
+    page = Page(write_demo_page(parts))
     assert page.text.count("Not run: this part was left out.") == 3
     assert "Not run: the port was taken." in page.text
     assert "Total time – not measured" in page.text
 
 
 def test_damaged_or_missing_parts_are_named_and_the_others_shown(demo, tmp_path):
-    inputs, _ = demo
+    parts, _ = demo
     (tmp_path / "results.json").write_text('{"format": ')
     broken = replace(
-        inputs, output=tmp_path / "report.html", dataset=tmp_path / "no.zarr", training=tmp_path / "nothing",
+        parts, output=tmp_path / "report.html", dataset=tmp_path / "no.zarr", training=tmp_path / "nothing",
         evaluation=tmp_path,
     )  # fmt: skip
-    page = Page(build_demo_report(broken))
+    page = Page(write_demo_page(broken))
     assert "no.zarr" in page.text
     assert "There is no training log at" in page.text
     assert "is not readable as evaluation results" in page.text
@@ -124,17 +113,17 @@ def test_damaged_or_missing_parts_are_named_and_the_others_shown(demo, tmp_path)
 
 
 def test_a_damaged_video_or_image_costs_its_section_only(demo, tmp_path):
-    inputs, _ = demo
+    parts, _ = demo
     evaluation = write_evaluation(tmp_path / "eval", num_videos=1)
     (evaluation / "videos" / "start_000000.mp4").write_bytes(b"not a video")
-    page = Page(build_demo_report(replace(inputs, output=tmp_path / "r.html", evaluation=evaluation)))
+    page = Page(write_demo_page(replace(parts, output=tmp_path / "r.html", evaluation=evaluation)))
     assert "start_000000.mp4 cannot be read" in page.text
     assert "6 episodes, 120 steps" in page.text
 
 
 def test_a_deployment_without_timing_is_shown_with_what_it_has(tmp_path):
     (tmp_path / "results.json").write_text('{"episodes": [{"success": true}]}')
-    page = Page(build_demo_report(DemoReportInputs(tmp_path / "r.html", deployment=tmp_path)))
+    page = Page(write_demo_page(DemoParts(tmp_path / "r.html", deployment=tmp_path)))
     assert "Real-time success 1/1" in page.text
     assert "the loop recorded no lateness histogram" in page.text
 
@@ -150,8 +139,8 @@ def test_episodes_that_were_not_judged_are_beside_the_rates_with_their_causes(tm
     ]
     (tmp_path / "deploy").mkdir()
     (tmp_path / "deploy" / "results.json").write_text(json.dumps({"episodes": episodes}))
-    inputs = DemoReportInputs(tmp_path / "r.html", evaluation=tmp_path / "eval", deployment=tmp_path / "deploy")
-    page = Page(build_demo_report(inputs))
+    parts = DemoParts(tmp_path / "r.html", evaluation=tmp_path / "eval", deployment=tmp_path / "deploy")
+    page = Page(write_demo_page(parts))
     assert "Evaluation success 3/3 100 %, 95 % interval 43.9 to 100.0 %; 1 aborted (worker died)" in page.text
     assert "Real-time success 1/1" in page.text
     assert "Not in the success rate: 1 aborted (server gone), 1 unjudged." in page.text
@@ -162,80 +151,15 @@ def test_episodes_that_were_not_judged_are_beside_the_rates_with_their_causes(tm
 def test_a_deployment_of_which_nothing_was_judged_has_no_rate(tmp_path):
     episodes = [{"init_state": 0, "success": None, "outcome": "aborted", "cause": "device failed: off"}]
     (tmp_path / "results.json").write_text(json.dumps({"episodes": episodes}))
-    page = Page(build_demo_report(DemoReportInputs(tmp_path / "r.html", deployment=tmp_path)))
+    page = Page(write_demo_page(DemoParts(tmp_path / "r.html", deployment=tmp_path)))
     assert "Real-time success – none judged: 1 aborted (device failed)" in page.text
 
 
 def test_a_missed_goal_is_marked(tmp_path):
     write_evaluation(tmp_path / "eval", failures=tuple(range(6)), num_videos=0)
     write_deployment(tmp_path / "deploy", failures=(1, 2, 3))
-    inputs = DemoReportInputs(
-        tmp_path / "r.html", evaluation=tmp_path / "eval", deployment=tmp_path / "deploy", total_s=601.0
-    )
-    html = build_demo_report(inputs).read_text()
+    parts = DemoParts(tmp_path / "r.html", evaluation=tmp_path / "eval", deployment=tmp_path / "deploy", total_s=601.0)
+    html = write_demo_page(parts).read_text()
     for label in ("Evaluation success", "Real-time success", "Total time"):
         assert f'<div class="card bad"><span>{label}' in html
     assert '<div class="card good"><span>Loop lateness' in html
-
-
-def test_text_of_others_is_escaped():
-    assert "&lt;script&gt;" in table(("a<b",), [("<script>",)])
-    assert "<b>" in table(("a",), [("<b>",)], html_columns=(0,))
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [(0, 4000, [0, 1000, 2000, 3000, 4000]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]), (3, 3, [3])],
-)
-def test_ticks_are_round_numbers(low, high, ticks):
-    assert nice_ticks(low, high) == ticks
-
-
-def test_log_ticks_are_decades_with_twos_and_fives_where_there_are_few():
-    assert log_ticks(1, 1000) == [1, 10, 100, 1000]
-    assert log_ticks(0.03, 0.6) == pytest.approx([0.05, 0.1, 0.2, 0.5])
-    # much less than a decade: round numbers, however narrow
-    assert log_ticks(0.055, 0.09) == pytest.approx([0.06, 0.07, 0.08, 0.09])
-    assert len(log_ticks(0.97, 1.18)) >= 3
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(20000, "20k"), (0.05, "0.05"), (1e-5, "1e-5"), (0, "0"), (1500, "1.5k"), (1e6, "1e6"), (5.2e-4, "5.2e-4")],
-)
-def test_axis_numbers_are_short(value, text):
-    assert short_number(value) == text
-
-
-def test_curves_have_a_log_axis_where_all_is_positive_and_else_a_linear_one():
-    steps = [0, 1, 2]
-
-    def heights(values):
-        chart = line_chart([Line("l", steps, values)], "x", "loss")
-        points = re.search(r'points="([^"]*)"', chart).group(1)
-        return [float(point.partition(",")[2]) for point in points.split()], "loss (log)" in chart
-
-    (a, b, c), log = heights([0.01, 0.1, 1.0])
-    assert log and b == pytest.approx((a + c) / 2, abs=0.1)
-    (a, b, c), log = heights([-1.0, 0.0, 1.0])
-    assert not log and b == pytest.approx((a + c) / 2, abs=0.1) and a > c
-    assert len(heights([0.0, 0.0, 0.0])[0]) == 3, "flat, and still shown"
-    assert line_chart([Line("l", [0], [float("nan")])], "x", "y") == ""
-
-
-def test_a_histogram_shows_single_counts_and_cuts_empty_bins_at_the_end():
-    chart = histogram([0, 1, 2, 3, 4, float("inf")], [1000, 1, 0, 0, 0], "ms", "ticks")
-    heights = [float(h) for h in re.findall(r'height="([\d.]+)"', chart)]
-    assert len(heights) == 2
-    assert heights[1] > 10
-    assert "0 to 1: 1000" in chart
-    assert "∞" not in chart
-
-
-@pytest.mark.parametrize("length", [3, 40, 80])
-def test_an_interval_chart_has_room_for_its_labels_and_its_axis(length):
-    html = interval_chart([Interval("m" * length, 0.5, 0.4, 0.6, "50 %")])
-    label = float(re.search(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end">m', html)[1])
-    width = float(re.search(r'viewBox="0 0 ([\d.]+) ', html)[1])
-    assert label >= 7 * length
-    assert width - label > 300
