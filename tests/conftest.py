@@ -5,14 +5,17 @@ heeded, whoever starts the tests; what needs real time is known, and what is not
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import os
+import re
 import signal
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -51,8 +54,25 @@ def real_time() -> None:
     """Asked for by fixtures that start something in real time (a cell, a display): makes their tests `realtime`."""
 
 
+@functools.cache
+def may_need_real_time(file: Path) -> bool:
+    """By the text of a test file, so that those which do not are not even imported to run what does."""
+    return bool(re.search(r"real_?time", file.read_text()))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return (
+        True if is_test and config.getoption("--part") == "alone" and not may_need_real_time(collection_path) else None
+    )
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     if "real_time" in getattr(item, "fixturenames", ()):
+        if not may_need_real_time(item.path):
+            raise pytest.UsageError(
+                f"{item.nodeid} uses a fixture in real time: mark it `realtime`, so that this shows"
+            )
         item.add_marker("realtime")
 
 

@@ -56,10 +56,10 @@ UNSEEN = """
 def run(tmp_path):
     """Runs pytest on the text of a test file beside a copy of our settings; gives outcomes by test, and the output."""
 
-    def run(text: str, *options: str) -> tuple[dict[str, str], str]:
+    def run(text: str, *options: str, more_settings: str = "") -> tuple[dict[str, str], str]:
         shutil.copy(ROOT / "pyproject.toml", tmp_path)
         (tmp_path / "tests").mkdir(exist_ok=True)
-        shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+        (tmp_path / "tests" / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text() + more_settings)
         (tmp_path / "tests" / "test_it.py").write_text(text.replace("\n    ", "\n"))
         command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *options]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
@@ -88,6 +88,14 @@ def test_each_part_runs_its_tests(run, part, tests):
 def test_what_was_left_out_is_told_by_several_processes_too(run):
     _, output = run(PARTS, "--part", "fast", "-p", "xdist", "-n", "2")
     assert "left out: 2 tests in real time and 1 slow ones" in output
+
+
+def test_a_file_that_does_not_show_that_it_needs_real_time_is_refused(run):
+    """It would not be imported by the part that runs what needs it."""
+    screen = "\n\n@pytest.fixture\ndef screen(real_time): ...\n"
+    outcomes, output = run("def test_it(screen): ...", "--part", "parallel", more_settings=screen)
+    assert outcomes == {}
+    assert "test_it.py::test_it uses a fixture in real time: mark it `realtime`, so that this shows" in output
 
 
 def test_a_test_that_depends_on_real_time_and_is_not_marked_fails(run):
