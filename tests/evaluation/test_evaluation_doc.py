@@ -19,6 +19,8 @@ from robolearn.policies.bc import BcConfig
 from robolearn.policies.checkpoint import make_policy, save_policy
 from robolearn.sim.registry import make_env
 
+pytestmark = pytest.mark.slow
+
 DOC = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
 GUARD = 'if __name__ == "__main__":\n'
 

@@ -113,6 +113,7 @@ def test_without_goal_dropout_there_is_no_acting_without_a_goal():
         policy_of(GOAL, goal_dropout=0.0).predict_chunk(tiny_observation(2))
 
 
+@pytest.mark.slow
 def test_both_ways_of_demonstrations_are_kept():
     """Actions are all +0.5 or all -0.5 for the same observation; the mean, 0, is what nobody did."""
     unet = UnetConfig(widths=(16,), groups=4, step_dim=16)
@@ -171,6 +172,7 @@ def test_options_that_do_not_fit_are_refused(change, message):
         policy_of(**change)
 
 
+@pytest.mark.slow
 def test_diffusers_is_not_imported_to_train_or_act():
     check = "import sys, robolearn.policies.diffusion; assert 'diffusers' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)

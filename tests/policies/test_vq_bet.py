@@ -144,6 +144,7 @@ def test_a_generator_decides_the_action():
     assert any(not np.array_equal(act(0), act(seed)) for seed in range(1, 9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sequential", "gamma"), [(False, 2.0), (True, 0.0)])
 def test_both_ways_are_kept_with_the_shares_that_the_focal_loss_asks_for(sequential, gamma):
     """It draws shares towards each other: 0.7 becomes 0.58. Without focus (gamma 0) they are kept."""

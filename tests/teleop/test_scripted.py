@@ -200,6 +200,7 @@ def test_an_environment_without_an_expert_is_refused():
         make_operator("scripted", "pusht", VirtualClock(), 10.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_puts_the_bar_on_the_plate_nearly_always(seed):
     """12 fresh start states a seed: at least 11 must succeed, in 5 to 9 simulated seconds on average."""

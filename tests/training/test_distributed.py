@@ -18,6 +18,7 @@ from robolearn.training.metrics import read_metrics
 STILL = {**to_dict(BESO), "dropout": 0.0, "attention_dropout": 0.0, "goals": ["observation.state"]}
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_and_weights_of_one(tmp_path):
     dataset = write_dataset(tmp_path / "d.zarr")
     for name in ("one", "two"):

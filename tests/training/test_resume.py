@@ -56,6 +56,7 @@ def curve(run: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in ("steps_per_s", "data_wait")} for line in lines]
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_continues_the_same_curve_to_the_bit(dataset, tmp_path):
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(dataset), str(tmp_path / "cut")]
     killed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

@@ -93,6 +93,7 @@ def zipped(folder, path, compression=zipfile.ZIP_STORED):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_zip_file_is_read_without_unpacking(tmp_path, compression):
     folder = make_source(tmp_path / "pusht.zarr", **pusht_arrays())

@@ -9,6 +9,7 @@ sys.path.append(str(Path(__file__).resolve().parents[3] / "benchmarks"))
 from fault_injection import fuzz, worlds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [worlds.make_steps, worlds.make_streams])
 def test_no_damage_goes_unseen_and_repair_harms_nothing(tmp_path, make):
     fuzzer = fuzz.Fuzzer(make(tmp_path / "d.zarr"), tmp_path)

@@ -21,7 +21,10 @@ _spec = importlib.util.spec_from_file_location("chromium", Path(__file__).with_n
 chromium = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(chromium)
 
-pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="needs chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium.PROGRAM is None, reason="needs chromium: apt-get install chromium"),
+]
 
 CAMERAS = ("observation.images.front", "observation.images.wrist")
 HEIGHT, WIDTH, STEPS = 48, 64, 30

@@ -14,6 +14,7 @@ from fault_injection.power_cut import Operation, Trace, after_cut, play_back
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (apt-get install strace)")
 
 
+@pytest.mark.slow
 @needs_strace
 @pytest.mark.parametrize("kind", ["steps", "streams"])
 def test_every_acknowledged_episode_survives_a_power_cut_at_any_time(tmp_path, kind):
@@ -22,6 +23,7 @@ def test_every_acknowledged_episode_survives_a_power_cut_at_any_time(tmp_path, k
     assert count == 12 * len(power_cut.MODES)
 
 
+@pytest.mark.slow
 @needs_strace
 def test_the_simulation_finds_a_recorder_that_does_not_sync(tmp_path):
     dataset, acks = tmp_path / "d.zarr", tmp_path / "acks"

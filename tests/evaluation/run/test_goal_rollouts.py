@@ -63,6 +63,7 @@ def test_without_a_past_in_the_window_no_executed_actions_are_given(dataset):
     assert policy.executed == [None] * 3
 
 
+@pytest.mark.slow
 def test_results_say_which_goals_were_used(dataset, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
     config = EvaluationConfig("tiny_line", 4, workers=1, goals=GoalSource(dataset))

@@ -106,6 +106,7 @@ def run(dataset, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_a_policy_trained_on_pictures_solves_unseen_starts(run):
     policy = load_policy(run)
     env = Spot(**image_options(policy.spec))

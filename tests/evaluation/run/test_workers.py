@@ -17,6 +17,8 @@ from robolearn.evaluation.run.workers import RolloutJob, image_options, run_epis
 from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
 from robolearn.execution.policy_spec import PolicySpec
 
+pytestmark = pytest.mark.slow  # every test starts worker processes, which import torch
+
 HERE = Path(__file__).parents[1]
 
 

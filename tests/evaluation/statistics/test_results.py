@@ -28,6 +28,7 @@ def evaluated(tmp_path_factory):
         return evaluate(SOURCE, config, folder, command="robolearn eval ..."), folder
 
 
+@pytest.mark.slow
 def test_results_count_successes_with_the_wilson_interval(evaluated):
     results, _ = evaluated
     # start states 2 to 5 need 12 to 15 steps, and 14 are allowed
@@ -151,6 +152,7 @@ def test_impossible_settings_are_refused(option):
         EvaluationConfig("tiny_line", **option)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_fails_leaves_no_empty_folder_and_keeps_older_results(tmp_path):
     full = tmp_path / "full"
     full.mkdir()
@@ -196,6 +198,7 @@ def interrupted(folder: Path, stop: BaseException, after: int) -> list[tuple[int
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(129)])
 def test_an_interrupted_evaluation_keeps_what_it_judged_and_says_what_is_missing(tmp_path, monkeypatch, stop):
     monkeypatch.syspath_prepend(str(HERE))
@@ -206,6 +209,7 @@ def test_an_interrupted_evaluation_keeps_what_it_judged_and_says_what_is_missing
     assert results.tally.beside == "3 aborted (interrupted)"
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_does_not_replace_results_that_judged_more(evaluated, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(HERE))
     results, _ = evaluated  # of four

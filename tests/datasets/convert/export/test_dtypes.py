@@ -65,6 +65,7 @@ def samples(draw):
     return name, draw(arrays.arrays(dtype, (draw(st.integers(1, 3)), *draw(shapes)), elements=elements))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", EXPORTERS)
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sample=samples())

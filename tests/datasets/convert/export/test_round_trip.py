@@ -142,6 +142,7 @@ def worlds(draw):
     return features(found), episodes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["lerobot", "lerobot_v2", "robomimic", "zarr"])
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(world=worlds())

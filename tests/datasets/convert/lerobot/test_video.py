@@ -132,6 +132,7 @@ def test_each_step_of_version_2_gets_its_frame(version2, tmp_path):
     assert [e["task"] for e in dataset.episodes] == ["tidy up"] * 3
 
 
+@pytest.mark.slow
 def test_each_step_of_version_3_gets_its_frame_from_files_of_many_episodes(version3, tmp_path):
     assert detect_format(version3) == "lerobot_v3"
     convert_dataset(version3, tmp_path / "out.zarr", ConvertOptions(workers=2))
@@ -362,6 +363,7 @@ def test_frames_are_chosen_by_the_nearest_time(tmp_path):
     assert repeats == [(2, 1), (1, 3)]
 
 
+@pytest.mark.slow
 def test_the_real_incomplete_download(shared_data, tmp_path):
     source = shared_data / "g1_lerobot_v21"
     described = lerobot_v2.describe(source)
