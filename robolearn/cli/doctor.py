@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.text import Text
 
-from robolearn.cli.checks import Check, all_checks
 from robolearn.core.config import parse
+from robolearn.core.health import HealthCheck, machine_checks
+from robolearn.core.packages import package_checks
+from robolearn.hardware.health import device_checks
+from robolearn.policies.health import learning_checks
+from robolearn.sim.health import rendering_checks
 
 _STYLES = {"ok": "green", "info": "dim", "warn": "yellow", "bad": "bold red"}
 
@@ -39,11 +43,17 @@ def main(argv: list[str]) -> int:
     return 0 if is_healthy(checks) else 1
 
 
-def is_healthy(checks: Iterable[Check]) -> bool:
+def all_checks() -> Iterator[HealthCheck]:
+    """Every check, in the order in which a person would ask."""
+    for checks in (machine_checks, package_checks, rendering_checks, learning_checks, device_checks):
+        yield from checks()
+
+
+def is_healthy(checks: Iterable[HealthCheck]) -> bool:
     return all(check.status != "bad" for check in checks)
 
 
-def _print_check(console: Console, check: Check, new_group: bool) -> None:
+def _print_check(console: Console, check: HealthCheck, new_group: bool) -> None:
     if new_group:
         console.print(Text(f"\n{check.group}", style="bold"))
     style = _STYLES[check.status]
@@ -52,7 +62,7 @@ def _print_check(console: Console, check: Check, new_group: bool) -> None:
         console.print(Text(f"{'':28}-> {check.advice}", style=style))
 
 
-def _print_verdict(console: Console, checks: list[Check]) -> None:
+def _print_verdict(console: Console, checks: list[HealthCheck]) -> None:
     broken = [check.name for check in checks if check.status == "bad"]
     warned = [check.name for check in checks if check.status == "warn"]
     console.print()
