@@ -98,6 +98,7 @@ class ReferencePolicy(BesoPolicy):
 
     def __init__(self, policy: BesoPolicy):
         super().__init__(policy.config, policy.spec, policy.normalizer)
+        assert isinstance(policy.network, ScoreTransformer)
         self.network = ReferenceNetwork(copy.deepcopy(policy.network))  # type: ignore[assignment]
 
     def _denoiser(self, context: Context) -> Denoiser:
@@ -174,9 +175,9 @@ def in_turns(runs: dict[str, Callable[[], Any]], turns: int, calls: int) -> dict
 
 
 def measure_latency(quick: bool) -> dict[str, np.ndarray]:
-    plain, guided = make_policy().eval(), make_policy(guidance=2.0).eval()
-    reference = ReferencePolicy(plain).eval()
-    runs = {name: asker(policy) for name, policy in (("ours", plain), ("reference", reference), ("guided", guided))}
+    plain, guided = make_policy(), make_policy(guidance=2.0)
+    policies = {"ours": plain.prepared(), "reference": ReferencePolicy(plain).eval(), "guided": guided.prepared()}
+    runs = {name: asker(policy) for name, policy in policies.items()}
     difference = float(np.abs(runs["ours"]() - runs["reference"]()).max())
     if not difference < 1e-4:
         raise SystemExit(f"The reference's action differs by {difference}, expected less than 1e-4.")

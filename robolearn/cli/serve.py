@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 
     torch.set_num_threads(options.num_threads)
     device = choose_device(options.device)
-    policy = load_policy(options.policy, str(device))
+    policy = load_policy(options.policy, str(device)).prepared()
 
     def make_generator(seed: int) -> torch.Generator:
         return torch.Generator(device).manual_seed(seed)

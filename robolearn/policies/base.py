@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from robolearn.core.normalizer import Normalizer
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.noise import Noise
 from robolearn.policies.observation import ObservationEncoder, affine, flat_steps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 IS_PAD = ".is_pad"
 
@@ -86,6 +89,14 @@ class Policy(nn.Module, abc.ABC):
     @abc.abstractmethod
     def sample(self, context: Context, generator: torch.Generator | None) -> Tensor:
         """(B, H, A) normalised actions of steps t..t+H-1."""
+
+    def prepared(self) -> Self:
+        """This policy for acting alone: the same answers, sooner where weights can be brought into a form for that.
+
+        Such a form is a copy, of the weights as they are now: ask again when they have changed. A policy without one,
+        as most are, is its own.
+        """
+        return self
 
     def context(self, batch: Mapping[str, Tensor]) -> Context:
         """What a raw batch, or observations alone, give to predict from."""

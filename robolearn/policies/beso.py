@@ -27,9 +27,11 @@ Differences from the authors' code:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -47,11 +49,16 @@ from robolearn.policies.checks import (
 )
 from robolearn.policies.draws import randn
 from robolearn.policies.edm import guided_by_value, log_logistic, precondition
+from robolearn.policies.networks.decoder_layers import BlockWeights
+from robolearn.policies.networks.prepared_score_transformer import PreparedScoreTransformer
 from robolearn.policies.networks.score_decoder import ScoreDecoder
 from robolearn.policies.networks.score_transformer import ScoreTransformer
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.samplers import Denoiser, SamplerName, ScheduleName, noise_levels, sample
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -120,12 +127,14 @@ class BesoPolicy(Policy):
     Attributes:
         value: hook for value-guided sampling, (context, (B, H, A) noisy actions, noise level) -> (B,), all
             normalised; None = none. See `edm.guided_by_value`.
+        network: with weights that can be trained, or prepared for acting alone.
     """
 
     Config = BesoConfig
     SAMPLING = ("sampler", "schedule", "sampling_steps", "sigma_min", "sigma_max", "guidance", "clip", "value_weight")
     config: BesoConfig
     value: Callable[[Context, Tensor, float], Tensor] | None = None
+    network: ScoreTransformer | PreparedScoreTransformer
 
     def __init__(self, config: BesoConfig, spec: PolicySpec, normalizer: Normalizer):
         super().__init__(config, spec, normalizer)
@@ -166,6 +175,11 @@ class BesoPolicy(Policy):
         start = sigmas[0] * randn(shape, generator, context.observation)
         return sample(c.sampler, denoise, start, sigmas, generator).clamp(-c.clip, c.clip)
 
+    def prepared(self) -> Self:
+        if isinstance(self.network, PreparedScoreTransformer):
+            return self
+        return copy.deepcopy(self, {id(self.network): PreparedScoreTransformer(self.network)}).eval()
+
     def _tokens(self, context: Context, keep_goal: Tensor | None) -> Tensor:
         return self.network.context(context.observation, context.goal, context.executed, context.known, keep_goal)
 
@@ -184,7 +198,7 @@ class BesoPolicy(Policy):
             keep = torch.arange(2 * rows, device=context.observation.device) < rows
         elif goal is None:
             context = dataclasses.replace(context, goal=None)
-        decoder = ScoreDecoder(self.network, self._tokens(context, keep))
+        decoder = self._decoder(self._tokens(context, keep))
 
         def denoise(action: Tensor, sigma: float) -> Tensor:
             c_skip, c_out, c_in, c_noise = precondition(sigma, c.sigma_data)
@@ -195,6 +209,12 @@ class BesoPolicy(Policy):
             return c_skip * action + c_out * raw
 
         return denoise
+
+    def _decoder(self, tokens: Tensor) -> ScoreDecoder:
+        network = self.network
+        if isinstance(network, PreparedScoreTransformer):
+            return network.decoder(tokens)
+        return ScoreDecoder(network, [BlockWeights(block) for block in network.blocks], tokens)
 
     def _value_of(self, context: Context) -> Callable[[Tensor, float], Tensor]:
         """`value` at this context, whose tensors autograd may keep."""

@@ -100,7 +100,7 @@ def load_declaration(path: Path) -> dict[str, Any]:
 
 
 def load_policy(path: Path | str, device: str = "cpu", sampling: Mapping[str, Any] | None = None) -> Policy:
-    """Read a checkpoint, ready for inference.
+    """Read a checkpoint, ready for inference (`Policy.prepared` may make that faster).
 
     Args:
         device: see `choose_device`.

@@ -252,7 +252,9 @@ class Trainer:
         with self._step.ema.applied():
             return {
                 "val_loss": validation_loss(self.policy, self.val_batches, device),
-                "action_error": action_error(self.policy, self.val_batches, device, ~self.elements.constant[ACTION]),
+                "action_error": action_error(
+                    self.policy.prepared(), self.val_batches, device, ~self.elements.constant[ACTION]
+                ),
             }
 
     def _evaluate(self, checkpoint: Path, stop: Callable[[], bool]) -> dict[str, float]:

@@ -1,34 +1,8 @@
 import pytest
 import torch
-from torch import nn
+from small_transformer import B, inputs, network
 
-from robolearn.policies.networks import score_decoder
-from robolearn.policies.networks.score_decoder import ScoreDecoder
 from robolearn.policies.networks.score_transformer import ScoreTransformer
-
-B, D, DG, A = 2, 6, 4, 3
-
-
-def network(obs_horizon=3, goal_horizon=2, action_horizon=1, executed_actions=True, seed=0):
-    torch.manual_seed(seed)
-    net = ScoreTransformer(
-        D, DG, A, obs_horizon, goal_horizon, action_horizon, executed_actions, 24, 2, 2, 0.0, 0.0
-    ).eval()  # fmt: skip
-    with torch.no_grad():  # weights large enough for inputs to matter; a fresh GPT head hardly looks at them
-        for parameter in net.parameters():
-            parameter.normal_(0.0, 0.3)
-    return net
-
-
-def inputs(net, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        return torch.randn(*shape, generator=generator)
-
-    w, g = net.obs_horizon, net.goal_horizon
-    known = torch.ones(B, w - 1, dtype=torch.bool)
-    return [draw(B, w, D), draw(B, g, DG) if g else None, draw(B, w - 1, A), known], draw(B, net.targets, A)
 
 
 def unchanged(net, change, keep_goal=None):
@@ -136,105 +110,6 @@ def test_each_target_has_its_own_noise_level():
     for i in range(3):
         alone = net(net.context(*parts), noisy, levels[:, i : i + 1])
         assert torch.allclose(together[:, i], alone[:, i], atol=1e-6)
-
-
-@pytest.mark.usefixtures("full_precision")
-@pytest.mark.parametrize("executed_actions", [True, False])
-@pytest.mark.parametrize(
-    ("obs_horizon", "goal_horizon", "action_horizon"), [(3, 2, 1), (1, 0, 4), (3, 0, 4), (1, 1, 1)]
-)
-def test_decoding_from_the_cached_context_is_the_forward_pass(
-    obs_horizon, goal_horizon, action_horizon, executed_actions
-):
-    net = network(obs_horizon, goal_horizon, action_horizon, executed_actions)
-    parts, noisy = inputs(net)
-    context = net.context(*parts)
-    full = net(context, noisy, torch.full((B, 1), -0.3))[:, -action_horizon:]
-    with torch.inference_mode():
-        decoder = ScoreDecoder(net, context)
-        decoder(torch.ones_like(noisy[:, -action_horizon:]), -0.1)
-        for _ in range(2):  # the context serves many steps
-            assert torch.allclose(decoder(noisy[:, -action_horizon:], -0.3), full, atol=1e-5)
-        assert torch.allclose(ScoreDecoder(net, context)(noisy[:, -action_horizon:], -0.3), full, atol=1e-5)
-        alone = ScoreDecoder(net, context[:1])
-        for _ in range(2):
-            assert torch.allclose(alone(noisy[:1, -action_horizon:], -0.3), full[:1], atol=1e-5)
-
-
-def half_precision_offered():
-    return score_decoder._in_half_precision(torch.ones(8, 8), torch.zeros(8)) is not None
-
-
-def test_decoding_rounds_weights_to_half_precision_and_no_more():
-    if not half_precision_offered():
-        pytest.skip("torch has no fbgemm here")
-    net, rounded = network(), network()
-    rounded.load_state_dict(net.state_dict())
-    with torch.no_grad():
-        for layer in (part for block in rounded.blocks for part in block.modules() if isinstance(part, nn.Linear)):
-            layer.weight.copy_(layer.weight.half().float())
-    parts, noisy = inputs(net)
-    exact, expected = (n(n.context(*parts), noisy, torch.zeros(B, 1))[:, -1:] for n in (net, rounded))
-    rows = [part[:1] for part in parts]
-    decoded = ScoreDecoder(net, net.context(*rows))(noisy[:1, -1:], 0.0)
-    assert torch.allclose(decoded, expected[:1], atol=1e-5)
-    assert 1e-6 < (decoded - exact[:1]).abs().max() < 2e-3
-
-
-def test_weights_that_half_precision_does_not_hold_stay_as_they_are():
-    weight = torch.ones(8, 8)
-    for wrong in (7e4, float("nan"), float("inf")):
-        assert score_decoder._in_half_precision(weight.index_fill(0, torch.tensor([3]), wrong), torch.zeros(8)) is None
-    assert score_decoder._in_half_precision(weight.double(), torch.zeros(8)) is None
-
-
-@pytest.mark.usefixtures("full_precision")
-def test_decoding_follows_weights_that_change():
-    net, other = network(), network(seed=5)
-    parts, noisy = inputs(net)
-    expected = {}
-    for name, source in (("net", net), ("other", other)):
-        expected[name] = source(source.context(*parts), noisy, torch.zeros(B, 1))[:, -1:]
-    assert not torch.allclose(expected["net"], expected["other"], atol=1e-3)
-    before = ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
-    net.load_state_dict(other.state_dict())
-    after = ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
-    assert torch.allclose(before, expected["net"], atol=1e-5)
-    assert torch.allclose(after, expected["other"], atol=1e-5)
-
-
-@pytest.mark.usefixtures("full_precision")
-@pytest.mark.parametrize("frozen", [(), ("head.bias",)], ids=["all", "without the head's bias"])
-def test_decoding_follows_fused_optimisers_which_change_weights_unnoticed(frozen):
-    # torch counts no version of what a fused step writes
-    net = network()
-    parts, noisy = inputs(net)
-    ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
-    net.train()
-    optimizer = torch.optim.AdamW([p for name, p in net.named_parameters() if name not in frozen], 0.1, fused=True)
-    net(net.context(*parts), noisy, torch.zeros(B, 1)).square().mean().backward()
-    optimizer.step()
-    net.eval()
-    expected = net(net.context(*parts), noisy, torch.zeros(B, 1))[:, -1:]
-    assert torch.allclose(ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0), expected, atol=1e-5)
-    # nor has everybody who trains called train() in between
-    optimizer.step()
-    if not frozen:
-        expected = net(net.context(*parts), noisy, torch.zeros(B, 1))[:, -1:]
-        assert torch.allclose(ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0), expected, atol=1e-5)
-
-
-@pytest.mark.usefixtures("full_precision")
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_decoding_follows_a_network_that_moves(dtype):
-    net = network()
-    parts, noisy = inputs(net)
-    ScoreDecoder(net, net.context(*parts))(noisy[:, -1:], 0.0)
-    net.to(torch.float64).to(dtype)
-    values = [part if part.dtype == torch.bool else part.to(dtype) for part in parts]
-    noisy, level = noisy.to(dtype), torch.zeros(B, 1, dtype=dtype)
-    expected = net(net.context(*values), noisy, level)[:, -1:]
-    assert torch.allclose(ScoreDecoder(net, net.context(*values))(noisy[:, -1:], 0.0), expected, atol=1e-5)
 
 
 def test_training_in_bfloat16_has_nearly_the_gradients_of_float32():

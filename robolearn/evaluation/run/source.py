@@ -75,7 +75,7 @@ class PolicySource:
         if self.directory is not None:
             from robolearn.policies.checkpoint import load_policy
 
-            return load_policy(self.directory, self.device, self.sampling)
+            return load_policy(self.directory, self.device, self.sampling).prepared()
         module, _, attribute = str(self.factory).partition(":")
         try:
             factory = getattr(importlib.import_module(module), attribute)

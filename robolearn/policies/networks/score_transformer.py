@@ -16,18 +16,13 @@ A state and the actions of its step share one learned position. The noise level 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from robolearn.policies.networks.attention import dropped
-from robolearn.policies.networks.score_decoder import forget_weights
 from robolearn.policies.networks.transformer import Block, causal_mask, init_gpt
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class ScoreTransformer(nn.Module):
@@ -129,14 +124,6 @@ class ScoreTransformer(nn.Module):
             embedded = self.embed_goal(goal)
             goals = embedded if keep_goal is None else torch.where(keep_goal[:, None, None], embedded, goals)
         return torch.cat([goals + self.position[:g], states], dim=1)
-
-    def train(self, mode: bool = True) -> Self:
-        forget_weights(self)
-        return super().train(mode)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        forget_weights(self)
-        return super()._apply(fn, recurse)
 
     def forward(self, context: Tensor, noisy: Tensor, noise: Tensor) -> Tensor:
         """F at all targets of a window, in one pass.
