@@ -32,9 +32,9 @@ from environments import environment, has
 
 from robolearn.core.process import usable_cores
 from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.export.exported_dataset import ExportedDataset
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import export_dataset
-from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.format import layout
 from robolearn.datasets.read.reader import Dataset
@@ -73,14 +73,14 @@ def read_with(python: Path, reader: str, *arguments: object) -> dict[str, Any]:
 
 
 def check_lerobot(
-    source: Source, name: str, folder: Path, reader: str, python: Path, backends: list[str], tally: Tally
+    exported: ExportedDataset, name: str, folder: Path, reader: str, python: Path, backends: list[str], tally: Tally
 ) -> None:
     expected = folder / "expected_lerobot"
-    expectations.for_lerobot(source, expected)
+    expectations.for_lerobot(exported, expected)
     for video in ("none", "av1", "h264"):
         output = folder / f"{reader}_{video}"
         options = ExportOptions(workers=usable_cores(), video=video)  # type: ignore[arg-type]
-        export_dataset(source.dataset.path, output, LEROBOT[reader], options)
+        export_dataset(exported.dataset.path, output, LEROBOT[reader], options)
         for backend in backends if video != "none" else backends[:1]:
             report = read_with(python, "lerobot_reader.py", output, expected, backend)
             print(f"{name:6s} {reader} LeRobotDataset {video:5s} {backend:10s}", line(report), flush=True)
@@ -92,13 +92,13 @@ def check_lerobot(
             tally.versions[reader] = report["versions"]
 
 
-def check_robomimic(source: Source, name: str, folder: Path, python: Path, tally: Tally) -> None:
+def check_robomimic(exported: ExportedDataset, name: str, folder: Path, python: Path, tally: Tally) -> None:
     expected = folder / "expected_robomimic"
-    expectations.for_robomimic(source, expected)
+    expectations.for_robomimic(exported, expected)
     for compress in (False, True):
         output = folder / f"compressed_{compress}.hdf5"
         options = ExportOptions(workers=usable_cores(), compress=compress)
-        export_dataset(source.dataset.path, output, "robomimic_hdf5", options)
+        export_dataset(exported.dataset.path, output, "robomimic_hdf5", options)
         report = read_with(python, "robomimic_reader.py", output, expected)
         print(f"{name:6s} SequenceDataset {'gzip' if compress else 'plain':5s}", line(report), flush=True)
         tally.add("robomimic", report["max_error"], report["items"] + report["windows"])
@@ -106,12 +106,14 @@ def check_robomimic(source: Source, name: str, folder: Path, python: Path, tally
         tally.versions["robomimic"] = report["versions"]
 
 
-def check_zarr(source: Source, name: str, folder: Path, python: Path, code: Path | None, tally: Tally) -> None:
+def check_zarr(
+    exported: ExportedDataset, name: str, folder: Path, python: Path, code: Path | None, tally: Tally
+) -> None:
     expected = folder / "expected_zarr"
-    expectations.for_zarr2(source, expected)
+    expectations.for_zarr2(exported, expected)
     for file in ("buffer.zarr", "buffer.zarr.zip"):
         output = folder / file
-        export_dataset(source.dataset.path, output, "diffusion_policy_zarr", ExportOptions(workers=usable_cores()))
+        export_dataset(exported.dataset.path, output, "diffusion_policy_zarr", ExportOptions(workers=usable_cores()))
         report = read_with(python, "zarr2_reader.py", output, expected, *([code] if code else []))
         reader = "ReplayBuffer" if code else "zarr 2"
         print(f"{name:6s} {reader} {output.suffix[1:]:5s}", line(report), flush=True)
@@ -119,9 +121,9 @@ def check_zarr(source: Source, name: str, folder: Path, python: Path, code: Path
         tally.versions["zarr2"] = report["versions"]
 
 
-def check_round_trip(source: Source, name: str, folder: Path, there: str, figure: str, tally: Tally) -> None:
+def check_round_trip(exported: ExportedDataset, name: str, folder: Path, there: str, figure: str, tally: Tally) -> None:
     """Ours -> theirs -> ours, without video: everything has to be equal."""
-    before, back = source.dataset, folder / f"back_{there}"
+    before, back = exported.dataset, folder / f"back_{there}"
     convert_dataset(folder / there, back, ConvertOptions(image_codec="png"))
     after = Dataset(back)
     assert after.features == before.features and after.fps == before.fps
@@ -195,19 +197,19 @@ def main(argv: list[str]) -> int:
                 found = samples.real(data, folder / f"{name}.zarr", 2 if options.quick else episodes)
                 made |= {name: found} if found else {}
         for name, path in made.items():
-            source, own = Source.open(path, None), folder / name
+            exported, own = ExportedDataset.open(path, None), folder / name
             own.mkdir()
             if "zarr2" in pythons:
-                check_zarr(source, name, own, pythons["zarr2"], code, tally)
-                check_round_trip(source, name, own, "buffer.zarr", "round_trip", tally)
-                check_round_trip(source, name, own, "buffer.zarr.zip", "round_trip", tally)
+                check_zarr(exported, name, own, pythons["zarr2"], code, tally)
+                check_round_trip(exported, name, own, "buffer.zarr", "round_trip", tally)
+                check_round_trip(exported, name, own, "buffer.zarr.zip", "round_trip", tally)
             if "robomimic" in pythons:
-                check_robomimic(source, name, own, pythons["robomimic"], tally)
-                check_round_trip(source, name, own, "compressed_True.hdf5", "round_trip", tally)
+                check_robomimic(exported, name, own, pythons["robomimic"], tally)
+                check_round_trip(exported, name, own, "compressed_True.hdf5", "round_trip", tally)
             for reader in backends:
-                check_lerobot(source, name, own, reader, pythons[reader], backends[reader], tally)
+                check_lerobot(exported, name, own, reader, pythons[reader], backends[reader], tally)
                 figure = "round_trip" if reader == "lerobot" else f"{reader}_round_trip"
-                check_round_trip(source, name, own, f"{reader}_none", figure, tally)
+                check_round_trip(exported, name, own, f"{reader}_none", figure, tally)
     command = "python benchmarks/interop/check_readers.py" + (" --quick" if options.quick else "")
     if len(pythons) < len(READERS):
         command += f" --readers {' '.join(pythons)}"

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.datasets.convert.export.diffusion_policy_zarr import key_of as zarr_key
+from robolearn.datasets.convert.export.exported_dataset import TIMESTAMP, ExportedDataset
 from robolearn.datasets.convert.export.lerobot.folder import TRUE_TIME
 from robolearn.datasets.convert.export.robomimic_hdf5 import FILTER_KEYS, TIMES
 from robolearn.datasets.convert.export.robomimic_hdf5 import key_of as robomimic_key
-from robolearn.datasets.convert.export.source import TIMESTAMP, Source
 from robolearn.datasets.format import layout
 
 
-def _values(source: Source, name: str) -> np.ndarray:
-    values = source.read(name, 0, source.num_steps)
+def _values(exported: ExportedDataset, name: str) -> np.ndarray:
+    values = exported.read(name, 0, exported.num_steps)
     return np.ascontiguousarray(values)
 
 
-def _images(source: Source, name: str) -> np.ndarray:
+def _images(exported: ExportedDataset, name: str) -> np.ndarray:
     """`(N, H, W, C)`."""
-    values = _values(source, name)
+    values = _values(exported, name)
     return values if values.ndim == 4 else values[..., None]
 
 
@@ -34,42 +34,42 @@ def _save(folder: Path, columns: dict[str, np.ndarray], documents: dict[str, obj
         (folder / name).write_text(json.dumps(content))
 
 
-def for_lerobot(source: Source, folder: Path) -> None:
+def for_lerobot(exported: ExportedDataset, folder: Path) -> None:
     columns = {
-        name: _images(source, name) if layout.is_encoded(feature) else _values(source, name)
-        for name, feature in source.features.items()
+        name: _images(exported, name) if layout.is_encoded(feature) else _values(exported, name)
+        for name, feature in exported.features.items()
     }
-    lengths = [source.length(k) for k in range(source.num_episodes)]
-    columns |= {TRUE_TIME: _values(source, TIMESTAMP), "episode_index": np.repeat(np.arange(len(lengths)), lengths)}
-    columns |= {"frame_index": np.concatenate([np.arange(n) for n in lengths]), "index": np.arange(source.num_steps)}
-    _save(folder, columns, {"tasks.json": [str(record.get("task") or "") for record in source.records]})
+    lengths = [exported.length(k) for k in range(exported.num_episodes)]
+    columns |= {TRUE_TIME: _values(exported, TIMESTAMP), "episode_index": np.repeat(np.arange(len(lengths)), lengths)}
+    columns |= {"frame_index": np.concatenate([np.arange(n) for n in lengths]), "index": np.arange(exported.num_steps)}
+    _save(folder, columns, {"tasks.json": [str(record.get("task") or "") for record in exported.records]})
 
 
-def for_robomimic(source: Source, folder: Path) -> None:
-    columns = {TIMES: _values(source, TIMESTAMP)}
-    for name, feature in source.features.items():
+def for_robomimic(exported: ExportedDataset, folder: Path) -> None:
+    columns = {TIMES: _values(exported, TIMESTAMP)}
+    for name, feature in exported.features.items():
         if name == "action":
-            columns["actions"] = _values(source, name)
+            columns["actions"] = _values(exported, name)
         elif layout.is_encoded(feature):
-            columns[f"obs.{robomimic_key(feature)}"] = _images(source, name)
+            columns[f"obs.{robomimic_key(feature)}"] = _images(exported, name)
         elif not name.startswith("next."):
-            columns[f"obs.{robomimic_key(feature)}"] = _values(source, name)
-    last = np.zeros(source.num_steps, np.float64)
-    last[source.ends - 1] = 1.0
-    success = np.array([record.get("success") is True for record in source.records], np.float64)
+            columns[f"obs.{robomimic_key(feature)}"] = _values(exported, name)
+    last = np.zeros(exported.num_steps, np.float64)
+    last[exported.ends - 1] = 1.0
+    success = np.array([record.get("success") is True for record in exported.records], np.float64)
     columns["dones"] = last
     columns["rewards"] = last.copy()
-    columns["rewards"][source.ends - 1] = success
-    if "next.reward" in source.features:
-        columns["rewards"] = _values(source, "next.reward").reshape(-1)
-    if "next.done" in source.features:
-        columns["dones"] = _values(source, "next.done").reshape(-1)
-    masks = {FILTER_KEYS.get(name, name): members for name, members in source.masks.items()}
-    lengths = [source.length(k) for k in range(source.num_episodes)]
+    columns["rewards"][exported.ends - 1] = success
+    if "next.reward" in exported.features:
+        columns["rewards"] = _values(exported, "next.reward").reshape(-1)
+    if "next.done" in exported.features:
+        columns["dones"] = _values(exported, "next.done").reshape(-1)
+    masks = {FILTER_KEYS.get(name, name): members for name, members in exported.masks.items()}
+    lengths = [exported.length(k) for k in range(exported.num_episodes)]
     _save(folder, columns, {"layout.json": {"lengths": lengths, "masks": masks}})
 
 
-def for_zarr2(source: Source, folder: Path) -> None:
-    columns = {zarr_key(feature): _values(source, name) for name, feature in source.features.items()}
-    columns[TIMESTAMP] = _values(source, TIMESTAMP)
-    _save(folder, columns, {"episode_ends.json": source.ends.tolist()})
+def for_zarr2(exported: ExportedDataset, folder: Path) -> None:
+    columns = {zarr_key(feature): _values(exported, name) for name, feature in exported.features.items()}
+    columns[TIMESTAMP] = _values(exported, TIMESTAMP)
+    _save(folder, columns, {"episode_ends.json": exported.ends.tolist()})

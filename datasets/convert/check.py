@@ -28,7 +28,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.convert.protocol import Source
+from robolearn.datasets.convert.protocol import EpisodeSource
 from robolearn.datasets.convert.quantisation import luma_bound
 from robolearn.datasets.convert.source import listed
 from robolearn.datasets.convert.witness import Claim, Label, Witness
@@ -85,7 +85,9 @@ class EpisodeCheck:
         self.witness, self.features, self.claims, self.codecs, self.fps = witness, features, claims, codecs, fps
         unclaimed = [name for name in features if name not in claims]
         if unclaimed:
-            raise ConfigError(f"The importer does not say where {unclaimed[0]!r} comes from: Source.claims lacks it.")
+            raise ConfigError(
+                f"The importer does not say where {unclaimed[0]!r} comes from: EpisodeSource.claims lacks it."
+            )
 
     def __call__(self, label: Label, data: EpisodeData, cut: int = 0) -> Seal:
         """Check an episode; `cut` steps at its end were left out, and named.
@@ -264,7 +266,7 @@ def check_luma(stored: bytes, ours: np.ndarray, expected: np.ndarray) -> None:
         )
 
 
-def check_episodes(source: Path, opened: Source, witness: Witness) -> list[str]:
+def check_episodes(source: Path, opened: EpisodeSource, witness: Witness) -> list[str]:
     """Notes on what the importer leaves out without a word, and on features that have no counterpart in the source.
 
     Raises DatasetError where it would read episodes that the source does not have, or one of them twice, or at another

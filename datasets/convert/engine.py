@@ -22,7 +22,7 @@ from robolearn.core.process import usable_cores
 from robolearn.core.progress import no_progress
 from robolearn.datasets.convert import lfs
 from robolearn.datasets.convert.check import check_episodes, check_seals
-from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, Source
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, EpisodeSource
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
 from robolearn.datasets.convert.source import listed, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
@@ -78,7 +78,7 @@ def convert_dataset(
         return conversion.run()
 
 
-def _open(module: Converter, source: Path, name: str, options: ConvertOptions) -> Source:
+def _open(module: Converter, source: Path, name: str, options: ConvertOptions) -> EpisodeSource:
     """Raises DatasetError that blames a wrong `--from` rather than the data, where the source looks otherwise."""
     try:
         return module.open_source(source, options)
@@ -92,7 +92,7 @@ def _open(module: Converter, source: Path, name: str, options: ConvertOptions) -
         ) from error
 
 
-def _check_options(source: Path, opened: Source, options: ConvertOptions) -> None:
+def _check_options(source: Path, opened: EpisodeSource, options: ConvertOptions) -> None:
     """Raises ConfigError for an option that would have no effect."""
     if options.fps is not None and opened.fps != options.fps:
         raise ConfigError(
@@ -110,8 +110,8 @@ def _check_options(source: Path, opened: Source, options: ConvertOptions) -> Non
 
 class _Conversion:
     def __init__(
-        self, source: Path, name: str, output: Path, options: ConvertOptions, opened: Source, unfinished: Unfinished,
-        pointers: Sequence[Path],
+        self, source: Path, name: str, output: Path, options: ConvertOptions, opened: EpisodeSource,
+        unfinished: Unfinished, pointers: Sequence[Path],
     ):  # fmt: skip
         self.source, self.format, self.output = source, name, output
         self.options, self.opened, self.unfinished = options, opened, unfinished

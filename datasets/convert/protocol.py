@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Features
@@ -120,7 +120,7 @@ class PartialEpisode(EpisodeData):
     notes: tuple[str, ...] = ()
 
 
-class Source(ABC):
+class EpisodeSource(ABC):
     """An opened foreign dataset, as the engine sees it. A worker process opens one of its own.
 
     Attributes:
@@ -190,7 +190,7 @@ class Converter(Protocol):
         ...
 
     @staticmethod
-    def open_source(source: Path, options: ConvertOptions) -> Source:
+    def open_source(source: Path, options: ConvertOptions) -> EpisodeSource:
         """Raises DatasetError when the source is damaged as a whole, ConfigError for options that do not fit it."""
         ...
 
@@ -204,3 +204,11 @@ def damaged(where: object, error: object) -> DatasetError:
     """The error for something that cannot be read, on one line."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return DatasetError(f"{where} is missing or damaged ({reason}); copy it again.")
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name == "Source":
+            raise ImportError(f"{__name__}.Source is now EpisodeSource; import that.")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from robolearn.core.failure import explained
 from robolearn.core.interrupt import spared_children, stopped_in_order
 from robolearn.core.process import die_with_parent, end_in_words
 from robolearn.datasets.convert.check import EpisodeCheck, Seal
-from robolearn.datasets.convert.protocol import Converter, ConvertOptions, PartialEpisode, Source
+from robolearn.datasets.convert.protocol import Converter, ConvertOptions, EpisodeSource, PartialEpisode
 from robolearn.datasets.convert.registry import load_converter
 from robolearn.datasets.convert.spool import FrameSpool, SpoolError
 from robolearn.datasets.format.codecs import ImageCodec
@@ -56,7 +56,7 @@ class ReadJob:
         return self.frames / str(index)
 
     @contextlib.contextmanager
-    def reader(self, opened: Source | None = None) -> Iterator[EpisodeReader]:
+    def reader(self, opened: EpisodeSource | None = None) -> Iterator[EpisodeReader]:
         """Open the source once more, and its witness; `opened` stays open."""
         module: Converter = load_converter(self.format)
         with contextlib.ExitStack() as stack:
@@ -72,7 +72,7 @@ class EpisodeReader:
     """Reads episodes and compares them with what the witness of the source says."""
 
     job: ReadJob
-    opened: Source
+    opened: EpisodeSource
     check: EpisodeCheck
 
     def read(self, index: int) -> Outcome:
@@ -98,7 +98,9 @@ class EpisodeReader:
             raise DatasetError(f"{self.job.source}: episode {label}, compared with the source: {error}") from error
 
 
-def read_in_order(job: ReadJob, opened: Source, indices: Sequence[int], workers: int) -> Iterator[tuple[int, Outcome]]:
+def read_in_order(
+    job: ReadJob, opened: EpisodeSource, indices: Sequence[int], workers: int
+) -> Iterator[tuple[int, Outcome]]:
     """Episodes `indices` in this order, with as many processes.
 
     At most `workers + 1` episodes are read and not yet taken. Raises DatasetError when a process dies.

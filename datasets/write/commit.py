@@ -46,8 +46,8 @@ class Content:
     facts: Json = field(default_factory=dict)
 
 
-class Source(Protocol):
-    """An episode that can be appended."""
+class NewEpisode(Protocol):
+    """An episode on its way into a dataset."""
 
     @property
     def id(self) -> str | None:
@@ -61,7 +61,7 @@ class Source(Protocol):
 
 
 def commit_episode(
-    root: Path, old: Metadata, log: RecordLog, source: Source, facts: Json, flush: bool = True
+    root: Path, old: Metadata, log: RecordLog, episode: NewEpisode, facts: Json, flush: bool = True
 ) -> tuple[Metadata, RecordLog]:
     """Append an episode to the dataset at `root`.
 
@@ -72,10 +72,10 @@ def commit_episode(
         flush: whether to wait for the disk; without, the death of the process is survived, but not a power cut, and
             step 4 is left to the writer's `close`.
 
-    Returns what is now on disk. Raises OSError when a file cannot be written, and what `source` raises; the dataset is
+    Returns what is now on disk. Raises OSError when a file cannot be written, and what `episode` raises; the dataset is
     then as it was.
     """
-    content = source.place(root, old)
+    content = episode.place(root, old)
     columns, times = content.columns, content.columns[layout.TIMESTAMP]
     start, stop = old.num_steps, old.num_steps + len(times)
     for name, feature in old.grid.items():
@@ -90,7 +90,7 @@ def commit_episode(
         **grid_timing(times, float(old.attributes["fps"])),
         **content.facts,
         "checksums": {key: zlib.crc32(np.ascontiguousarray(rows).data) for key, rows in columns.items()},
-        "journal": source.id,
+        "journal": episode.id,
     }
     columns[layout.EPISODE_ENDS] = np.array([stop], np.int64)
 

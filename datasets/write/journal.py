@@ -49,7 +49,7 @@ def row_dtype(features: Features, sim_state_size: int) -> np.dtype[Any]:
 
 
 class Journal:
-    """Append steps to a new pending episode; a `Source` for `commit_episode`.
+    """Append steps to a new pending episode; a `NewEpisode`.
 
     Attributes:
         id: names the journal, and later the episode's record.
@@ -115,7 +115,7 @@ class Journal:
         raise DatasetError(f"{self.path / STEPS} does not hold what was written to it; check the disk.")
 
     def place(self, root: Path, metadata: Metadata) -> Content:
-        """See `Source`."""
+        """See `NewEpisode`."""
         rows = self.rows()
         content = Content({layout.TIMESTAMP: np.ascontiguousarray(rows["timestamp"])})
         for name in metadata.features:

@@ -252,10 +252,10 @@ class StreamRecorder:
             self._drain()
         before = writer.num_episodes
         try:
-            source = RecordedStreams(journal, self.counts(), pool.histograms, self._pauses)
+            recorded = RecordedStreams(journal, self.counts(), pool.histograms, self._pauses)
             pauses = {"pauses": [list(pause) for pause in self._pauses]} if self._pauses else {}
             facts = {"started_at": self._started_at, **self._facts, **pauses, **metadata}
-            return writer.commit_source(source, facts, writer.sim_model)
+            return writer.commit_new(recorded, facts, writer.sim_model)
         finally:
             if writer.num_episodes > before:  # also when an interrupt came right after the commit point
                 self._end_episode(remove=True)

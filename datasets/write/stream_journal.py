@@ -164,7 +164,7 @@ def read_raw(file: Path, feature: Feature) -> np.ndarray:
 
 @dataclass
 class RecordedStreams:
-    """A finished stream recording: the `Source` for `commit_episode`.
+    """A finished stream recording: a `NewEpisode`.
 
     Attributes:
         journal: with every row and every frame in it, none spooled any more.
@@ -183,7 +183,7 @@ class RecordedStreams:
         return self.journal.id
 
     def place(self, root: Path, metadata: Metadata) -> Content:
-        """See `Source`."""
+        """See `NewEpisode`."""
         features = metadata.features
         rows = {name: self.journal.rows(name) for name in features}
         stamps = {name: rows[name]["timestamp"] for name, feature in features.items() if not is_event(feature)}

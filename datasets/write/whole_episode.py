@@ -123,7 +123,7 @@ def _one(histogram: np.ndarray | None, feature: Feature) -> np.ndarray:
 
 
 class WholeEpisode:
-    """A `Source` for `commit_episode`. Raises FeatureError and DatasetError for what is wrong in `data`."""
+    """A `NewEpisode`. Raises FeatureError and DatasetError for what is wrong in `data`."""
 
     id: str | None = None
 

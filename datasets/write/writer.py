@@ -21,7 +21,7 @@ from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json, Metadata
 from robolearn.datasets.write.chunk_staging import RecordLog
 from robolearn.datasets.write.commit import (
-    Source,
+    NewEpisode,
     checked_facts,
     commit_episode,
     rename_all,
@@ -299,12 +299,12 @@ class DatasetWriter:
         before = self.num_episodes
         facts = {"started_at": self._started_at, **self._facts, **metadata}
         try:
-            return self.commit_source(self._journal, facts, self.sim_model)
+            return self.commit_new(self._journal, facts, self.sim_model)
         finally:
             if self.num_episodes > before:  # also when an interrupt came right after the commit point
                 self._end_episode()
 
-    def commit_source(self, source: Source, facts: Json, sim_model: str | None = None) -> int:
+    def commit_new(self, episode: NewEpisode, facts: Json, sim_model: str | None = None) -> int:
         """Append an episode from wherever it is; what `commit`, `write_episode` and `StreamRecorder` share.
 
         Args:
@@ -320,7 +320,7 @@ class DatasetWriter:
         try:
             with explain_os_errors("Saving the episode", "It is kept in pending/; free space and save again."):
                 self._metadata, self._log = commit_episode(
-                    self.path, self._metadata, self._log, source, facts, flush=self.durable
+                    self.path, self._metadata, self._log, episode, facts, flush=self.durable
                 )
         except BaseException:
             # an interrupt may come right after the commit point: believe the disk
@@ -351,7 +351,7 @@ class DatasetWriter:
             with explain_os_errors("Storing the simulator model", "Free space and try again."):
                 model = self._store_sim_model(episode.sim_model, flush=False)  # the commit flushes
         facts = {"started_at": None, **episode.record}
-        return self.commit_source(WholeEpisode(episode, self._codecs), facts, model)
+        return self.commit_new(WholeEpisode(episode, self._codecs), facts, model)
 
     def discard(self) -> None:
         """Throw away the episode being recorded. Does nothing when there is none."""

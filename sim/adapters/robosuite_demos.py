@@ -31,7 +31,7 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.documents import parsed
-from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source, SourceDescription
+from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, PartialEpisode, SourceDescription
 from robolearn.datasets.convert.robomimic.groups import (
     demo_names,
     file_of,
@@ -213,7 +213,7 @@ def describe(source: Path) -> SourceDescription:
         return SourceDescription(FORMAT, len(states), steps, fps, found, (_task_text(opened, None),), notes)
 
 
-def open_source(source: Path, options: ConvertOptions) -> Source:
+def open_source(source: Path, options: ConvertOptions) -> EpisodeSource:
     """See `Converter.open_source`. Uses `cameras`, `image_size`, `task` and what `decide` uses of `options`.
 
     Raises DatasetError for robots other than the Panda.
@@ -238,7 +238,7 @@ class DemoWitness(Hdf5Witness):
         return None
 
 
-class DemoSource(Source):
+class DemoSource(EpisodeSource):
     """Demonstrations, played back by state in an environment of robosuite 1.5.2."""
 
     parallel = False  # a simulator takes a gigabyte, and its software renderer uses all cores
@@ -296,7 +296,7 @@ class DemoSource(Source):
         return self.opened.demos[index]
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
-        """See `Source.read_episode`. Raises DatasetError for states that do not fit the task's model."""
+        """See `EpisodeSource.read_episode`. Raises DatasetError for states that do not fit the task's model."""
         opened, env, demo = self.opened, self.env, self.opened.demos[index]
         xml = model_text(self.file["data"][demo])
         states, raw = _array(opened, self.file, demo, "states"), _array(opened, self.file, demo, "actions")

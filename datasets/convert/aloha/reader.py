@@ -34,7 +34,7 @@ from robolearn.datasets.convert.aloha.files import (
 )
 from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.pictures import Pixels
-from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
+from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
 from robolearn.datasets.convert.robomimic.groups import open_hdf5
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
@@ -87,7 +87,7 @@ def describe(source: Path) -> SourceDescription:
     )
 
 
-def open_source(source: Path, options: ConvertOptions) -> Source:
+def open_source(source: Path, options: ConvertOptions) -> EpisodeSource:
     """See `Converter.open_source`."""
     if options.cameras:
         raise ConfigError(f"{source} holds its own images; leave out --camera {options.cameras[0]}.")
@@ -101,7 +101,7 @@ def open_witness(source: Path, options: ConvertOptions) -> Witness:
     return AlohaWitness(source, options.swap_colours)
 
 
-class AlohaSource(Source):
+class AlohaSource(EpisodeSource):
     """Episodes in the order of their numbers."""
 
     swaps_colours = True
@@ -141,7 +141,7 @@ class AlohaSource(Source):
         return self.opened.files[index].name
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
-        """See `Source.read_episode`."""
+        """See `EpisodeSource.read_episode`."""
         path = self.opened.files[index]
         values: dict[str, np.ndarray] = {}
         with open_hdf5(path) as file:

@@ -20,7 +20,7 @@ from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.diffusion_policy.replay_buffer import INCOMPLETE, Buffer, Unreadable
 from robolearn.datasets.convert.pictures import Pixels
-from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
+from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
 from robolearn.datasets.convert.source import spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
@@ -61,7 +61,7 @@ def describe(source: Path) -> SourceDescription:
     )  # fmt: skip
 
 
-def open_source(source: Path, options: ConvertOptions) -> Source:
+def open_source(source: Path, options: ConvertOptions) -> EpisodeSource:
     """See `Converter.open_source`. Raises ConfigError when the rate is neither known nor given."""
     return ZarrSource(Buffer.open(source), options)
 
@@ -73,7 +73,7 @@ def open_witness(source: Path, options: ConvertOptions) -> Witness:
     return ZarrWitness(source)
 
 
-class ZarrSource(Source):
+class ZarrSource(EpisodeSource):
     """A replay buffer."""
 
     def __init__(self, buffer: Buffer, options: ConvertOptions):
@@ -136,7 +136,7 @@ class ZarrSource(Source):
         return index
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
-        """See `Source.read_episode`."""
+        """See `EpisodeSource.read_episode`."""
         start, stop = self.buffer.bounds(index)
         where = f"{self.buffer.path}: episode {index}"
         try:

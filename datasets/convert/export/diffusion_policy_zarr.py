@@ -14,9 +14,9 @@ import numpy as np
 from numcodecs import Blosc
 
 from robolearn.core.feature import Feature
+from robolearn.datasets.convert.export.exported_dataset import TIMESTAMP, ExportedDataset
 from robolearn.datasets.convert.export.origin import KEY
 from robolearn.datasets.convert.export.protocol import ExportOptions
-from robolearn.datasets.convert.export.source import TIMESTAMP, Source
 from robolearn.datasets.convert.export.work import Part, Work
 from robolearn.datasets.format.layout import ArrayInfo, to_json
 from robolearn.datasets.write.durable import write_file
@@ -31,34 +31,34 @@ def key_of(feature: Feature) -> str:
     return feature.name.removeprefix("observation.").removeprefix("images.").replace(".", "_")
 
 
-def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
+def export(exported: ExportedDataset, work: Work, options: ExportOptions) -> list[str]:
     """See `protocol.py`. Parts are the chunk files themselves."""
-    keys = source.keys(key_of, options.rename, taken=(TIMESTAMP,))
+    keys = exported.keys(key_of, options.rename, taken=(TIMESTAMP,))
     zipped = work.output.suffix == ".zip"
     folder = work.folder / "zarr" if zipped else work.result
-    infos = {key: _array(source, feature) for feature, key in keys.items()}
+    infos = {key: _array(exported, feature) for feature, key in keys.items()}
     infos[TIMESTAMP] = ArrayInfo.rows((), "<f8")
     names = {key: feature for feature, key in keys.items()} | {TIMESTAMP: TIMESTAMP}
     parts = []
     for key, info in infos.items():
         infos[key] = info = ArrayInfo(
-            (source.num_steps, *info.row_shape),
-            _chunk_rows(info, source.num_steps),
+            (exported.num_steps, *info.row_shape),
+            _chunk_rows(info, exported.num_steps),
             info.dtype,
             COMPRESSOR.get_config(),
         )
-        for chunk in range(-(-source.num_steps // info.chunk_rows)):
+        for chunk in range(-(-exported.num_steps // info.chunk_rows)):
             path = folder / "data" / key / info.chunk_name(chunk)
-            parts.append(Part(path, partial(_write_chunk, source, names[key], info, chunk)))
+            parts.append(Part(path, partial(_write_chunk, exported, names[key], info, chunk)))
     work.produce(parts, options.workers, options.progress)
-    ends = ArrayInfo((source.num_episodes,), source.num_episodes, "<i8")
+    ends = ArrayInfo((exported.num_episodes,), exported.num_episodes, "<i8")
     documents = {
         ".zgroup": GROUP,
         "data/.zgroup": GROUP,
         "meta/.zgroup": GROUP,
         "meta/episode_ends/.zarray": to_json(ends.to_zarray()),
-        "meta/episode_ends/0": source.ends.astype("<i8").tobytes(),
-        ".zattrs": to_json({KEY: source.origin(keys, TIMESTAMP).to_json()}),
+        "meta/episode_ends/0": exported.ends.astype("<i8").tobytes(),
+        ".zattrs": to_json({KEY: exported.origin(keys, TIMESTAMP).to_json()}),
         **{f"data/{key}/.zarray": to_json(info.to_zarray()) for key, info in infos.items()},
     }
     for name, content in documents.items():
@@ -67,11 +67,11 @@ def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
     if zipped:
         work.clear_result()
         _zip(folder, work.result)
-    return source.notes(carries_sim=False)
+    return exported.notes(carries_sim=False)
 
 
-def _array(source: Source, feature: str) -> ArrayInfo:
-    found = source.features[feature]
+def _array(exported: ExportedDataset, feature: str) -> ArrayInfo:
+    found = exported.features[feature]
     return ArrayInfo.rows(found.shape, np.dtype(found.dtype).str)
 
 
@@ -80,11 +80,11 @@ def _chunk_rows(info: ArrayInfo, num_steps: int) -> int:
     return max(1, min(num_steps, CHUNK_BYTES // row_bytes))
 
 
-def _write_chunk(source: Source, name: str, info: ArrayInfo, chunk: int, path: Path) -> None:
+def _write_chunk(exported: ExportedDataset, name: str, info: ArrayInfo, chunk: int, path: Path) -> None:
     start = chunk * info.chunk_rows
     stop = min(start + info.chunk_rows, info.length)
     content = np.zeros((info.chunk_rows, *info.row_shape), info.dtype)
-    content[: stop - start] = source.read(name, start, stop)
+    content[: stop - start] = exported.read(name, start, stop)
     write_file(path, bytes(COMPRESSOR.encode(content)))
 
 

@@ -1,7 +1,7 @@
-"""What an exporter is: a function `(source, work, options) -> notes`, listed by name in `registry.py`.
+"""What an exporter is: a function `(exported, work, options) -> notes`, listed by name in `registry.py`.
 
-It reads through `Source`, writes `work.result` (a file or a folder) and returns one line for each thing that could not
-be carried over. Its memory does not grow with the size of the dataset.
+It reads through `ExportedDataset`, writes `work.result` (a file or a folder) and returns one line for each thing that
+could not be carried over. Its memory does not grow with the size of the dataset.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.registry import Registry
+from robolearn.datasets.convert.export.exported_dataset import ExportedDataset
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport
-from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import refuse_existing, work_folder
 from robolearn.datasets.convert.registry import find_format
 from robolearn.datasets.format import layout
@@ -52,12 +52,12 @@ def export_dataset(
     refuse_existing(output)
     if as_url(dataset) is None:
         _refuse_foreign(Path(dataset), output, format)
-    source = Source.open(dataset, options.mask)
+    exported = ExportedDataset.open(dataset, options.mask)
     settings = (format, output.name, sorted(options.rename.items()), options.video, options.crf, options.compress)
-    key = hashlib.sha256(repr((source.fingerprint(), *settings, options.next_obs)).encode()).hexdigest()
+    key = hashlib.sha256(repr((exported.fingerprint(), *settings, options.next_obs)).encode()).hexdigest()
     with work_folder(output, key, options.resume) as work:
-        notes = exporter(source, work, options)
-    return ExportReport(format, output, source.num_episodes, source.num_steps, tuple(notes))
+        notes = exporter(exported, work, options)
+    return ExportReport(format, output, exported.num_episodes, exported.num_steps, tuple(notes))
 
 
 def _refuse_foreign(dataset: Path, output: Path, format: str) -> None:

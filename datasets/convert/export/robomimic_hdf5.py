@@ -19,9 +19,9 @@ import numpy as np
 
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature
+from robolearn.datasets.convert.export.exported_dataset import TIMESTAMP, ExportedDataset
 from robolearn.datasets.convert.export.origin import KEY
 from robolearn.datasets.convert.export.protocol import ExportOptions
-from robolearn.datasets.convert.export.source import TIMESTAMP, Source
 from robolearn.datasets.convert.export.work import Part, Work, require_space
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import Json, to_json
@@ -46,38 +46,38 @@ def key_of(feature: Feature) -> str:
     return name
 
 
-def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
+def export(exported: ExportedDataset, work: Work, options: ExportOptions) -> list[str]:
     """See `protocol.py`. Raises FeatureError when there is no vector that could be `actions`."""
-    action = _action(source)
-    keys = source.keys(key_of, options.rename, taken=RESERVED)
+    action = _action(exported)
+    keys = exported.keys(key_of, options.rename, taken=RESERVED)
     keys[action] = "actions"
     for name, key in zip(("next.reward", "next.done"), FLAT, strict=True):
-        if name in keys and source.features[name].shape in ((), (1,)):
+        if name in keys and exported.features[name].shape in ((), (1,)):
             keys[name] = key
-            source.require(name, _exact_in(FLAT[key]), f"robomimic's {key!r} are {FLAT[key]}")
+            exported.require(name, _exact_in(FLAT[key]), f"robomimic's {key!r} are {FLAT[key]}")
     parts = [
-        Part(work.parts / f"demo_{k}.hdf5", partial(_write_demo, source, k, keys, options))
-        for k in range(source.num_episodes)
+        Part(work.parts / f"demo_{k}.hdf5", partial(_write_demo, exported, k, keys, options))
+        for k in range(exported.num_episodes)
     ]
     work.produce(parts, options.workers, options.progress)
     work.clear_result()
     require_space(work.folder, sum(part.path.stat().st_size for part in parts) + ROOM_BYTES)
     with h5py.File(work.result, "w") as file:
         data = file.create_group("data")
-        data.attrs["total"] = source.num_steps
-        data.attrs["env_args"] = json.dumps(_env_args(source), indent=4)
-        data.attrs[KEY] = to_json(source.origin(keys, TIMES, with_episodes=False).to_json()).decode()
+        data.attrs["total"] = exported.num_steps
+        data.attrs["env_args"] = json.dumps(_env_args(exported), indent=4)
+        data.attrs[KEY] = to_json(exported.origin(keys, TIMES, with_episodes=False).to_json()).decode()
         for k, part in enumerate(parts):
             with h5py.File(part.path, "r") as demo:
                 demo.copy("demo", data, name=f"demo_{k}")
             options.progress(k + 1, len(parts))
-        for name, episodes in source.masks.items():
+        for name, episodes in exported.masks.items():
             demos = np.array([f"demo_{k}" for k in episodes], dtype="S")
-            file[f"mask/{filter_key(name, source.masks)}"] = demos
-    notes = source.notes(carries_sim=True)
+            file[f"mask/{filter_key(name, exported.masks)}"] = demos
+    notes = exported.notes(carries_sim=True)
     if options.next_obs:
         notes.append("next_obs of an episode's last step repeats obs: what followed was not recorded")
-    if source.dataset.sim_env is None and not _has_env_args(source):
+    if exported.dataset.sim_env is None and not _has_env_args(exported):
         notes.append("env_args name no simulator: the data trains, robomimic's roll-outs need an environment of yours")
     return notes
 
@@ -95,12 +95,12 @@ def _exact_in(dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
     return exact
 
 
-def _action(source: Source) -> str:
+def _action(exported: ExportedDataset) -> str:
     """The feature that becomes `actions`: `action`, or the only one of that kind."""
-    found = [name for name, feature in source.features.items() if feature.kind == "action"]
+    found = [name for name, feature in exported.features.items() if feature.kind == "action"]
     name = "action" if "action" in found else found[0] if len(found) == 1 else None
-    if name is None or len(source.features[name].shape) != 1:
-        listed = ", ".join(f"{n} {source.features[n].shape}" for n in found) or "none"
+    if name is None or len(exported.features[name].shape) != 1:
+        listed = ", ".join(f"{n} {exported.features[n].shape}" for n in found) or "none"
         raise FeatureError(f"robomimic needs one vector of actions, called 'action'; found {listed}.")
     return name
 
@@ -116,10 +116,10 @@ def _is_observation(feature: Feature) -> bool:
     return layout.is_encoded(feature) or (feature.kind != "action" and not feature.name.startswith("next."))
 
 
-def _write_demo(source: Source, k: int, keys: Mapping[str, str], options: ExportOptions, path: Path) -> None:
-    record, dataset, index = source.records[k], source.dataset, source.episodes[k]
-    length = source.length(k)
-    step_bytes = sum(int(np.prod(f.shape)) * np.dtype(f.dtype).itemsize for f in source.features.values())
+def _write_demo(exported: ExportedDataset, k: int, keys: Mapping[str, str], options: ExportOptions, path: Path) -> None:
+    record, dataset, index = exported.records[k], exported.dataset, exported.episodes[k]
+    length = exported.length(k)
+    step_bytes = sum(int(np.prod(f.shape)) * np.dtype(f.dtype).itemsize for f in exported.features.values())
     require_space(path.parent, options.workers * (length * step_bytes * (1 + options.next_obs) + ROOM_BYTES))
     with h5py.File(path, "w") as file:
         demo = file.create_group("demo")
@@ -130,17 +130,17 @@ def _write_demo(source: Source, k: int, keys: Mapping[str, str], options: Export
         if model is not None:
             demo.attrs["model_file"] = model
         demo["states"] = np.empty((length, 0)) if states is None else states
-        demo[TIMES] = source.rows(TIMESTAMP, k)
+        demo[TIMES] = exported.rows(TIMESTAMP, k)
         last = np.arange(length) == length - 1
         demo["rewards"] = (last & (record.get("success") is True)).astype(np.float64)
         demo["dones"] = last.astype(np.int64)
         for name, key in keys.items():
-            feature = source.features[name]
+            feature = exported.features[name]
             places = ["obs", "next_obs"][: 1 + options.next_obs] if _is_observation(feature) else []
             if layout.is_encoded(feature):
-                _write_images(demo, [f"{place}/{key}" for place in places], source, name, k, options.compress)
+                _write_images(demo, [f"{place}/{key}" for place in places], exported, name, k, options.compress)
                 continue
-            values = source.rows(name, k)
+            values = exported.rows(name, k)
             if key in FLAT:
                 demo[key][:] = values.reshape(length)
             elif not places:
@@ -150,9 +150,9 @@ def _write_demo(source: Source, k: int, keys: Mapping[str, str], options: Export
                 demo[f"{place}/{key}"] = np.concatenate([values[shift:], values[length - shift :]])
 
 
-def _write_images(demo: Any, places: list[str], source: Source, name: str, k: int, compress: bool) -> None:
+def _write_images(demo: Any, places: list[str], exported: ExportedDataset, name: str, k: int, compress: bool) -> None:
     """`(T, H, W, C)` under each of `places` (obs, and next_obs one step later), holding one image at a time."""
-    steps, feature = source.slice(k), source.features[name]
+    steps, feature = exported.slice(k), exported.features[name]
     shape = feature.shape if len(feature.shape) == 3 else (*feature.shape, 1)
     length = steps.stop - steps.start
     storage: dict[str, Any] = {"chunks": (1, *shape), "compression": "gzip", "compression_opts": GZIP_LEVEL}
@@ -160,7 +160,7 @@ def _write_images(demo: Any, places: list[str], source: Source, name: str, k: in
         demo.create_dataset(place, (length, *shape), feature.dtype, **(storage if compress else {})) for place in places
     ]
     for step in range(length):
-        image = source.dataset.image(name, steps.start + step).reshape(shape)
+        image = exported.dataset.image(name, steps.start + step).reshape(shape)
         # compressed here, not by HDF5, which would hold its lock and so the other workers
         chunk = zlib.compress(image.tobytes(), GZIP_LEVEL) if compress else b""
         for shift, array in enumerate(arrays):
@@ -171,19 +171,19 @@ def _write_images(demo: Any, places: list[str], source: Source, name: str, k: in
                     array[row] = image
 
 
-def _env_args(source: Source) -> Json:
+def _env_args(exported: ExportedDataset) -> Json:
     """What robomimic makes its environment from: what was imported, else the scene that was recorded, else a name."""
-    env = source.dataset.sim_env
-    if _has_env_args(source):
-        return dict(source.metadata["env_args"])
+    env = exported.dataset.sim_env
+    if _has_env_args(exported):
+        return dict(exported.metadata["env_args"])
     if env is None:
-        name = str(source.metadata.get("robot") or "unknown")
-        return {"env_name": name, "type": GYM_TYPE, "env_kwargs": {"control_freq": source.fps}}
+        name = str(exported.metadata.get("robot") or "unknown")
+        return {"env_name": name, "type": GYM_TYPE, "env_kwargs": {"control_freq": exported.fps}}
     suite, _, task = str(env.get("name", "")).rpartition("/")
-    kwargs = {k: v for k, v in env.items() if k not in ("name", "scene_version")} | {"control_freq": source.fps}
+    kwargs = {k: v for k, v in env.items() if k not in ("name", "scene_version")} | {"control_freq": exported.fps}
     return {"env_name": task, "type": ROBOSUITE_TYPE if suite == "robosuite" else GYM_TYPE, "env_kwargs": kwargs}
 
 
-def _has_env_args(source: Source) -> bool:
-    found = source.metadata.get("env_args")
+def _has_env_args(exported: ExportedDataset) -> bool:
+    found = exported.metadata.get("env_args")
     return isinstance(found, dict) and {"env_name", "type", "env_kwargs"} <= found.keys()

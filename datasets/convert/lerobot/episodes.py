@@ -24,7 +24,7 @@ from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.lerobot.info import Info
 from robolearn.datasets.convert.lerobot.look import Looked, column_dtype, picture_kinds, video_feature
 from robolearn.datasets.convert.pictures import Pixels
-from robolearn.datasets.convert.protocol import ConvertOptions, PartialEpisode, Source
+from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, PartialEpisode
 from robolearn.datasets.convert.source import changes, rate_note, spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
@@ -53,7 +53,7 @@ class Place:
     trouble: str = ""
 
 
-class LeRobotSource(Source):
+class LeRobotSource(EpisodeSource):
     """An opened dataset of either version; the versions differ in where rows and frames are.
 
     Args:
@@ -168,7 +168,7 @@ class LeRobotSource(Source):
     # episodes
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
-        """See `Source.read_episode`."""
+        """See `EpisodeSource.read_episode`."""
         info, number = self.info, self.numbers[index]
         where = f"{self.path}: episode {number}"
         low = [key for key in info.columns if key in self.names]

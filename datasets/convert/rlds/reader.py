@@ -24,7 +24,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.documents import parsed
-from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription, damaged
+from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription, damaged
 from robolearn.datasets.convert.rlds.leaves import Leaf, leaves
 from robolearn.datasets.convert.rlds.tfrecord import Values, index_records, parse_example, read_record
 from robolearn.datasets.convert.source import changes
@@ -249,7 +249,7 @@ def describe(source: Path) -> SourceDescription:
     )  # fmt: skip
 
 
-def open_source(source: Path, options: ConvertOptions) -> Source:
+def open_source(source: Path, options: ConvertOptions) -> EpisodeSource:
     """See `Converter.open_source`. Raises ConfigError when the rate is neither known nor given."""
     return RldsSource(Opened.open(source), options)
 
@@ -261,7 +261,7 @@ def open_witness(source: Path, options: ConvertOptions) -> Witness:
     return RldsWitness(source)
 
 
-class RldsSource(Source):
+class RldsSource(EpisodeSource):
     """Episodes of all splits that are there."""
 
     def __init__(self, opened: Opened, options: ConvertOptions):
@@ -296,7 +296,7 @@ class RldsSource(Source):
         return self.opened.records[index].label
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
-        """See `Source.read_episode`."""
+        """See `EpisodeSource.read_episode`."""
         opened = self.opened
         lists = opened.read(index)
         steps = opened.number_of_steps(index, lists)

@@ -21,7 +21,7 @@ from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.pictures import Pixels
-from robolearn.datasets.convert.protocol import ConvertOptions, Source, SourceDescription
+from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
 from robolearn.datasets.convert.robomimic.file import LOOKED_AT, Opened, num_steps
 from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, is_hdf5, model_text, read_masks
 from robolearn.datasets.convert.source import spelt
@@ -61,7 +61,7 @@ def describe(source: Path) -> SourceDescription:
         return SourceDescription(FORMAT, len(opened.demos), steps, opened.fps, decision.features, (), notes)
 
 
-def open_source(source: Path, options: ConvertOptions) -> Source:
+def open_source(source: Path, options: ConvertOptions) -> EpisodeSource:
     """See `Converter.open_source`."""
     if options.cameras:
         raise ConfigError(
@@ -78,7 +78,7 @@ def open_witness(source: Path, options: ConvertOptions) -> Witness:
     return Hdf5Witness(file_of(source))
 
 
-class RobomimicSource(Source):
+class RobomimicSource(EpisodeSource):
     """Demonstrations with observations."""
 
     def __init__(self, opened: Opened, options: ConvertOptions):
@@ -115,7 +115,7 @@ class RobomimicSource(Source):
         return self.opened.demos[index]
 
     def read_episode(self, index: int, spool: FrameSpool) -> EpisodeData:
-        """See `Source.read_episode`."""
+        """See `EpisodeSource.read_episode`."""
         opened = self.opened
         label = opened.demos[index]
         try:

@@ -354,3 +354,8 @@ def test_json_of_the_state_is_readable(source, tmp_path, start):
     state = json.loads((tmp_path / "out.zarr.unfinished" / "conversion.json").read_bytes())
     assert (state["format"], state["options"]["fps"]) == ("diffusion_policy_zarr", 10)
     process.kill()
+
+
+def test_the_old_name_of_a_source_is_answered_with_the_new_one():
+    with pytest.raises(ImportError, match="Source is now EpisodeSource"):
+        from robolearn.datasets.convert.protocol import Source  # noqa: F401

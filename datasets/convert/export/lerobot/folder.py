@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature
+from robolearn.datasets.convert.export.exported_dataset import TIMESTAMP, ExportedDataset
 from robolearn.datasets.convert.export.lerobot import video
 from robolearn.datasets.convert.export.lerobot.stats import ImageStats, Stats, of_rows, sampled_steps
 from robolearn.datasets.convert.export.lerobot.tables import column, hub_type, images
 from robolearn.datasets.convert.export.protocol import ExportOptions
-from robolearn.datasets.convert.export.source import TIMESTAMP, Source
 from robolearn.datasets.convert.export.work import Part, Work
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import Json, to_json
@@ -60,23 +60,23 @@ class LeRobotExport(ABC):
 
     version: str
 
-    def __init__(self, source: Source, work: Work, options: ExportOptions):
-        self.source, self.work, self.options = source, work, options
-        self.names = source.keys(lambda feature: feature.name, options.rename, taken=(*COUNTERS, TRUE_TIME, "task"))
-        encoded = [name for name, feature in source.features.items() if layout.is_encoded(feature)]
+    def __init__(self, exported: ExportedDataset, work: Work, options: ExportOptions):
+        self.exported, self.work, self.options = exported, work, options
+        self.names = exported.keys(lambda feature: feature.name, options.rename, taken=(*COUNTERS, TRUE_TIME, "task"))
+        encoded = [name for name, feature in exported.features.items() if layout.is_encoded(feature)]
         self.videos = [
             name for name in encoded
-            if options.video != "none" and source.features[name].kind == "image"
-            and video.can_encode(source.features[name].shape)
+            if options.video != "none" and exported.features[name].kind == "image"
+            and video.can_encode(exported.features[name].shape)
         ]  # fmt: skip
         self.embedded = [name for name in encoded if name not in self.videos]
-        self.rows = [name for name in source.features if name not in encoded]
+        self.rows = [name for name in exported.features if name not in encoded]
         for name in self.rows:
-            if len(source.features[name].shape) > MAX_AXES:
+            if len(exported.features[name].shape) > MAX_AXES:
                 raise FeatureError(f"LeRobot holds arrays of up to {MAX_AXES} axes; {name!r} has more; drop it first.")
-            if source.features[name].dtype == "uint64":
-                source.require(name, lambda rows: rows <= LARGEST, f"LeRobot holds whole numbers up to {LARGEST}")
-        self.texts = [str(record.get("task") or "") for record in source.records]
+            if exported.features[name].dtype == "uint64":
+                exported.require(name, lambda rows: rows <= LARGEST, f"LeRobot holds whole numbers up to {LARGEST}")
+        self.texts = [str(record.get("task") or "") for record in exported.records]
         self.tasks = {text: number for number, text in enumerate(dict.fromkeys(self.texts))}
 
     def run(self) -> list[str]:
@@ -86,7 +86,7 @@ class LeRobotExport(ABC):
         self.write_episodes()
         meta = self.work.result / "meta"
         write_file(meta / "info.json", json.dumps({**self.info(), **self.files_info()}, indent=4).encode())
-        write_file(self.work.result / ORIGIN_FILE, to_json(self.source.origin(self.names, TRUE_TIME).to_json()))
+        write_file(self.work.result / ORIGIN_FILE, to_json(self.exported.origin(self.names, TRUE_TIME).to_json()))
         return self.notes()
 
     @abstractmethod
@@ -105,44 +105,44 @@ class LeRobotExport(ABC):
         """For every image feature and episode its statistics, and its video where it has one."""
         parts = [
             Part(self.part(name, episode), partial(self.write_part, name, episode))
-            for episode in range(self.source.num_episodes)
+            for episode in range(self.exported.num_episodes)
             for name in (*self.videos, *self.embedded)
         ]
         self.work.produce(parts, self.options.workers, self.options.progress)
 
     def write_part(self, name: str, episode: int, path: Path) -> None:
-        feature, steps = self.source.features[name], self.source.slice(episode)
+        feature, steps = self.exported.features[name], self.exported.slice(episode)
         channels = feature.shape[2] if len(feature.shape) == 3 else 1
         stats = ImageStats(channels, 2 ** (8 * np.dtype(feature.dtype).itemsize))
         sampled = sampled_steps(steps.stop - steps.start)
         if name in self.embedded:
             for step in sampled:
-                stats.add(self.source.dataset.image(name, steps.start + int(step)))
+                stats.add(self.exported.dataset.image(name, steps.start + int(step)))
             write_file(path, to_json(stats.result()))
             return
         wanted = set(sampled.tolist())
 
         def frames() -> Iterator[np.ndarray]:
             for step in range(steps.stop - steps.start):
-                image = self.source.dataset.image(name, steps.start + step)
+                image = self.exported.dataset.image(name, steps.start + step)
                 if step in wanted:
                     stats.add(image)
                 yield image
 
-        video.encode(path, frames(), self.source.fps, self.options.video, self.options.crf)
+        video.encode(path, frames(), self.exported.fps, self.options.video, self.options.crf)
         beside = self.part(name, episode).with_suffix(".json")
         write_file(beside, to_json(stats.result()))
         sync_file(beside)
 
     def columns(self, episode: int) -> dict[str, np.ndarray]:
         """All but images: `(T, *shape)` by column name."""
-        source = self.source
-        length, end = source.length(episode), int(source.ends[episode])
+        exported = self.exported
+        length, end = exported.length(episode), int(exported.ends[episode])
         frame_index = np.arange(length)
         return {
-            **{self.names[name]: source.rows(name, episode) for name in self.rows},
-            TRUE_TIME: source.rows(TIMESTAMP, episode),
-            "timestamp": (frame_index / source.fps).astype(np.float32),
+            **{self.names[name]: exported.rows(name, episode) for name in self.rows},
+            TRUE_TIME: exported.rows(TIMESTAMP, episode),
+            "timestamp": (frame_index / exported.fps).astype(np.float32),
             "frame_index": frame_index,
             "episode_index": np.full(length, episode),
             "index": np.arange(end - length, end),
@@ -151,13 +151,13 @@ class LeRobotExport(ABC):
 
     def tables(self, episode: int, rows: dict[str, np.ndarray]) -> Iterator[pa.Table]:
         """The episode in pieces: all at once, or a few steps at a time where there are images."""
-        steps, length = self.source.slice(episode), self.source.length(episode)
+        steps, length = self.exported.slice(episode), self.exported.length(episode)
         size = ROWS_AT_ONCE if self.embedded else length
         for start in range(0, length, size):
             stop = min(start + size, length)
             pictures = {
                 self.names[name]: images(
-                    [self.source.dataset.encoded(name, steps.start + step) for step in range(start, stop)], episode
+                    [self.exported.dataset.encoded(name, steps.start + step) for step in range(start, stop)], episode
                 )
                 for name in self.embedded
             }
@@ -165,7 +165,7 @@ class LeRobotExport(ABC):
 
     def hub_types(self) -> dict[str, Any]:
         """Column -> how Hugging Face's `datasets` describes it."""
-        described = {self.names[name]: self.source.features[name] for name in (*self.rows, *self.embedded)}
+        described = {self.names[name]: self.exported.features[name] for name in (*self.rows, *self.embedded)}
         embedded = {self.names[name] for name in self.embedded}
         found = {key: hub_type(feature, key in embedded) for key, feature in described.items()}
         return found | {key: hub_type(feature, False) for key, feature in (COUNTERS | {TRUE_TIME: TRUE_TIMES}).items()}
@@ -179,16 +179,16 @@ class LeRobotExport(ABC):
 
     def info(self) -> Json:
         """`info.json`, without what `files_info` adds."""
-        source = self.source
-        robot = source.metadata.get("robot")
+        exported = self.exported
+        robot = exported.metadata.get("robot")
         return {
             "codebase_version": self.version,
             "robot_type": robot if isinstance(robot, str) else None,
-            "total_episodes": source.num_episodes,
-            "total_frames": source.num_steps,
+            "total_episodes": exported.num_episodes,
+            "total_frames": exported.num_steps,
             "total_tasks": len(self.tasks),
-            "fps": int(source.fps) if source.fps.is_integer() else source.fps,
-            "splits": {"train": f"0:{source.num_episodes}"},
+            "fps": int(exported.fps) if exported.fps.is_integer() else exported.fps,
+            "splits": {"train": f"0:{exported.num_episodes}"},
             "features": self.described(),
         }
 
@@ -196,7 +196,7 @@ class LeRobotExport(ABC):
         """`features` of info.json."""
         found: Json = {}
         for name, key in self.names.items():
-            feature = self.source.features[name]
+            feature = self.exported.features[name]
             if not layout.is_encoded(feature):
                 shape = list(feature.shape) or [1]
                 found[key] = {"dtype": feature.dtype, "shape": shape, "names": list(feature.names or ()) or None}
@@ -216,13 +216,13 @@ class LeRobotExport(ABC):
             "video.codec": self.options.video,
             "video.pix_fmt": video.PIXELS,
             "video.is_depth_map": False,
-            "video.fps": float(video.frame_rate(self.source.fps)),
+            "video.fps": float(video.frame_rate(self.exported.fps)),
             "video.channels": 3,
             "has_audio": False,
         }
 
     def notes(self) -> list[str]:
-        notes = self.source.notes(carries_sim=False)
+        notes = self.exported.notes(carries_sim=False)
         nameless = self.texts.count("")
         if nameless:
             notes.append(f"{nameless} episodes have no task text; LeRobot gets an empty one")

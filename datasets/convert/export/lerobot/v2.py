@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.errors import FeatureError
+from robolearn.datasets.convert.export.exported_dataset import ExportedDataset
 from robolearn.datasets.convert.export.lerobot import video
 from robolearn.datasets.convert.export.lerobot.folder import LeRobotExport
 from robolearn.datasets.convert.export.lerobot.stats import Stats
 from robolearn.datasets.convert.export.lerobot.tables import TableFile
 from robolearn.datasets.convert.export.protocol import ExportOptions
-from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import Work
 from robolearn.datasets.format.layout import Json, to_json
 from robolearn.datasets.write.durable import write_file
@@ -32,8 +32,8 @@ class Export(LeRobotExport):
 
     version = "v2.1"
 
-    def __init__(self, source: Source, work: Work, options: ExportOptions):
-        super().__init__(source, work, options)
+    def __init__(self, exported: ExportedDataset, work: Work, options: ExportOptions):
+        super().__init__(exported, work, options)
         for name in self.rows:
             if PICTURE in self.names[name]:
                 raise FeatureError(
@@ -49,31 +49,31 @@ class Export(LeRobotExport):
         return path
 
     def write_episodes(self) -> None:
-        source, meta = self.source, self.work.result / "meta"
+        exported, meta = self.exported, self.work.result / "meta"
         hub_types = self.hub_types()
         with open(meta / "episodes_stats.jsonl", "wb") as stats:
-            for episode in range(source.num_episodes):
+            for episode in range(exported.num_episodes):
                 rows = self.columns(episode)
                 with TableFile(self.path(DATA_PATH, episode), hub_types) as file:
                     for table in self.tables(episode, rows):
                         file.append(table)
                 for name in self.videos:
-                    part = video.VideoPart(self.part(name, episode), source.length(episode))
-                    video.join([part], self.path(VIDEO_PATH, episode, self.names[name]), source.fps)
+                    part = video.VideoPart(self.part(name, episode), exported.length(episode))
+                    video.join([part], self.path(VIDEO_PATH, episode, self.names[name]), exported.fps)
                 found = {key: _statistics(key, values) for key, values in self.statistics(episode, rows)}
                 stats.write(to_json({"episode_index": episode, "stats": found}) + b"\n")
-                self.options.progress(episode + 1, source.num_episodes)
+                self.options.progress(episode + 1, exported.num_episodes)
         _write_lines(
             meta / "episodes.jsonl",
             (
-                {"episode_index": k, "tasks": [self.texts[k]], "length": source.length(k)}
+                {"episode_index": k, "tasks": [self.texts[k]], "length": exported.length(k)}
                 for k in range(len(self.texts))
             ),
         )
         _write_lines(meta / "tasks.jsonl", ({"task_index": k, "task": text} for text, k in self.tasks.items()))
 
     def files_info(self) -> Json:
-        episodes = self.source.num_episodes
+        episodes = self.exported.num_episodes
         return {
             "total_videos": episodes * len(self.videos),
             "total_chunks": -(-episodes // CHUNK_EPISODES),
@@ -84,7 +84,7 @@ class Export(LeRobotExport):
 
     def notes(self) -> list[str]:
         limit = video.FILE_SECONDS
-        long = [k for k in range(self.source.num_episodes) if self.source.length(k) / self.source.fps > limit]
+        long = [k for k in range(self.exported.num_episodes) if self.exported.length(k) / self.exported.fps > limit]
         if not long:
             return super().notes()
         return [
@@ -105,6 +105,6 @@ def _write_lines(path: Path, entries: Iterable[Json]) -> None:
     write_file(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
 
 
-def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
+def export(exported: ExportedDataset, work: Work, options: ExportOptions) -> list[str]:
     """See `protocol.py`. Raises FeatureError for arrays of too many axes and what LeRobot's reader refuses."""
-    return Export(source, work, options).run()
+    return Export(exported, work, options).run()

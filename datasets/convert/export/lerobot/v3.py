@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from robolearn.datasets.convert.export.exported_dataset import ExportedDataset
 from robolearn.datasets.convert.export.lerobot import video
 from robolearn.datasets.convert.export.lerobot.folder import LeRobotExport
 from robolearn.datasets.convert.export.lerobot.stats import Aggregate, Stats
@@ -16,7 +17,6 @@ from robolearn.datasets.convert.export.lerobot.tables import (
     write_tasks,
 )
 from robolearn.datasets.convert.export.protocol import ExportOptions
-from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import Work
 from robolearn.datasets.format.layout import Json, to_json
 from robolearn.datasets.write.durable import write_file
@@ -40,7 +40,7 @@ class Export(LeRobotExport):
             TableFiles(self.work.result / "data", self.hub_types()) as data,
             TableFiles(meta / "episodes") as episodes,
         ):
-            for episode in range(self.source.num_episodes):
+            for episode in range(self.exported.num_episodes):
                 file = data.next_episode()
                 rows = self.columns(episode)
                 for table in self.tables(episode, rows):
@@ -52,19 +52,19 @@ class Export(LeRobotExport):
                 table = pa.Table.from_pylist([row], schema)
                 schema = table.schema
                 episodes.append(table)
-                self.options.progress(episode + 1, self.source.num_episodes)
+                self.options.progress(episode + 1, self.exported.num_episodes)
         write_file(meta / "stats.json", to_json({key: found.result() for key, found in whole.items()}))
         write_tasks(meta / "tasks.parquet", list(self.tasks))
 
     def write_videos(self, name: str) -> list[video.VideoPlace]:
         """Join the episodes' videos of one camera into files; returns where each episode is."""
-        lengths = [self.source.length(episode) for episode in range(self.source.num_episodes)]
+        lengths = [self.exported.length(episode) for episode in range(self.exported.num_episodes)]
         parts = [video.VideoPart(self.part(name, episode), length) for episode, length in enumerate(lengths)]
-        places = video.plan(parts, self.source.fps)
+        places = video.plan(parts, self.exported.fps)
         for file in range(places[-1].file + 1):
             members = [part for part, found in zip(parts, places, strict=True) if found.file == file]
             path = self.work.result / "videos" / self.names[name] / file_name(file, ".mp4")
-            video.join(members, path, self.source.fps)
+            video.join(members, path, self.exported.fps)
         return places
 
     def describe(
@@ -76,7 +76,7 @@ class Export(LeRobotExport):
         own: tuple[int, int],
     ) -> Json:
         """The episode's row in the table of episodes."""
-        length, end = self.source.length(episode), int(self.source.ends[episode])
+        length, end = self.exported.length(episode), int(self.exported.ends[episode])
         row: Json = {"episode_index": episode, "tasks": [self.texts[episode]], "length": length}
         row |= {"data/chunk_index": data[0], "data/file_index": data[1]}
         row |= {"dataset_from_index": end - length, "dataset_to_index": end}
@@ -84,8 +84,8 @@ class Export(LeRobotExport):
             chunk, file = place(found[episode].file)
             first, key = found[episode].first, f"videos/{self.names[name]}"
             row |= {f"{key}/chunk_index": chunk, f"{key}/file_index": file}
-            row |= {f"{key}/from_timestamp": first / self.source.fps}
-            row |= {f"{key}/to_timestamp": (first + length) / self.source.fps}
+            row |= {f"{key}/from_timestamp": first / self.exported.fps}
+            row |= {f"{key}/to_timestamp": (first + length) / self.exported.fps}
         for key, described in stats.items():
             row |= {f"stats/{key}/{name}": values.tolist() for name, values in described.items()}
         row |= {"meta/episodes/chunk_index": own[0], "meta/episodes/file_index": own[1]}
@@ -101,6 +101,6 @@ class Export(LeRobotExport):
         }
 
 
-def export(source: Source, work: Work, options: ExportOptions) -> list[str]:
+def export(exported: ExportedDataset, work: Work, options: ExportOptions) -> list[str]:
     """See `protocol.py`. Raises FeatureError for arrays of too many axes and numbers that LeRobot cannot hold."""
-    return Export(source, work, options).run()
+    return Export(exported, work, options).run()

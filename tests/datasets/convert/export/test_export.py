@@ -16,10 +16,10 @@ from robolearn.core.clock import VirtualClock
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.convert.export import registry
+from robolearn.datasets.convert.export.exported_dataset import ExportedDataset
 from robolearn.datasets.convert.export.origin import Origin
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import EXPORTERS, export_dataset
-from robolearn.datasets.convert.export.source import Source
 from robolearn.datasets.convert.export.work import Part, work_folder
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.write.edits import edit_episodes, set_mask
@@ -59,39 +59,41 @@ def assert_same(one: Path, two: Path) -> None:
 def test_episodes_in_quarantine_and_outside_the_mask_are_left_out(rich_dataset):
     set_mask(rich_dataset, "quarantine", [1])
     set_mask(rich_dataset, "good", [1, 2])
-    source = Source.open(rich_dataset, "good")
-    assert source.episodes == (2,)
-    assert Source.open(rich_dataset, None).episodes == (0, 2)
-    assert source.num_steps == 4 and source.slice(0) == slice(6, 10)
-    assert any("2 of 3 episodes are left out" in note for note in source.notes(carries_sim=True))
+    exported = ExportedDataset.open(rich_dataset, "good")
+    assert exported.episodes == (2,)
+    assert ExportedDataset.open(rich_dataset, None).episodes == (0, 2)
+    assert exported.num_steps == 4 and exported.slice(0) == slice(6, 10)
+    assert any("2 of 3 episodes are left out" in note for note in exported.notes(carries_sim=True))
 
 
 def test_labels_are_the_edited_ones(rich_dataset):
     edit_episodes(rich_dataset, [1], {"task": "another task"})
-    source = Source.open(rich_dataset, None)
-    assert [record["task"] for record in source.records] == ["task 0", "another task", "task 0"]
+    exported = ExportedDataset.open(rich_dataset, None)
+    assert [record["task"] for record in exported.records] == ["task 0", "another task", "task 0"]
 
 
 def test_masks_are_numbered_as_in_the_export(rich_dataset):
     set_mask(rich_dataset, "quarantine", [0])
     set_mask(rich_dataset, "train", [0, 2])
-    assert Source.open(rich_dataset, None).masks == {"train": [1]}
+    assert ExportedDataset.open(rich_dataset, None).masks == {"train": [1]}
 
 
 def test_steps_are_read_across_episodes_and_over_gaps(rich_dataset):
     set_mask(rich_dataset, "ends", [0, 2])
-    source, dataset = Source.open(rich_dataset, "ends"), Dataset(rich_dataset)
+    exported, dataset = ExportedDataset.open(rich_dataset, "ends"), Dataset(rich_dataset)
     kept = [*range(5), *range(6, 10)]
     for name in ("observation.state", "observation.closed"):
-        assert np.array_equal(source.read(name, 0, 9), dataset.array(name)[kept])
-        assert np.array_equal(source.read(name, 4, 6), dataset.array(name)[kept[4:6]])
+        assert np.array_equal(exported.read(name, 0, 9), dataset.array(name)[kept])
+        assert np.array_equal(exported.read(name, 4, 6), dataset.array(name)[kept[4:6]])
     images = np.stack([dataset.image("observation.images.front", step) for step in kept[3:7]])
-    assert np.array_equal(source.read("observation.images.front", 3, 7), images)
+    assert np.array_equal(exported.read("observation.images.front", 3, 7), images)
 
 
 def test_origin_survives_json(rich_dataset):
     set_mask(rich_dataset, "train", [0])
-    origin = Source.open(rich_dataset, None).origin({name: name for name in Dataset(rich_dataset).features}, "t")
+    origin = ExportedDataset.open(rich_dataset, None).origin(
+        {name: name for name in Dataset(rich_dataset).features}, "t"
+    )
     assert Origin.from_json(json.loads(json.dumps(origin.to_json())), "here") == origin
 
 
@@ -106,8 +108,8 @@ def test_origin_survives_json(rich_dataset):
     ],
 )
 def test_a_damaged_origin_is_one_line(rich_dataset_to_read, damage):
-    source = Source.open(rich_dataset_to_read, None)
-    document = source.origin({name: name for name in source.features}, "t").to_json()
+    exported = ExportedDataset.open(rich_dataset_to_read, None)
+    document = exported.origin({name: name for name in exported.features}, "t").to_json()
     damage(document)
     with pytest.raises(DatasetError, match=r"^meta/robolearn\.json .*") as caught:
         Origin.from_json(document, "meta/robolearn.json")

@@ -1,4 +1,4 @@
-"""`Source`: what of a dataset is exported, as the exporters see it: episodes and steps counted from 0 without gaps."""
+"""What of a dataset is exported, as the exporters see it: episodes and steps counted from 0 without gaps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMESTAMP = "timestamp"
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportedDataset:
     """Some episodes of a dataset.
 
     Attributes:
@@ -33,7 +33,7 @@ class Source:
     episodes: tuple[int, ...]
 
     @classmethod
-    def open(cls, path: Path | str, mask: str | None) -> Source:
+    def open(cls, path: Path | str, mask: str | None) -> ExportedDataset:
         """All episodes of the dataset, or those in `mask`; never those in quarantine.
 
         Raises ConfigError for an unknown mask, DatasetError when nothing is left.
