@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import overload
 
 import numpy as np
 
@@ -16,33 +16,17 @@ from robolearn.core.feature import Features
 from robolearn.datasets.convert.picture_file import PictureFile, taken
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.format.lazy_frames import LazyFrames
 
 
 class SpoolError(Exception):
     """A frame could not be written: the fault of the disk and not of the source. The cause is the OSError."""
 
 
-class SpooledFrames(Sequence[bytes]):
-    """Encoded frames in a spool file, read when asked for. Can be sent to another process."""
-
-    def __init__(self, file: Path, starts: list[int], stops: list[int]):
-        self._file = file
-        self._starts, self._stops = starts, stops
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        start, stop = self._starts[index], self._stops[index]
-        with open(self._file, "rb", buffering=0) as stream:
-            stream.seek(start)
-            return stream.read(stop - start)
+def _read(file: Path, places: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The bytes of `file` between each start and stop."""
+    with open(file, "rb", buffering=0) as stream:
+        return [os.pread(stream.fileno(), stop - start, start) for start, stop in places]
 
 
 class FrameSpool:
@@ -62,8 +46,7 @@ class FrameSpool:
         self._codecs = codecs
         self._features = {name: features[name] for name in codecs}
         self._notes: dict[str, None] = {}
-        self._starts: dict[str, list[int]] = {name: [] for name in codecs}
-        self._stops: dict[str, list[int]] = {name: [] for name in codecs}
+        self._places: dict[str, list[tuple[int, int]]] = {name: [] for name in codecs}
         self._stream = open(file, "wb", buffering=0)  # noqa: SIM115 - closed by __exit__
 
     def add(self, name: str, image: np.ndarray) -> None:
@@ -78,7 +61,7 @@ class FrameSpool:
         expected = self._features[name].shape
         if found != expected and (*found, 1) != expected:
             raise DatasetError(
-                f"frame {len(self._starts[name])} of {name!r} is {_size(found)}, expected {_size(expected)}."
+                f"frame {len(self._places[name])} of {name!r} is {_size(found)}, expected {_size(expected)}."
             )
 
     def add_encoded(self, name: str, data: bytes, pixels: Pixels | None = None) -> None:
@@ -97,7 +80,7 @@ class FrameSpool:
             file = PictureFile.read(data)
             image = taken(file, feature, pixels, self._say)
         except DatasetError as error:
-            raise DatasetError(f"frame {len(self._starts[name])} of {name!r}: {str(error).rstrip('.')}.") from error
+            raise DatasetError(f"frame {len(self._places[name])} of {name!r}: {str(error).rstrip('.')}.") from error
         as_it_is = file.plain and not file.alpha and file.bits == 8 * image.dtype.itemsize
         return data if as_it_is and data.startswith(ours.start) else self._encoded(name, image)
 
@@ -110,8 +93,7 @@ class FrameSpool:
 
     def repeat(self, name: str) -> None:
         """The next frame of a feature is the one before."""
-        self._starts[name].append(self._starts[name][-1])
-        self._stops[name].append(self._stops[name][-1])
+        self._places[name].append(self._places[name][-1])
 
     def _append(self, name: str, data: bytes) -> None:
         try:
@@ -120,12 +102,11 @@ class FrameSpool:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
         except OSError as error:
             raise SpoolError from error
-        self._starts[name].append(start)
-        self._stops[name].append(start + len(data))
+        self._places[name].append((start, start + len(data)))
 
     def frames(self) -> dict[str, Sequence[bytes]]:
-        """All frames so far, by feature."""
-        return {name: SpooledFrames(self._file, self._starts[name], self._stops[name]) for name in self._codecs}
+        """All frames so far, by feature; they can be sent to another process."""
+        return {name: LazyFrames(partial(_read, self._file), places) for name, places in self._places.items()}
 
     def __enter__(self) -> FrameSpool:
         return self

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Sequence
 
 import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.format.codecs import ImageCodec
 from robolearn.datasets.format.layout import ArrayInfo
+from robolearn.datasets.format.lazy_frames import LazyFrames
 from robolearn.datasets.read.store import DAMAGED, Store
 
 _AT_ONCE = 64
@@ -88,29 +88,6 @@ class Frames:
             raise DatasetError(f"{self._store.where(self.name(row))}: {error} {DAMAGED.capitalize()}.") from error
         return image
 
-    def between(self, rows: slice) -> FrameRange:
+    def between(self, rows: slice) -> LazyFrames[int]:
         """Consecutive images, read when they are asked for."""
-        return FrameRange(self, range(rows.start, rows.stop))
-
-
-class FrameRange(Sequence[bytes]):
-    """Consecutive encoded images that are read when asked for, so that an episode need not fit in memory."""
-
-    def __init__(self, frames: Frames, rows: range):
-        self._frames, self._rows = frames, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return self._frames.encoded_many(self._rows[index])
-        return self._frames.encoded(self._rows[index])
-
-    def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self[start : start + _AT_ONCE]
+        return LazyFrames(self.encoded_many, range(rows.start, rows.stop), _AT_ONCE)

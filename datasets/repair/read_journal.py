@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from robolearn.datasets.format.alignment import Pause, align
 from robolearn.datasets.format.codecs import ImageCodec, codec_from_config
 from robolearn.datasets.format.episode import EpisodeData, StreamRows
 from robolearn.datasets.format.layout import Json, Metadata, is_encoded, is_event, is_sealed
+from robolearn.datasets.format.lazy_frames import LazyFrames
 from robolearn.datasets.write.journal import HEADER, STEPS, right_rows, row_dtype
 from robolearn.datasets.write.stream_counts import Counter
 from robolearn.datasets.write.stream_journal import (
@@ -51,23 +52,6 @@ class Salvaged:
     data: EpisodeData
     header: Json
     losses: list[str]
-
-
-class JournalFrames(Sequence[bytes]):
-    """Encoded frames of a journal, read when asked for. Raises DatasetError for a file that is gone meanwhile."""
-
-    def __init__(self, loads: list[Callable[[], bytes]]):
-        self._loads = loads
-
-    def __len__(self) -> int:
-        return len(self._loads)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
-        return JournalFrames(self._loads[index]) if isinstance(index, slice) else self._loads[index]()
 
 
 def read_journal(path: Path, dataset: Metadata | None = None) -> Salvaged:
@@ -154,6 +138,10 @@ def _frame(file: Path, crc: int, size: int | None = None) -> Callable[[], bytes]
     return file.read_bytes if zlib.crc32(data) == crc and size in (None, len(data)) else None
 
 
+def _loaded(loads: Sequence[Callable[[], bytes]]) -> list[bytes]:
+    return [load() for load in loads]
+
+
 def _read_steps(path: Path, header: Json, features: Features) -> tuple[EpisodeData, list[str]]:
     losses: list[str] = []
     size = header.get("sim_state_size", 0)
@@ -176,7 +164,7 @@ def _read_steps(path: Path, header: Json, features: Features) -> tuple[EpisodeDa
         raise DatasetError(f"{path} holds no whole step.")
     rows = rows[:whole]
     values = {name: np.ascontiguousarray(rows[name]) for name in features if name not in frames}
-    kept = {name: JournalFrames(found[:whole]) for name, found in frames.items()}
+    kept = {name: LazyFrames(_loaded, found[:whole]) for name, found in frames.items()}
     states = np.ascontiguousarray(rows[layout.SIM_STATE]) if size else None
     return EpisodeData(np.ascontiguousarray(rows["timestamp"]), values, kept, sim_states=states), losses
 
@@ -205,7 +193,7 @@ def _read_streams(
         rows = rows[right]
         streams[name] = stream_rows(feature, rows)
         if is_encoded(feature):
-            streams[name].frames = JournalFrames(loads)
+            streams[name].frames = LazyFrames(_loaded, loads)
         counters[name] = _recount(feature, rows, pauses)
     periodic = {name: streams[name].timestamp for name, feature in features.items() if not is_event(feature)}
     grid = align(periodic, float(header["fps"]), pauses)
