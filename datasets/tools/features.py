@@ -14,6 +14,7 @@ from robolearn.core.progress import Progress, no_progress
 from robolearn.datasets.convert.decide import Decision, SourceArray, decide
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions
+from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.format.codecs import ImageCodec, PngCodec
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json, is_encoded, is_event
@@ -107,9 +108,9 @@ def _decided(parent: Dataset, present: Features, changes: Changes) -> Decision:
 
     def look(array: SourceArray) -> Iterator[np.ndarray]:
         intact = parent.intact_episodes
-        for place in np.unique(np.linspace(0, len(intact) - 1, LOOKED_AT).astype(int)).tolist():
+        for place in spread(len(intact), LOOKED_AT):
             steps = parent.episode_slice(int(intact[place]))
-            wanted = sorted({steps.start, (steps.start + steps.stop) // 2, steps.stop - 1})
+            wanted = [steps.start + step for step in first_middle_last(steps.stop - steps.start)]
             yield np.concatenate([parent.rows(array.key, step, step + 1) for step in wanted])
 
     return decide(arrays, options, look)

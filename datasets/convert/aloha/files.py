@@ -17,6 +17,7 @@ from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import SourceArray
 from robolearn.datasets.convert.robomimic.groups import HDF5_SUFFIXES, is_hdf5, open_hdf5
+from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.convert.source import ranges
 from robolearn.datasets.format.image_header import image_header
 
@@ -95,10 +96,9 @@ class Opened:
     def open(cls, path: Path) -> Opened:
         """Raises DatasetError when there is no file of an episode, or none that can be read."""
         files, notes = episode_files(path)
-        places = np.unique(np.linspace(0, len(files) - 1, LOOKED_AT).astype(int)).tolist()
         looks: dict[Path, Look] = {}
         trouble: DatasetError | None = None
-        for place in places:
+        for place in spread(len(files), LOOKED_AT):
             try:
                 looks[files[place]] = Look.at(files[place])
             except DatasetError as error:  # it is left out later, and named
@@ -128,7 +128,7 @@ class Opened:
             with contextlib.suppress(KeyError, OSError, ValueError, TypeError, DatasetError), open_hdf5(path) as file:
                 item = file[array.key]
                 if steps and item.shape == (steps, *array.shape):
-                    yield np.stack([item[row] for row in dict.fromkeys((0, steps // 2, steps - 1))])
+                    yield np.stack([item[row] for row in first_middle_last(steps)])
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _array(key: str, item: Any) -> Array | None:
     if math.prod(row) * item.dtype.itemsize > LARGEST_ROW:
         return None
     if key.startswith(IMAGES) and (kind in "SO" or (kind == "u" and item.dtype.itemsize == 1 and len(row) == 1)):
-        for step in dict.fromkeys((0, len(item) // 2, len(item) - 1)) if len(item) else ():
+        for step in first_middle_last(len(item)):
             with contextlib.suppress(DatasetError):  # one that is damaged says nothing of the others
                 height, width, channels, bits = image_header(encoded_row(item[step]))
                 return Array((height, width, 1 if channels == 1 else 3), f"uint{bits}", encoded=True)

@@ -18,6 +18,7 @@ from robolearn.datasets.convert.diffusion_policy.chunks import Chunks
 from robolearn.datasets.convert.diffusion_policy.layouts import Column, Layout, default_column, find_layout
 from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.format.codecs import register
 from robolearn.datasets.format.layout import is_encoded
 
@@ -123,11 +124,11 @@ class Buffer:
     def look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of episodes all over the buffer; those that cannot be read are left out."""
         rows = self.arrays[array.key]
-        for index in np.unique(np.linspace(0, len(self.episode_ends) - 1, LOOKED_AT).astype(int)).tolist():
+        for index in spread(len(self.episode_ends), LOOKED_AT):
             start, stop = self.bounds(index)
             if start < stop <= rows.shape[0]:
                 with contextlib.suppress(Exception):  # whatever the array's compressor raises; it is named when read
-                    yield np.stack([rows[row] for row in dict.fromkeys((start, (start + stop) // 2, stop - 1))])
+                    yield np.stack([rows[start + row] for row in first_middle_last(stop - start)])
 
     def read(self, keys: Sequence[str], start: int, stop: int, call: Callable[[int, int], np.ndarray]) -> np.ndarray:
         """`call(start, stop)`, which reads rows of the arrays `keys`. Raises `Unreadable` when a chunk is damaged."""

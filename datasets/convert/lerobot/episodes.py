@@ -25,6 +25,7 @@ from robolearn.datasets.convert.lerobot.info import Info
 from robolearn.datasets.convert.lerobot.look import Looked, column_dtype, picture_kinds, video_feature
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, PartialEpisode
+from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.convert.source import changes, rate_note, spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
@@ -147,18 +148,18 @@ class LeRobotSource(EpisodeSource):
 
     def _first_pictures(self, key: str) -> Iterator[bytes]:
         """Encoded pictures of a few episodes all over the dataset: first, middle and last."""
-        for index in np.unique(np.linspace(0, self.num_episodes - 1, OPENED).astype(int)).tolist():
+        for index in spread(self.num_episodes, OPENED):
             with contextlib.suppress(DatasetError):
                 cells = self.rows(index, [key])[key]
-                for step in sorted({0, len(cells) // 2, len(cells) - 1}) if len(cells) else ():
+                for step in first_middle_last(len(cells)):
                     yield self._image_bytes(key, cells[step].as_py())
 
     def _look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of episodes all over the dataset; those that cannot be read are left out."""
-        for index in np.unique(np.linspace(0, self.num_episodes - 1, LOOKED_AT).astype(int)).tolist():
+        for index in spread(self.num_episodes, LOOKED_AT):
             with contextlib.suppress(DatasetError):
                 rows = to_numpy("", array.key, self.rows(index, [array.key])[array.key], array.shape)
-                yield rows[sorted({0, len(rows) // 2, len(rows) - 1})] if len(rows) else rows
+                yield rows[first_middle_last(len(rows))]
 
     def _channels(self, key: str) -> int | None:
         """Of the pictures in videos, which are decoded in colour, those that a grey feature holds."""

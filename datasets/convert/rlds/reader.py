@@ -27,6 +27,7 @@ from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription, damaged
 from robolearn.datasets.convert.rlds.leaves import Leaf, leaves
 from robolearn.datasets.convert.rlds.tfrecord import Values, index_records, parse_example, read_record
+from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
@@ -120,11 +121,11 @@ class Opened:
     def look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last step of episodes all over the dataset; those that cannot be read are left out."""
         leaf = next(leaf for leaf in self.steps if leaf.key == array.key)
-        for index in np.unique(np.linspace(0, len(self.records) - 1, LOOKED_AT).astype(int)).tolist():
+        for index in spread(len(self.records), LOOKED_AT):
             with contextlib.suppress(DatasetError, ValueError, KeyError):
                 lists = self.read(index)
                 rows = _array(leaf, lists[f"steps/{leaf.key}"], self.number_of_steps(index, lists))
-                yield rows[sorted({0, len(rows) // 2, len(rows) - 1})]
+                yield rows[first_middle_last(len(rows))]
 
     def where(self, index: int) -> str:
         """How messages call an episode."""
@@ -137,13 +138,13 @@ class Opened:
             return
         first: dict[str, tuple[int, ...]] = {}
         seen: set[str] = set()
-        places = np.unique(np.linspace(0, len(self.records) - 1, LOOKED_AT).astype(int))
+        places = spread(len(self.records), LOOKED_AT)
         for index in places:
             pending = [leaf for leaf in images if leaf.key not in seen]
             if not pending:
                 break
             try:
-                lists = self.read(int(index))
+                lists = self.read(index)
             except DatasetError:  # it is left out later, and named
                 continue
             for leaf in pending:
@@ -228,7 +229,7 @@ def describe(source: Path) -> SourceDescription:
     opened = Opened.open(source)
     tasks: dict[str, None] = {}
     counts: list[int] = []
-    places = np.unique(np.linspace(0, len(opened.records) - 1, COUNTED).astype(int)).tolist()
+    places = spread(len(opened.records), COUNTED)
     for index in places:
         try:
             lists = opened.read(index)

@@ -18,6 +18,7 @@ from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.export.origin import KEY, Origin
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, open_hdf5, other_names
+from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.format.layout import Json, is_encoded
 
 TOP = {"actions": "action", "rewards": "next.reward", "dones": "next.done"}
@@ -72,11 +73,11 @@ class Opened:
 
     def look(self, array: SourceArray) -> Iterator[np.ndarray]:
         """First, middle and last row of demonstrations all over the file; those that cannot be read are left out."""
-        for place in np.unique(np.linspace(0, len(self.demos) - 1, LOOKED_AT).astype(int)).tolist():
+        for place in spread(len(self.demos), LOOKED_AT):
             with contextlib.suppress(KeyError, OSError, ValueError, TypeError):
                 rows = self.file["data"][self.demos[place]][array.key]
                 if len(rows) and rows.shape[1:] == array.shape:
-                    yield np.stack([rows[row] for row in dict.fromkeys((0, len(rows) // 2, len(rows) - 1))])
+                    yield np.stack([rows[row] for row in first_middle_last(len(rows))])
 
     @property
     def fps(self) -> float | None:
@@ -123,8 +124,7 @@ def num_steps(data: Any, name: str, keys: Iterable[str]) -> int:
 
 def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[dict[str, SourceArray], list[str]]:
     """(Key -> what most of the demonstrations declare, notes on what is not carried over)."""
-    places = np.unique(np.linspace(0, len(demos) - 1, LOOKED_AT).astype(int)).tolist()
-    declared = [_declared(data, demos[place]) for place in places]
+    declared = [_declared(data, demos[place]) for place in spread(len(demos), LOOKED_AT)]
     looked = [arrays for arrays, _ in declared if arrays]
     votes: dict[str, Counter[tuple[tuple[int, ...], str]]] = {}
     fitting: Counter[str] = Counter()
