@@ -49,6 +49,14 @@ def test_imports_point_downwards():
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_importer_of_a_format_knows_an_exporter():
+    export = "robolearn.datasets.convert.export"
+    outside = {name for name in import_graph() if name.startswith("robolearn.datasets.convert.")}
+    outside -= {name for name in outside if name.startswith(export)}
+    wrong = [f"{name} imports {t}" for name in outside for t in import_graph()[name] if t.startswith(export)]
+    assert outside and not wrong, "\n".join(wrong)
+
+
 def test_no_modules_import_one_another():
     found = [group for group in circles(import_graph()) if not PENDING.intersection(group)]
     assert not found, "\n".join(" <-> ".join(group) for group in found)

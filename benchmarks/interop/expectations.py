@@ -10,8 +10,9 @@ import numpy as np
 from robolearn.datasets.convert.export.diffusion_policy_zarr import key_of as zarr_key
 from robolearn.datasets.convert.export.exported_dataset import TIMESTAMP, ExportedDataset
 from robolearn.datasets.convert.export.lerobot.folder import TRUE_TIME
-from robolearn.datasets.convert.export.robomimic_hdf5 import FILTER_KEYS, TIMES
+from robolearn.datasets.convert.export.robomimic_hdf5 import TIMES
 from robolearn.datasets.convert.export.robomimic_hdf5 import key_of as robomimic_key
+from robolearn.datasets.convert.robomimic.filter_keys import FILTER_KEYS
 from robolearn.datasets.format import layout
 
 

@@ -110,8 +110,7 @@ class ZarrSource(EpisodeSource):
         self.notes = [*buffer.notes, *decision.notes, *gaps]
         if buffer.origin:
             self.masks = buffer.origin.masks
-            self.metadata = {k: v for k, v in buffer.origin.metadata.items() if k != "provenance"}
-            self.metadata["exported_from"] = buffer.origin.metadata.get("provenance")
+            self.metadata = buffer.origin.imported_metadata
         else:
             self.metadata = {"robot": buffer.layout.name if buffer.layout else None}
             self.notes.append(f"the source stores no times: step k of an episode gets k / {fps:g} s")

@@ -17,7 +17,7 @@ from robolearn.datasets.convert.decide import SourceArray
 from robolearn.datasets.convert.diffusion_policy.chunks import Chunks
 from robolearn.datasets.convert.diffusion_policy.layouts import Column, Layout, default_column, find_layout
 from robolearn.datasets.convert.documents import parsed
-from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.format.codecs import register
 from robolearn.datasets.format.layout import is_encoded

@@ -15,9 +15,9 @@ from numcodecs import Blosc
 
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.export.exported_dataset import TIMESTAMP, ExportedDataset
-from robolearn.datasets.convert.export.origin import KEY
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.work import Part, Work
+from robolearn.datasets.convert.origin import KEY
 from robolearn.datasets.format.layout import ArrayInfo, to_json
 from robolearn.datasets.write.durable import write_file
 

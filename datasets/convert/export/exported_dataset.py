@@ -12,7 +12,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.convert.export.origin import Origin
+from robolearn.datasets.convert.origin import Origin
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import Json
 from robolearn.datasets.read.reader import Dataset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ import numpy as np
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.export.exported_dataset import TIMESTAMP, ExportedDataset
-from robolearn.datasets.convert.export.origin import KEY
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.work import Part, Work, require_space
+from robolearn.datasets.convert.origin import KEY
+from robolearn.datasets.convert.robomimic.filter_keys import filter_key
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import Json, to_json
 
 TIMES = "timestamps"
 FLAT = {"rewards": np.dtype(np.float64), "dones": np.dtype(np.int64)}
 RESERVED = ("actions", *FLAT, "states", "obs", "next_obs", TIMES)
-FILTER_KEYS = {"training": "train", "val": "valid", "validation": "valid"}
 ROBOSUITE_TYPE, GYM_TYPE = 1, 2
 GZIP_LEVEL = 4
 # of what HDF5 writes beside the values
@@ -103,13 +103,6 @@ def _action(exported: ExportedDataset) -> str:
         listed = ", ".join(f"{n} {exported.features[n].shape}" for n in found) or "none"
         raise FeatureError(f"robomimic needs one vector of actions, called 'action'; found {listed}.")
     return name
-
-
-def filter_key(mask: str, masks: Collection[str]) -> str:
-    """robomimic's word for a mask, unless another mask has it already."""
-    key = FILTER_KEYS.get(mask, mask)
-    rivals = [name for name in masks if key in (name, FILTER_KEYS.get(name))]
-    return key if len(rivals) == 1 else mask
 
 
 def _is_observation(feature: Feature) -> bool:

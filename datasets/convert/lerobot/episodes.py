@@ -96,8 +96,7 @@ class LeRobotSource(EpisodeSource):
         self.has_videos = bool(videos)
         self.metadata = {"robot": info.raw.get("robot_type"), "lerobot_stats": _stats(self.path)}
         if info.origin:
-            self.metadata = {k: v for k, v in info.origin.metadata.items() if k != "provenance"}
-            self.metadata["exported_from"] = info.origin.metadata.get("provenance")
+            self.metadata = info.origin.imported_metadata
             place = {number: index for index, number in enumerate(self.numbers)}
             self.masks = {
                 name: [place[n] for n in members if n in place] for name, members in info.origin.masks.items()

@@ -13,7 +13,7 @@ from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyE
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets.convert.decide import Decision, SourceArray, describe_arrays
 from robolearn.datasets.convert.documents import parsed
-from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.protocol import ConvertOptions, damaged
 from robolearn.datasets.convert.witness import Witness
 

@@ -15,7 +15,7 @@ import numpy as np
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import SourceArray
 from robolearn.datasets.convert.documents import parsed
-from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, open_hdf5, other_names
 from robolearn.datasets.convert.sampling import first_middle_last, spread

@@ -19,10 +19,11 @@ from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.documents import parsed
-from robolearn.datasets.convert.export.origin import KEY, Origin
+from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
 from robolearn.datasets.convert.robomimic.file import LOOKED_AT, Opened, num_steps
+from robolearn.datasets.convert.robomimic.filter_keys import filter_key
 from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, is_hdf5, model_text, read_masks
 from robolearn.datasets.convert.source import spelt
 from robolearn.datasets.convert.spool import FrameSpool
@@ -98,8 +99,7 @@ class RobomimicSource(EpisodeSource):
         self.notes = [*opened.notes, *decision.notes, *notes]
         name = opened.env.get("env_name")
         if opened.origin:
-            self.metadata = {k: v for k, v in opened.origin.metadata.items() if k != "provenance"}
-            self.metadata["exported_from"] = opened.origin.metadata.get("provenance")
+            self.metadata = opened.origin.imported_metadata
             self.sim_env = opened.origin.sim_env
         else:
             self.metadata = {"env_args": opened.env, "robot": _robot(opened.env)}
@@ -205,8 +205,6 @@ def _rows(array: Any, start: int, stop: int) -> np.ndarray:
 
 def _our_names(masks: Mapping[str, list[int]], origin: Origin) -> dict[str, list[int]]:
     """The filter keys that the file has now, those that we exported under the names of their masks."""
-    from robolearn.datasets.convert.export.robomimic_hdf5 import filter_key
-
     exported = {filter_key(name, origin.masks): name for name in origin.masks}
     return {exported.get(key, key): members for key, members in masks.items()}
 

@@ -17,10 +17,10 @@ from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.convert.export import registry
 from robolearn.datasets.convert.export.exported_dataset import ExportedDataset
-from robolearn.datasets.convert.export.origin import Origin
 from robolearn.datasets.convert.export.protocol import ExportOptions
 from robolearn.datasets.convert.export.registry import EXPORTERS, export_dataset
 from robolearn.datasets.convert.export.work import Part, work_folder
+from robolearn.datasets.convert.origin import Origin
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.write.edits import edit_episodes, set_mask
 from robolearn.datasets.write.recorder import StreamRecorder

@@ -44,6 +44,12 @@ class Origin:
     source_episodes: Sequence[int] = ()
     episodes: Sequence[Json] = ()
 
+    @property
+    def imported_metadata(self) -> Json:
+        """Facts about the dataset that an import of the export makes: where ours came from is `exported_from` there."""
+        carried = {key: value for key, value in self.metadata.items() if key != "provenance"}
+        return {**carried, "exported_from": self.metadata.get("provenance")}
+
     def to_json(self) -> Json:
         return {
             "version": VERSION,
