@@ -18,14 +18,14 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.feature import Feature, features
-from robolearn.core.rotation import matrix_to_rot6d, rot6d_to_matrix
+from robolearn.core.rotation import POSE_NAMES, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.sim.controllers import PoseIK
 from robolearn.sim.env import SimEnv
 from robolearn.sim.physics_state import physics_state, set_physics_state
 from robolearn.sim.rendering import SceneRenderer
 from robolearn.sim.robots import panda
 
-POSE_NAMES = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)), "gripper")
+ARM_NAMES = (*POSE_NAMES, "gripper")
 FRONT_CAMERA = "front"
 _UNNAMED_CLASSES = re.compile(r" *<default>\s*(<default>\s*<default/>\s*</default>|<default/>)\s*</default>\n+")
 
@@ -67,7 +67,7 @@ class TabletopEnv(SimEnv):
         self._declare(
             features(
                 [
-                    Feature("observation.state", (10,), "float32", "state", POSE_NAMES, frame="base"),
+                    Feature("observation.state", (10,), "float32", "state", ARM_NAMES, frame="base"),
                     self.objects_feature(),
                     Feature("observation.joint_position", (7,), "float32", "state", panda.JOINTS, unit="rad"),
                     *(
@@ -76,7 +76,7 @@ class TabletopEnv(SimEnv):
                     ),
                 ]
             ),
-            Feature("action", (10,), "float32", "action", POSE_NAMES, frame="base", rate_hz=self.control_hz),
+            Feature("action", (10,), "float32", "action", ARM_NAMES, frame="base", rate_hz=self.control_hz),
         )
         self._spec = self._compose()
         self.model: mujoco.MjModel = self._spec.compile()

@@ -9,7 +9,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.loader.collection import Collection
-from robolearn.datasets.read.arrays import DAMAGED
+from robolearn.datasets.read.store import DAMAGED
 
 CacheMode = Literal["auto", "none", "encoded", "decoded"]
 SAMPLED_FRAMES = 32

@@ -21,9 +21,8 @@ from numcodecs.vlen import VLenUTF8
 
 from robolearn.core.errors import DatasetError
 from robolearn.datasets.format.layout import EPISODES, ArrayInfo, Json, Metadata, sealed_json
+from robolearn.datasets.read.store import DAMAGED
 from robolearn.datasets.write.durable import link_or_copy, write_file
-
-DAMAGED = "the dataset is damaged; restore the file from a backup"
 
 
 def stage_rows(

@@ -25,7 +25,7 @@ LOOKED_AT = 8  # frames of an episode that are decoded for its histogram
 def check_column(feature: Feature, rows: Any, count: int) -> np.ndarray:
     """`rows` as `(count, *shape)` of the feature's dtype, checked at once.
 
-    Raises FeatureError naming the feature, and the step of a value that is not finite.
+    Raises FeatureError naming the feature, and the step of a value that is not finite or that the dtype cannot hold.
     """
     try:
         array = np.asarray(rows)
@@ -36,14 +36,7 @@ def check_column(feature: Feature, rows: Any, count: int) -> np.ndarray:
             f"Feature {feature.name!r} has shape {array.shape}, expected {(count, *feature.shape)}: "
             f"{count} steps of shape {feature.shape}."
         )
-    if array.dtype != feature.dtype:
-        if not np.can_cast(array.dtype, feature.dtype, casting="same_kind"):
-            raise FeatureError(f"Feature {feature.name!r} has dtype {array.dtype}, expected {feature.dtype}.")
-        given, array = array, array.astype(feature.dtype)
-        if given.dtype.kind in "iu" and array.dtype.kind in "iu" and not np.array_equal(given, array):
-            raise FeatureError(
-                f"Feature {feature.name!r} holds {given.dtype} numbers that {feature.dtype} cannot hold."
-            )
+    array = feature.cast(array, "The episode")
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
         if not finite.all():

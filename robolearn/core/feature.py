@@ -82,16 +82,7 @@ class Feature:
             raise FeatureError(f"{where}: feature {self.name!r} is ragged, expected shape {self.shape}.") from error
         if array.shape != self.shape:
             raise FeatureError(f"{where}: feature {self.name!r} has shape {array.shape}, expected {self.shape}.")
-        if array.dtype != self.dtype:
-            if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
-                raise FeatureError(f"{where}: feature {self.name!r} has dtype {array.dtype}, expected {self.dtype}.")
-            with np.errstate(over="ignore"):
-                given, array = array, array.astype(self.dtype)
-            wrapped = given.dtype.kind in "iu" and array.dtype.kind in "iu" and not np.array_equal(given, array)
-            if wrapped or (array.dtype.kind == "f" and (np.isfinite(given) & ~np.isfinite(array)).any()):
-                raise FeatureError(
-                    f"{where}: feature {self.name!r} holds {given.dtype} numbers that {self.dtype} cannot hold."
-                )
+        array = self.cast(array, where)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.ravel()))
             label = self.names[bad[0]] if self.names else f"element {bad[0]}"
@@ -100,6 +91,30 @@ class Feature:
                 "expected finite numbers."
             )
         return array
+
+    def cast(self, array: np.ndarray, where: str = "data") -> np.ndarray:
+        """`array`, of one sample or of many, in this feature's dtype.
+
+        Raises FeatureError for a dtype that cannot be converted without loss of kind (float to int), and naming the
+        first number that the dtype cannot hold.
+        """
+        if array.dtype == self.dtype:
+            return array
+        if not np.can_cast(array.dtype, self.dtype, casting="same_kind"):
+            raise FeatureError(f"{where}: feature {self.name!r} has dtype {array.dtype}, expected {self.dtype}.")
+        with np.errstate(over="ignore"):
+            found = array.astype(self.dtype)
+        if found.dtype.kind == "f":
+            lost = np.isfinite(array) & ~np.isfinite(found)
+        else:
+            lost = found != array if array.dtype.kind in "iu" and found.dtype.kind in "iu" else np.False_
+        if lost.any():
+            at = tuple(np.argwhere(lost)[0].tolist())
+            raise FeatureError(
+                f"{where}: feature {self.name!r} holds {array.dtype} numbers that {self.dtype} cannot hold: "
+                f"{array[at]} at {list(at)}."
+            )
+        return found
 
     def numbers(self, values: Any) -> np.ndarray:
         """`values` as an array of this dtype where they have it, else of the floating point type that holds it."""

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+ROT6D_NAMES = tuple(f"rot6d_{i}" for i in range(6))
+POSE_NAMES = ("x", "y", "z", *ROT6D_NAMES)  # elements of a pose as networks see it
+
 _EPS = 1e-12
 
 

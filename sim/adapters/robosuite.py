@@ -16,12 +16,11 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.feature import Feature, Features, features
-from robolearn.core.rotation import matrix_to_axis_angle, matrix_to_rot6d, rot6d_to_matrix
+from robolearn.core.rotation import POSE_NAMES, matrix_to_axis_angle, matrix_to_rot6d, rot6d_to_matrix
 from robolearn.sim.adapters.robosuite_import import import_robosuite
 from robolearn.sim.env import SimEnv
 from robolearn.sim.rendering import SceneRenderer
 
-POSE_NAMES = ("x", "y", "z", *(f"rot6d_{i}" for i in range(6)))
 MAX_FINGER_M = 0.04
 _SEED_SPACE = 0x0B05  # separates our start states from plain `default_rng(k)` streams
 

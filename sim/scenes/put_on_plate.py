@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 
 from robolearn.core.feature import Feature
-from robolearn.core.rotation import axis_angle_to_quaternion, matrix_to_rot6d
+from robolearn.core.rotation import ROT6D_NAMES, axis_angle_to_quaternion, matrix_to_rot6d
 from robolearn.sim.robots import panda
 from robolearn.sim.tabletop import TabletopEnv
 
@@ -37,7 +37,7 @@ class PutOnPlate(TabletopEnv):
     def objects_feature(self) -> Feature:
         names = (
             *(f"bar_{a}" for a in "xyz"),
-            *(f"rot6d_{i}" for i in range(6)),
+            *ROT6D_NAMES,
             *(f"plate_{a}" for a in "xyz"),
             *(f"bar_from_tcp_{a}" for a in "xyz"),
             *(f"plate_from_tcp_{a}" for a in "xyz"),

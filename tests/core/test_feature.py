@@ -38,6 +38,12 @@ def test_floats_do_not_become_pixels():
         IMAGE.check(np.zeros((4, 4, 3)))
 
 
+def test_of_many_samples_the_first_number_that_is_lost_is_named():
+    with pytest.raises(FeatureError, match=r"step data: feature 'a' holds .* int8 cannot hold: 300 at \[2, 1\]"):
+        Feature("a", (2,), "int8").cast(np.array([[1, 2], [3, 4], [5, 300]]), "step data")
+    assert STATE.cast(np.ones((5, 3)), "rows").dtype == np.float32
+
+
 def test_a_number_too_large_for_the_float_type_is_not_called_infinite():
     feature = Feature("observation.state", (2,))
     with warnings.catch_warnings():
