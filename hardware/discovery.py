@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from robolearn.core.errors import one_line
+
 # kind -> (sysfs class, file under the class entry that names the device, folder of its node)
 _SYSFS = {
     "input": ("input", "device/name", "dev/input"),
@@ -54,7 +56,7 @@ def _realsense() -> Iterator[FoundDevice]:
                 "realsense", device.get_info(rs.camera_info.serial_number), f"{name}, firmware {firmware}"
             )
     except RuntimeError as error:  # the camera is there but its USB node may not be opened
-        yield FoundDevice("realsense", "?", " ".join(str(error).split()), accessible=False)
+        yield FoundDevice("realsense", "?", one_line(error), accessible=False)
 
 
 def _sysfs(root: Path) -> Iterator[FoundDevice]:

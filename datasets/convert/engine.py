@@ -26,12 +26,14 @@ from robolearn.datasets.convert.protocol import Converter, ConvertOptions, Conve
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
 from robolearn.datasets.convert.source import listed, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
+from robolearn.datasets.convert.witness import Witness
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.format import layout
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.store import refuse_url
 from robolearn.datasets.write.durable import explain_os_errors
 from robolearn.datasets.write.edits import set_mask
+from robolearn.datasets.write.output import refuse_existing
 from robolearn.datasets.write.writer import DatasetWriter
 
 LOG = logging.getLogger(__name__)
@@ -53,15 +55,13 @@ def convert_dataset(
     """
     options = options or ConvertOptions()
     refuse_url(source, "other formats are read from local folders only")
-    refuse_url(output)
+    refuse_existing(output)
     pointers = lfs.pointers(source) if source.exists() else []
     with lfs.blamed(source, pointers):
         name = detect_format(source) if source_format == "auto" else source_format
     module = load_converter(name)
     if not source.exists():
         raise DatasetError(f"{source} does not exist; give the folder or file of an existing dataset.")
-    if output.exists():
-        raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
     if options.resume:
         require_unfinished(output)
     remedy = "Free space or choose another folder; --resume goes on with what is done."
@@ -69,12 +69,12 @@ def convert_dataset(
         with lfs.blamed(source, pointers):
             opened = stack.enter_context(contextlib.closing(_open(module, source, name, options)))
             _check_options(source, opened, options)
-            with contextlib.closing(module.open_witness(source, options)) as witness:
-                opened.notes = [*opened.notes, *check_episodes(source, opened, witness)]
+            witness = stack.enter_context(contextlib.closing(module.open_witness(source, options)))
+            opened.notes = [*opened.notes, *check_episodes(source, opened, witness)]
         opened.notes = [*opened.notes, *([lfs.told(source, pointers)] if pointers else [])]
         unfinished = Unfinished(output)
         stack.callback(unfinished.release)
-        conversion = _Conversion(source, name, output, options, opened, unfinished, pointers)
+        conversion = _Conversion(source, name, output, options, opened, witness, unfinished, pointers)
         return conversion.run()
 
 
@@ -111,10 +111,10 @@ def _check_options(source: Path, opened: EpisodeSource, options: ConvertOptions)
 class _Conversion:
     def __init__(
         self, source: Path, name: str, output: Path, options: ConvertOptions, opened: EpisodeSource,
-        unfinished: Unfinished, pointers: Sequence[Path],
+        witness: Witness, unfinished: Unfinished, pointers: Sequence[Path],
     ):  # fmt: skip
         self.source, self.format, self.output = source, name, output
-        self.options, self.opened, self.unfinished = options, opened, unfinished
+        self.options, self.opened, self.witness, self.unfinished = options, opened, witness, unfinished
         limit = options.max_episodes or opened.num_episodes
         self.total = min(opened.num_episodes, limit)
         self.skipped: dict[int, str] = {}
@@ -238,7 +238,7 @@ class _Conversion:
             workers = usable_cores() if codecs and self.opened.parallel else 1
         options = replace(self.options, progress=no_progress)  # a callback stays in its process
         job = ReadJob(self.format, self.source, options, self.unfinished.frames, codecs)
-        for index, outcome in read_in_order(job, self.opened, indices, workers):
+        for index, outcome in read_in_order(job, self.opened, self.witness, indices, workers):
             yield index, outcome
             job.spool_file(index).unlink(missing_ok=True)
 

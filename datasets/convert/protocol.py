@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import DatasetError, one_line
 from robolearn.core.feature import Features
 from robolearn.core.progress import Progress, no_progress
 from robolearn.datasets.convert.spool import FrameSpool
@@ -202,8 +202,7 @@ class Converter(Protocol):
 
 def damaged(where: object, error: object) -> DatasetError:
     """The error for something that cannot be read, on one line."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DatasetError(f"{where} is missing or damaged ({reason}); copy it again.")
+    return DatasetError(f"{where} is missing or damaged ({one_line(error)}); copy it again.")
 
 
 if not TYPE_CHECKING:

@@ -20,9 +20,10 @@ import shutil
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
-from robolearn.core.output import check_output, new_folders
+from robolearn.core.output import new_folders
 from robolearn.datasets.format.layout import Json, to_json
 from robolearn.datasets.write.durable import WriterLock, sync_file_system, write_file
+from robolearn.datasets.write.output import refuse_existing
 
 
 def unfinished_path(output: Path) -> Path:
@@ -52,14 +53,14 @@ class Unfinished:
         self._state_file = self.path / "conversion.json"
         self._skipped_file = self.path / "skipped.jsonl"
         self._checked_file = self.path / "checked.jsonl"
-        if output.exists():
-            raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
-        check_output(output)
+        refuse_existing(output)
         with new_folders(self.path):
             self._lock = WriterLock(self.path / "lock", output)
-        if output.exists():  # finished while we were waiting for our turn
+        try:
+            refuse_existing(output)  # finished while we were waiting for our turn
+        except BaseException:
             self._lock.release()
-            raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
+            raise
         # without a dataset it was finished, and only the removal of the rest was interrupted
         self.state: Json | None = _read_json(self._state_file) if self.dataset.exists() else None
         shutil.rmtree(self.frames, ignore_errors=True)

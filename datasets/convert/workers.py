@@ -19,6 +19,7 @@ from robolearn.datasets.convert.check import EpisodeCheck, Seal
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, EpisodeSource, PartialEpisode
 from robolearn.datasets.convert.registry import load_converter
 from robolearn.datasets.convert.spool import FrameSpool, SpoolError
+from robolearn.datasets.convert.witness import Witness
 from robolearn.datasets.format.codecs import ImageCodec
 from robolearn.datasets.format.episode import EpisodeData
 
@@ -55,16 +56,21 @@ class ReadJob:
         """Where the frames of an episode are until it is committed."""
         return self.frames / str(index)
 
+    def reader(self, opened: EpisodeSource, witness: Witness) -> EpisodeReader:
+        """Reads the episodes of a source that is open already, and so is its witness."""
+        return EpisodeReader(
+            self, opened, EpisodeCheck(witness, opened.features, opened.claims, self.codecs, opened.fps)
+        )
+
     @contextlib.contextmanager
-    def reader(self, opened: EpisodeSource | None = None) -> Iterator[EpisodeReader]:
-        """Open the source once more, and its witness; `opened` stays open."""
+    def opened_reader(self) -> Iterator[EpisodeReader]:
+        """Open the source, and its witness."""
         module: Converter = load_converter(self.format)
-        with contextlib.ExitStack() as stack:
-            if opened is None:
-                opened = stack.enter_context(contextlib.closing(module.open_source(self.source, self.options)))
-            witness = stack.enter_context(contextlib.closing(module.open_witness(self.source, self.options)))
-            check = EpisodeCheck(witness, opened.features, opened.claims, self.codecs, opened.fps)
-            yield EpisodeReader(self, opened, check)
+        with (
+            contextlib.closing(module.open_source(self.source, self.options)) as opened,
+            contextlib.closing(module.open_witness(self.source, self.options)) as witness,
+        ):
+            yield self.reader(opened, witness)
 
 
 @dataclass(frozen=True)
@@ -99,16 +105,16 @@ class EpisodeReader:
 
 
 def read_in_order(
-    job: ReadJob, opened: EpisodeSource, indices: Sequence[int], workers: int
+    job: ReadJob, opened: EpisodeSource, witness: Witness, indices: Sequence[int], workers: int
 ) -> Iterator[tuple[int, Outcome]]:
-    """Episodes `indices` in this order, with as many processes.
+    """Episodes `indices` in this order, with as many processes; a single one is this, with what is open here.
 
     At most `workers + 1` episodes are read and not yet taken. Raises DatasetError when a process dies.
     """
     if workers == 1 or len(indices) < 2:
-        with job.reader(opened) as reader:
-            for index in indices:
-                yield index, reader.read(index)
+        reader = job.reader(opened, witness)
+        for index in indices:
+            yield index, reader.read(index)
         return
     # spawn: a forked copy of a process with threads (encoders, simulators) may hang
     context = multiprocessing.get_context("spawn")
@@ -178,7 +184,7 @@ def _work(job: ReadJob, connection: Connection) -> None:
     die_with_parent()
     with stopped_in_order(), contextlib.ExitStack() as stack:  # nothing is left behind
         try:
-            reader = stack.enter_context(job.reader())
+            reader = stack.enter_context(job.opened_reader())
         except Exception as error:
             with contextlib.suppress(EOFError, OSError):
                 connection.send((connection.recv(), _sendable(error)))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from robolearn.core.errors import DatasetError, MissingDependencyError
+from robolearn.core.errors import DatasetError, MissingDependencyError, one_line
 
 DAMAGED = "the dataset is damaged; restore the file from a backup"
 
@@ -255,4 +255,4 @@ def as_url(location: str | Path) -> str | None:
 def _line(error: Exception) -> str:
     """What an exception says first, in one line, without a full stop and without passwords."""
     first = next(iter(str(error).strip().splitlines()), "")
-    return _CREDENTIALS.sub("", " ".join(first.split()) or type(error).__name__).rstrip(".")
+    return one_line(_CREDENTIALS.sub("", first) or type(error).__name__).rstrip(".")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.lock import is_lock_file
-from robolearn.core.output import check_output, new_folders
-from robolearn.datasets.read.store import refuse_url
+from robolearn.core.output import new_folders
 from robolearn.datasets.write.durable import WriterLock, explain_os_errors, sync_directory, sync_file_system
+from robolearn.datasets.write.output import refuse_existing
 
 LOCK, RESULT = "lock", "result"
 
@@ -29,7 +29,7 @@ def new_folder(output: Path) -> Iterator[Path]:
     unfinished (a conversion to go on with, a folder of the user's), or the disk is full.
     """
     output = Path(output)
-    refuse_existing(output)
+    refuse_existing(output, "output")
     unfinished = output.with_name(output.name + ".unfinished")
     result = unfinished / RESULT
     with explain_os_errors(f"Making {output}", "Free space or choose another folder."), new_folders(unfinished):
@@ -39,11 +39,11 @@ def new_folder(output: Path) -> Iterator[Path]:
             )
         lock = WriterLock(unfinished / LOCK, output)
         try:
-            refuse_existing(output)  # made while we came for the lock
+            refuse_existing(output, "output")  # made while we came for the lock
             shutil.rmtree(result, ignore_errors=True)
             yield result
             sync_file_system(result)
-            refuse_existing(output)
+            refuse_existing(output, "output")
             os.rename(result, output)
             sync_directory(output.parent)
         except BaseException as error:
@@ -57,11 +57,3 @@ def new_folder(output: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
             lock.release()
-
-
-def refuse_existing(output: Path) -> None:
-    """Raises DatasetError when there is something at `output`, or it is a URL; an empty folder is nothing."""
-    refuse_url(output)
-    check_output(output, "output")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DatasetError(f"{output} exists already; choose another output, or remove it first.")

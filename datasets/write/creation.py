@@ -21,6 +21,7 @@ from robolearn.datasets.format.layout import Metadata
 from robolearn.datasets.write.commit import rename_all, stage_copies
 from robolearn.datasets.write.durable import WriterLock, explain_os_errors, sync_file_system, write_file
 from robolearn.datasets.write.journal import find_journals
+from robolearn.datasets.write.output import is_taken
 
 # a long double is another number on every machine, and no other format holds one
 LARGEST_NUMBER_BYTES = 8
@@ -41,7 +42,7 @@ def make_dataset(
 
     Raises DatasetError when the path is taken, FeatureError for a feature that cannot be stored. Nothing is left then.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if is_taken(path):
         raise DatasetError(f"{path} exists already; choose another --output, or add to it with --resume.")
     if not (np.isfinite(fps) and fps > 0):
         raise DatasetError(f"A dataset needs a positive rate, found fps={fps}.")

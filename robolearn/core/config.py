@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from robolearn.core.arguments import check_names, number_rules, whole_number
-from robolearn.core.errors import ConfigError, unknown_name
+from robolearn.core.errors import ConfigError, one_line, unknown_name
 from robolearn.core.failure import is_users
 from robolearn.core.files import write_text
 
@@ -162,7 +162,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Configuration file {path} is not valid yaml: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"Configuration file {path} is not valid yaml: {one_line(error)}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -201,7 +201,7 @@ def settings(words: Sequence[str], option: str) -> dict[str, Any]:
         try:
             found[name.replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"{option} {name}: {value!r} is not a value: {' '.join(str(error).split())}.") from error
+            raise ConfigError(f"{option} {name}: {value!r} is not a value: {one_line(error)}.") from error
     return found
 
 

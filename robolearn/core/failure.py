@@ -17,11 +17,12 @@ import traceback
 from dataclasses import dataclass
 from types import FrameType
 
-from robolearn.core.errors import MissingDependencyError, RobolearnError
+from robolearn.core.errors import MissingDependencyError, RobolearnError, one_line
 
 # of rendering, and of opencv-python, which is linked against GL and glib whatever it is used for
 LIBRARIES = "apt-get update && apt-get install -y --no-install-recommends libgl1 libegl1 libosmesa6 libglib2.0-0"
 DEBUG = "ROBOLEARN_DEBUG"  # environment variable, so that worker processes have it, too
+LONGEST = 2000  # characters of what an exception says
 BUG_STATUS = 70  # what sysexits.h calls an internal software error
 
 
@@ -56,7 +57,7 @@ class UnexpectedError(RobolearnError):
             return error
         place = culprit(error)
         start, ours = f"{doing}: " if doing else "", place is None or place.ours
-        words = " ".join(str(error).split())
+        words = one_line(str(error), LONGEST)
         said = f"{type(error).__name__}: {words}" if words else type(error).__name__
         at = f" at {place.text}" if place is not None else ""
         if ours:
@@ -100,7 +101,7 @@ def line_of(error: BaseException, doing: str) -> str:
 
 def _memory_wanted(error: BaseException) -> str | None:
     """How much memory could not be had, in brackets where that is known; None for an error of another kind."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error), LONGEST)
     if isinstance(error, MemoryError):
         return f" ({text})" if text else ""
     # torch's: of a graphics card, and a RuntimeError of the processor's

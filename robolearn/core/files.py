@@ -1,7 +1,8 @@
-"""Small files that are written whole: results, pages, configurations."""
+"""Files by their names: small ones are written whole (results, pages, configurations), open ones found again."""
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,3 +21,12 @@ def write_text(path: Path, text: str) -> None:
             part.unlink()
         error.filename, error.filename2 = str(path), None
         raise
+
+
+def is_still_named(path: Path, descriptor: int, follow_links: bool = True) -> bool:
+    """Whether `path` names the open file behind `descriptor`: it may have been removed, or replaced, meanwhile."""
+    try:
+        there = os.stat(path, follow_symlinks=follow_links)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robolearn.core.errors import RobolearnError
+from robolearn.core.files import is_still_named
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO)
 _TRIES, _PAUSE_S = 6, 0.03  # one that is only looking, or comes at the same moment, is gone by then
@@ -127,7 +128,7 @@ class FileLock:
         try:
             holder = self._take(wait)
             # the file may have been removed, or replaced, while we came
-            if holder is None and not self._is_still_there():
+            if holder is None and not is_still_named(self._path, self.descriptor):
                 holder = Holder("", "")
         except BaseException:
             self._let_go()
@@ -148,12 +149,6 @@ class FileLock:
             os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
             self._claim = claim
         return next(iter(_living_claims(self._path, but=self._claim)), None)
-
-    def _is_still_there(self) -> bool:
-        with suppress(FileNotFoundError):
-            here, there = os.fstat(self.descriptor), os.stat(self._path)
-            return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
-        return False
 
     @property
     def released(self) -> bool:

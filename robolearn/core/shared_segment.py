@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from robolearn.core.errors import DeviceError
+from robolearn.core.files import is_still_named
 
 PREFIX = "robolearn_"
 _MAGIC = b"robolearn shared segment".ljust(32, b"\0")
@@ -140,12 +141,7 @@ def _no_memory(path: Path, error: OSError) -> DeviceError:
 
 def _is(path: Path, descriptor: int) -> bool:
     """Whether `path` still names the plain file behind `descriptor`."""
-    ours = os.fstat(descriptor)
-    try:
-        there = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return stat.S_ISREG(ours.st_mode) and (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+    return stat.S_ISREG(os.fstat(descriptor).st_mode) and is_still_named(path, descriptor, follow_links=False)
 
 
 def _reserve(descriptor: int, size: int) -> None:

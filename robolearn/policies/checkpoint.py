@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robolearn.core import config as configuration
-from robolearn.core.errors import CheckpointError, ConfigError, RobolearnError, unknown_name
+from robolearn.core.errors import CheckpointError, ConfigError, RobolearnError, one_line, unknown_name
 from robolearn.core.failure import is_users
 from robolearn.core.normalizer import Normalizer
 from robolearn.execution.policy_spec import PolicySpec
@@ -152,7 +152,7 @@ def _readable(directory: Path) -> Iterator[None]:
     except _MISREAD as error:
         if is_users(error):
             raise  # of a policy of another package: not what was read
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         if isinstance(error, KeyError):
             reason = f"the field {error} is missing; copy the whole checkpoint again"
         raise CheckpointError(f"Checkpoint {directory} cannot be read ({reason}).") from error

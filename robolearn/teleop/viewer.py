@@ -8,6 +8,7 @@ import threading
 import warnings
 from typing import Any
 
+from robolearn.core.errors import one_line
 from robolearn.sim.env import SimEnv
 
 _CLOSE_S = 5.0
@@ -63,7 +64,7 @@ def open_viewer(env: SimEnv) -> tuple[SceneViewer | None, str]:
     try:
         return SceneViewer(env.model, env.data), "MuJoCo's viewer shows the scene; keys are read in this terminal."
     except (RuntimeError, ValueError) as error:  # for example on macOS without mjpython
-        return None, f"No viewer: {' '.join(str(error).split())}"
+        return None, f"No viewer: {one_line(error)}"
 
 
 def _window_problem() -> str | None:

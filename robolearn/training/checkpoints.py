@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from robolearn.core.errors import CheckpointError, ConfigError
+from robolearn.core.errors import CheckpointError, ConfigError, one_line
 from robolearn.core.output import check_output, held_output
 from robolearn.datasets.format.layout import METADATA as DATASET_METADATA
 from robolearn.datasets.write.durable import sync_file_system
@@ -109,11 +109,11 @@ class Checkpoints:
         try:
             yield
         except (OSError, SafetensorError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error, 200)
             left = "there is no checkpoint yet: mend that, then start again"
             if (last := self.last) is not None:
                 left = f"the checkpoint of step {int(last.name)} is intact: mend that, then go on with --resume"
-            raise CheckpointError(f"{self.output}: {what} cannot be written ({reason[:200]}); {left}.") from error
+            raise CheckpointError(f"{self.output}: {what} cannot be written ({reason}); {left}.") from error
 
     def _point_to(self, checkpoint: Path) -> None:
         link = self._folder / (LAST + PARTIAL)

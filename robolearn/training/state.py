@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from robolearn.core.errors import CheckpointError
+from robolearn.core.errors import CheckpointError, one_line
 from robolearn.training.step import Step
 
 FILES = TENSORS, COUNTERS = "training_state.safetensors", "training_state.json"
@@ -64,5 +64,4 @@ def load_training_state(directory: Path, step: Step) -> dict[str, Any]:
         counters["step"] = int(counters["step"])
         return counters
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"Cannot resume from {directory} ({type(error).__name__}: {reason}).") from error
+        raise CheckpointError(f"Cannot resume from {directory} ({type(error).__name__}: {one_line(error)}).") from error

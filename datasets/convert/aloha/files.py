@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import DatasetError, one_line
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import SourceArray
 from robolearn.datasets.convert.robomimic.groups import HDF5_SUFFIXES, is_hdf5, open_hdf5
@@ -170,7 +170,7 @@ class Look:
 
 def damaged_file(path: Path, error: object) -> DatasetError:
     """The error for a file that cannot be read, on one line."""
-    return DatasetError(f"{path} is damaged ({' '.join(str(error).split())}).")
+    return DatasetError(f"{path} is damaged ({one_line(error)}).")
 
 
 def episode_files(path: Path) -> tuple[tuple[Path, ...], list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError, MissingDependencyError, RobolearnError
+from robolearn.core.errors import DatasetError, MissingDependencyError, RobolearnError, one_line
 from robolearn.datasets.convert.decide import SourceArray
 from robolearn.datasets.convert.diffusion_policy.chunks import Chunks
 from robolearn.datasets.convert.diffusion_policy.layouts import Column, Layout, default_column, find_layout
@@ -77,7 +77,7 @@ class Buffer:
             if missing := _missing_codec(str(error)):
                 raise MissingDependencyError(f"{path} is compressed with {missing}; {INSTALL_IMAGECODECS}") from error
             raise DatasetError(
-                f"{path} cannot be read as a replay buffer ({_reason(error)}); copy it again."
+                f"{path} cannot be read as a replay buffer ({one_line(error)}); copy it again."
             ) from error
         origin = Origin.from_json(document, f"{path}: the attribute {KEY}") if document is not None else None
         _check_ends(path, episode_ends)
@@ -142,8 +142,8 @@ class Buffer:
                     try:
                         array[max(start, first) : last]
                     except Exception as damage:
-                        raise Unreadable(key, max(start, first), last - 1, _reason(damage)) from error
-            raise Unreadable(", ".join(keys), start, stop - 1, _reason(error)) from error
+                        raise Unreadable(key, max(start, first), last - 1, one_line(damage)) from error
+            raise Unreadable(", ".join(keys), start, stop - 1, one_line(error)) from error
 
     def times(self, start: int, stop: int, fps: float) -> np.ndarray:
         """`(stop - start,)` seconds: those that an export of ours brought along, else nominal ones."""
@@ -259,7 +259,7 @@ def _open_arrays(path: Path, group: Any) -> tuple[dict[str, Any], list[str]]:
                 raise
             # objects and records hold no numbers
             odd = isinstance(error, TypeError) or "No Zarr data type found" in str(error)
-            why = NO_NUMBERS if odd else f"it cannot be opened ({_reason(error)})"
+            why = NO_NUMBERS if odd else f"it cannot be opened ({one_line(error)})"
             notes.append(f"data/{key} is not carried over: {why}")
     notes += [
         f"meta/{name} is not carried over: only the ends of episodes are read there"
@@ -320,7 +320,3 @@ def _safe(path: Path, array: Any) -> Any:
     if any(str(codec).rpartition(".")[2] == "pickle" for codec in codecs):
         raise DatasetError(f"{path}: {array.path} is stored as pickles, which can run any code; it is not read.")
     return array
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

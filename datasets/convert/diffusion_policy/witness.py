@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError
+from robolearn.core.errors import DatasetError, one_line
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.convert.witness import Label, Witness
 
@@ -88,4 +88,4 @@ class ZarrWitness(Witness):
                         self._arrays[key] = np.asarray(array[:])
             return np.asarray(call(self._arrays[key]))
         except Exception as error:  # whatever the array's compressor raises
-            raise DatasetError(f"{self.path}: data/{key} cannot be read ({' '.join(str(error).split())}).") from error
+            raise DatasetError(f"{self.path}: data/{key} cannot be read ({one_line(error)}).") from error

@@ -10,10 +10,11 @@ from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.registry import Registry
 from robolearn.datasets.convert.export.exported_dataset import ExportedDataset
 from robolearn.datasets.convert.export.protocol import ExportOptions, ExportReport
-from robolearn.datasets.convert.export.work import refuse_existing, work_folder
+from robolearn.datasets.convert.export.work import work_folder
 from robolearn.datasets.convert.registry import find_format
 from robolearn.datasets.format import layout
 from robolearn.datasets.read.store import as_url
+from robolearn.datasets.write.output import refuse_existing
 
 EXPORTERS = Registry(
     "export format",

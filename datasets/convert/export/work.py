@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robolearn.core.errors import DatasetError
-from robolearn.core.output import check_output, new_folders
+from robolearn.core.output import new_folders
 from robolearn.core.progress import Progress
 from robolearn.datasets.convert.unfinished import require_unfinished, unfinished_path
-from robolearn.datasets.read.store import refuse_url
 from robolearn.datasets.write.durable import (
     WriterLock,
     explain_os_errors,
@@ -25,6 +24,7 @@ from robolearn.datasets.write.durable import (
     sync_file_system,
     write_file,
 )
+from robolearn.datasets.write.output import refuse_existing
 
 LOG = logging.getLogger(__name__)
 STATE = "export.sha256"
@@ -100,14 +100,6 @@ def require_space(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
-def refuse_existing(output: Path) -> None:
-    """Raises DatasetError when there is something at `output`, or it is a URL."""
-    refuse_url(output)
-    if output.exists():
-        raise DatasetError(f"{output} exists already; choose another --output, or remove it first.")
-    check_output(output)
-
-
 @contextmanager
 def work_folder(output: Path, fingerprint: str, resume: bool) -> Iterator[Work]:
     """Give `OUTPUT.unfinished` to work in; at the end its `result` is flushed to disk and becomes `output`.
@@ -131,6 +123,8 @@ def work_folder(output: Path, fingerprint: str, resume: bool) -> Iterator[Work]:
             yield work
             sync_file_system(folder)
             refuse_existing(output)
+            if output.is_dir() and not work.result.is_dir():
+                output.rmdir()  # an empty one; a folder would take its place by itself
             os.rename(work.result, output)
             sync_directory(output.parent)
             shutil.rmtree(folder)

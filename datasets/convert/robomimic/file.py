@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.core.errors import one_line
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import SourceArray
 from robolearn.datasets.convert.documents import parsed
@@ -99,8 +100,7 @@ def _environment(data: Any) -> tuple[Json, list[str]]:
             raise ValueError(f"control_freq is {rate}")
         return env, []
     except (ValueError, TypeError, OSError) as error:
-        reason = " ".join(str(error).split())
-    return {}, [f"the attribute env_args is not carried over: it cannot be read ({reason})"]
+        return {}, [f"the attribute env_args is not carried over: it cannot be read ({one_line(error)})"]
 
 
 def _instruction(data: Any) -> str | None:

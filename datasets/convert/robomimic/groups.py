@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import DatasetError, MissingDependencyError
+from robolearn.core.errors import DatasetError, MissingDependencyError, one_line
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 DEMO = re.compile(r"demo_[0-9]+")
@@ -47,7 +47,7 @@ def open_hdf5(path: Path) -> Any:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise DatasetError(f"{path} is a damaged or truncated HDF5 file ({_line(error)}); copy it again.") from error
+        raise DatasetError(f"{path} is a damaged or truncated HDF5 file ({one_line(error)}); copy it again.") from error
     if outside := next(_outside(file), None):
         file.close()
         raise DatasetError(
@@ -111,11 +111,7 @@ def read_array(path: Path, demo: Any, name: str) -> np.ndarray:
         return np.asarray(demo[name][()])
     except (KeyError, OSError, TypeError, ValueError, RuntimeError) as error:
         where = demo.name.rpartition("/")[2]
-        raise DatasetError(f"{path}: {name!r} of {where} is missing or damaged ({_line(error)}).") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise DatasetError(f"{path}: {name!r} of {where} is missing or damaged ({one_line(error)}).") from error
 
 
 def read_masks(file: Any, demos: Sequence[str]) -> tuple[Mapping[str, list[int]], list[str]]:
@@ -131,7 +127,7 @@ def read_masks(file: Any, demos: Sequence[str]) -> tuple[Mapping[str, list[int]]
                 m.decode() if isinstance(m, bytes) else str(m) for m in np.asarray(file["mask"][name][()]).ravel()
             ]
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            notes.append(f"mask {name!r} is not carried over: it cannot be read ({_line(error)})")
+            notes.append(f"mask {name!r} is not carried over: it cannot be read ({one_line(error)})")
             continue
         label = re.sub(r"^[.-]|[^\w.-]", "_", name)
         if label != name:

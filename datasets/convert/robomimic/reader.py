@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.core.errors import ConfigError, DatasetError, one_line
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.documents import parsed
@@ -147,8 +147,7 @@ class RobomimicSource(EpisodeSource):
                 times = np.asarray(demo[opened.origin.timestamp][()], np.float64)
             record = self._record(label, demo, values)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise DatasetError(f"{opened.path}: {label} is damaged ({reason}).") from error
+            raise DatasetError(f"{opened.path}: {label} is damaged ({one_line(error)}).") from error
         except DatasetError as error:
             raise DatasetError(f"{opened.path}: {label}: {str(error).rstrip('.')}.") from error
         return EpisodeData(

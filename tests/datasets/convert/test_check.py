@@ -63,10 +63,20 @@ class Sabotaged:
 def read(path, name, folder, change):
     """What the engine makes of the first episode: `Checked`, or a DatasetError."""
     given = options(name)
-    with contextlib.closing(registry.load_converter(name).open_source(path, given)) as opened:
+    with opened_twice(name, path, given) as (opened, witness):
         codecs = {n: JpegCodec(90, "420") for n, f in opened.features.items() if f.kind == "image"}
-        with ReadJob(name, path, given, folder, codecs).reader(Sabotaged(opened, change)) as reader:
-            return reader.read(0)
+        return ReadJob(name, path, given, folder, codecs).reader(Sabotaged(opened, change), witness).read(0)
+
+
+@contextlib.contextmanager
+def opened_twice(name, path, given):
+    """The source and its witness."""
+    module = registry.load_converter(name)
+    with (
+        contextlib.closing(module.open_source(path, given)) as opened,
+        contextlib.closing(module.open_witness(path, given)) as witness,
+    ):
+        yield opened, witness
 
 
 def next_episode(source, index, spool):
@@ -200,11 +210,10 @@ def test_a_format_without_a_witness_cannot_be_read(tmp_path, monkeypatch):
 def test_a_feature_of_which_nobody_says_where_it_comes_from_is_refused(tmp_path):
     write_robomimic(tmp_path / "demo.hdf5")
     file, given = tmp_path / "demo.hdf5", ConvertOptions()
-    with contextlib.closing(registry.load_converter("robomimic_hdf5").open_source(file, given)) as opened:
+    with opened_twice("robomimic_hdf5", file, given) as (opened, witness):
         opened.claims = {name: claim for name, claim in opened.claims.items() if name != "action"}
-        reader = ReadJob("robomimic_hdf5", file, given, tmp_path, {}).reader(opened)
-        with pytest.raises(ConfigError, match="does not say where 'action' comes from"), reader:
-            pass
+        with pytest.raises(ConfigError, match="does not say where 'action' comes from"):
+            ReadJob("robomimic_hdf5", file, given, tmp_path, {}).reader(opened, witness)
 
 
 class Numbers(Witness):

@@ -15,6 +15,7 @@ import pytest
 import zarr
 
 from robolearn.core.errors import ConfigError, DatasetError
+from robolearn.datasets.convert.diffusion_policy import reader
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.source import changes, ranges
@@ -44,6 +45,7 @@ def options(**changes):
 PROGRAM = """
 import sys
 from pathlib import Path
+from robolearn.datasets.convert.diffusion_policy import reader
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 
@@ -141,6 +143,21 @@ def test_the_number_of_workers_does_not_change_the_result(source, tmp_path):
     assert one.checksum() == three.checksum()
     assert [e["source_episode"] for e in three.episodes] == list(range(EPISODES))
     assert max(in_flight) <= 4, "the episodes read ahead are bounded"
+
+
+def test_source_and_witness_are_opened_once_where_one_process_reads(source, tmp_path, monkeypatch):
+    opened = []
+    for name in ("open_source", "open_witness"):
+        how = getattr(reader, name)
+        monkeypatch.setattr(reader, name, lambda *args, how=how, name=name: opened.append(name) or how(*args))
+    convert_dataset(source, tmp_path / "out.zarr", options(workers=1))
+    assert opened == ["open_source", "open_witness"]
+
+
+def test_an_empty_folder_is_not_in_the_way(source, tmp_path):
+    (tmp_path / "out.zarr").mkdir()
+    assert convert_dataset(source, tmp_path / "out.zarr", options(max_episodes=1)).num_episodes == 1
+    assert Dataset(tmp_path / "out.zarr").num_episodes == 1
 
 
 def test_an_existing_output_is_refused_and_untouched(source, tmp_path, make_dataset):

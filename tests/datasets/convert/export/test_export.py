@@ -126,6 +126,14 @@ def test_an_existing_output_is_not_touched(rich_dataset_to_read, tmp_path, name)
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_folder_is_not_in_the_way(rich_dataset_to_read, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    export_dataset(rich_dataset_to_read, tmp_path / "out", name)
+    assert (tmp_path / "out").is_file() == (name == "robomimic_hdf5")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_two_workers_write_what_one_writes(rich_dataset_to_read, tmp_path, name):
     one = export_dataset(rich_dataset_to_read, tmp_path / "one", name, ExportOptions(video="h264"))
     two = export_dataset(rich_dataset_to_read, tmp_path / "two", name, ExportOptions(video="h264", workers=2))
