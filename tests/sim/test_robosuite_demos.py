@@ -28,7 +28,8 @@ from robolearn.evaluation.run.replay import replay_dataset
 from robolearn.sim import make_env
 from robolearn.sim.adapters import robosuite_demos
 from robolearn.sim.adapters.robosuite import RobosuiteEnv
-from robolearn.sim.adapters.robosuite_demos import LEAD_STEPS, DeltaControl, describe, detect, relabel
+from robolearn.sim.adapters.robosuite_demos import describe, detect
+from robolearn.sim.adapters.robosuite_targets import LEAD_STEPS, DeltaControl, relabel
 from robolearn.sim.rendering import choose_backend
 
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
