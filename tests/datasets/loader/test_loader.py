@@ -10,18 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robolearn.core.errors import ConfigError, DatasetError, FeatureError
+from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.format.codecs import JpegCodec
-from robolearn.datasets.loader import FinalGoal, FutureGoal, Loader, Source, WindowSpec, memory, select_episodes
-from robolearn.datasets.read.edits import QUARANTINE
+from robolearn.datasets.loader import FinalGoal, FutureGoal, Loader, Source, WindowSpec
 from robolearn.datasets.read.reader import Dataset
-from robolearn.datasets.write.edits import set_mask
 from robolearn.datasets.write.writer import DatasetWriter
 
-STATE, ACTION, IMAGE = "observation.state", "action", "observation.images.front"
-VECTORS = WindowSpec.chunks([STATE], ACTION, 2, 3)
-PICTURES = WindowSpec({IMAGE: (-1, 0), ACTION: (0,)})
+sys.path.append(str(Path(__file__).parent))
+from small_datasets import ACTION, IMAGE, PICTURES, STATE, VECTORS, write_pictures, write_vectors
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
@@ -33,52 +30,12 @@ def current_steps(batch: dict[str, np.ndarray]) -> list[int]:
     return (batch[ACTION][:, 0, 0] - 0.5).astype(int).tolist()
 
 
-def write_pictures(path: Path, *lengths: int) -> Dataset:
-    """Steps count up over all episodes; red grows downwards, green to the right, blue with the step."""
-    declared = features([Feature(STATE, (2,)), Feature(ACTION, (2,), kind="action"),
-                         Feature(IMAGE, (24, 32, 3), "uint8", "image")])  # fmt: skip
-    rows, columns = np.mgrid[0:24, 0:32]
-    step = 0
-    with DatasetWriter.create(path, declared, 10.0, durable=False) as writer:
-        for length in lengths:
-            writer.start_episode()
-            for k in range(length):
-                image = np.stack([rows * 10, columns * 8, np.full_like(rows, 15 * step)], -1).astype(np.uint8)
-                state, action = np.array([step, -step], np.float32), np.array([step + 0.5, 1], np.float32)
-                writer.append(0.1 * k, {STATE: state, ACTION: action, IMAGE: image})
-                step += 1
-            writer.commit({"task": "count"})
-    return Dataset(path)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory) -> Dataset:
-    """Episodes of steps 0-4, 5-7 and 8-15; tests leave it as it is."""
-    return write_pictures(tmp_path_factory.mktemp("data") / "small.zarr", 5, 3, 8)
-
-
-def write_vectors(path: Path, lengths: list[int], first: int = 0, fps: float = 10.0, unit: str = "m") -> Dataset:
-    """Steps count up from `first` over all episodes, in state and action."""
-    declared = features([Feature(STATE, (1,), unit=unit), Feature(ACTION, (1,), kind="action")])
-    with DatasetWriter.create(path, declared, fps, durable=False) as writer:
-        for length in lengths:
-            writer.start_episode()
-            for k in range(length):
-                writer.append(k / fps, {STATE: np.array([first], np.float32), ACTION: np.array([first], np.float32)})
-                first += 1
-            writer.commit({"task": "count", "success": length > 3})
-    return Dataset(path)
-
-
 def test_padding_can_be_refused(dataset):
     spec = WindowSpec({STATE: (-2, -1, 0), ACTION: (0, 1)}, pad_before=0, pad_after=0, pad_masks=(ACTION,))
     loader = Loader(dataset, spec, 100)
     steps = {int(window[-1, 0]) for window in loader.at(0)[STATE]}
     assert steps == {2, 3, 10, 11, 12, 13, 14}  # episodes 0-4, 5-7 and 8-15: two steps before, one after; 7 has none
     assert not loader.at(0)[f"{ACTION}.is_pad"].any()
-
-
-# batches
 
 
 @settings(max_examples=20, deadline=None)
@@ -195,43 +152,6 @@ def test_windows_tell_where_they_come_from(dataset, tmp_path):
     assert in_order.tolist() == [104, 105, 100, 101, 102, 103]
 
 
-# mixtures
-
-
-def test_a_mixture_shows_each_dataset_in_proportion_to_its_weight(tmp_path):
-    small = write_vectors(tmp_path / "small.zarr", [6, 4], first=0)
-    large = write_vectors(tmp_path / "large.zarr", [30, 40], first=1000)
-    spec = WindowSpec.chunks([STATE], ACTION, 1, 2)
-    loader = Loader([Source(small, weight=3), Source(large, weight=1)], spec, 8, seed=2)
-    assert loader.per_epoch == 10
-    seen = np.concatenate([loader.at(step)[STATE][:, 0, 0] for step in range(loader.per_epoch)])
-    assert (seen < 1000).sum() == 60 and (seen >= 1000).sum() == 20
-    assert np.bincount(seen[seen < 1000].astype(int)).tolist() == [6] * 10
-    assert len(set(seen[seen >= 1000])) == 20
-    by_size = Loader([Source(small), Source(large)], spec, 8, seed=2)
-    assert len({float(v) for step in range(10) for v in by_size.at(step)[STATE][:, 0, 0]}) == 80
-
-
-def test_datasets_that_do_not_fit_together_are_named(tmp_path, dataset):
-    a = write_vectors(tmp_path / "a.zarr", [4])
-    spec = WindowSpec.chunks([STATE], ACTION, 1, 2)
-    faster = write_vectors(tmp_path / "faster.zarr", [4], fps=20.0)
-    with pytest.raises(DatasetError, match=r"a\.zarr has 10 steps a second, .*faster\.zarr 20; .*dataset resample"):
-        Loader([Source(a), Source(faster)], spec, 2)
-    millimetres = write_vectors(tmp_path / "mm.zarr", [4], unit="mm")
-    with pytest.raises(FeatureError, match=r"'observation\.state' has unit m in .*a\.zarr but mm in .*mm\.zarr"):
-        Loader([Source(a), Source(millimetres)], spec, 2)
-    with pytest.raises(FeatureError, match=r"'observation\.state' has shape \(1,\) in .* but \(2,\)"):
-        Loader([Source(a), Source(dataset)], spec, 2)
-    with pytest.raises(ConfigError, match="to all 2 datasets or to none, found 1"):
-        Loader([Source(a, weight=1.0), Source(a)], spec, 2)
-    with pytest.raises(FeatureError, match=r"a\.zarr: Unknown feature 'acton'.*'action'"):
-        Loader(a, WindowSpec({"acton": (0,)}), 2)
-
-
-# goals
-
-
 def test_goals_of_images_come_from_the_same_episode(dataset):
     loader = Loader(dataset, PICTURES, 16, goals=FinalGoal((IMAGE,)))
     batch = loader.at(0)
@@ -249,98 +169,6 @@ def test_goals_outside_their_episode_are_refused(dataset):
 
     with pytest.raises(ConfigError, match=r"Next\.steps must give \(16, 1\) steps within their episodes"):
         Loader(dataset, VECTORS, 16, goals=Next()).at(0)
-
-
-# masks
-
-
-def test_episodes_in_quarantine_are_left_out_by_default(tmp_path):
-    write_vectors(tmp_path / "d.zarr", [4, 5, 3])
-    set_mask(tmp_path / "d.zarr", QUARANTINE, [1])
-    set_mask(tmp_path / "d.zarr", "train", [1, 2])
-    dataset = Dataset(tmp_path / "d.zarr")
-    assert select_episodes(dataset).tolist() == [0, 2]
-    assert select_episodes(dataset, ["train"]).tolist() == [2]
-    assert select_episodes(dataset, successful=True).tolist() == [0]
-    assert select_episodes(dataset, [QUARANTINE]).tolist() == [1]
-    spec = WindowSpec.chunks([STATE], ACTION, 1, 1)
-    loader = Loader(dataset, spec, 100)
-    assert sorted(loader.at(0)[STATE][:, 0, 0].tolist()) == [0, 1, 2, 3, 9, 10, 11]
-    loader = Loader([Source(dataset, select_episodes(dataset, ["train"]))], spec, 100)
-    assert sorted(loader.at(0)[STATE][:, 0, 0].tolist()) == [9, 10, 11]
-
-
-def test_a_choice_that_leaves_nothing_is_explained(tmp_path):
-    write_vectors(tmp_path / "d.zarr", [2, 3])
-    set_mask(tmp_path / "d.zarr", "train", [0])
-    dataset = Dataset(tmp_path / "d.zarr")
-    with pytest.raises(DatasetError, match=r"none of its 2 episodes is in mask 'train' and successful"):
-        select_episodes(dataset, ["train"], successful=True)
-    with pytest.raises(DatasetError, match="Unknown mask 'trian'.*'train'"):
-        select_episodes(dataset, ["trian"])
-    with pytest.raises(DatasetError, match="no episode was chosen"):
-        Loader([Source(dataset, [])], VECTORS, 4)
-    with pytest.raises(ConfigError, match="has episodes 0 to 1; found 2 to 2"):
-        Loader([Source(dataset, [2])], VECTORS, 4)
-    with pytest.raises(DatasetError, match="no episode is long enough for one window of 5 steps"):
-        Loader(dataset, WindowSpec({ACTION: range(5)}, pad_after=0), 4)
-
-
-def test_non_finite_numbers_are_refused_where_they_are_used(tmp_path):
-    dataset = write_vectors(tmp_path / "d.zarr", [2, 3])
-    damaged = dataset.array(STATE).copy()
-    damaged[3] = np.nan
-    whole = dataset.array
-    dataset.array = lambda name: damaged if name == STATE else whole(name)
-    place = r"'observation\.state' holds a non-finite number in episode 1 at its step 1 \(step 3 of all\)"
-    with pytest.raises(DatasetError, match=place):
-        Loader(dataset, VECTORS, 2)
-    assert len(Loader([Source(dataset, [0])], VECTORS, 2)) == 2
-
-
-# memory and failure
-
-
-def test_memory_is_told_in_units_that_fit():
-    estimate = memory.MemoryEstimate(2_400_000, 71_000_000, 1_500_000_000, 22_000_000_000, "decoded")
-    told = "memory 1.6 GB (arrays 2.4 MB, images decoded 71.0 MB, batches 1.5 GB) of 22.0 GB available"
-    assert str(estimate) == told
-    assert (
-        str(memory.MemoryEstimate(40_000, 0, 0, None, "none"))
-        == "memory 40 kB (arrays 40 kB, images none 0 kB, batches 0 kB)"
-    )
-
-
-def test_a_cache_that_does_not_fit_is_refused_before_anything_is_read(dataset, monkeypatch):
-    def free(kilobytes: int) -> None:
-        monkeypatch.setattr("robolearn.datasets.loader.memory.available_bytes", lambda: kilobytes * 1024)
-
-    free(40)
-    with pytest.raises(ConfigError, match=r"needs more than there is: memory .* images decoded .* another cache mode"):
-        Loader(dataset, PICTURES, 1, cache="decoded")
-    assert Loader(dataset, PICTURES, 1, cache="none").memory.mode == "none"
-    free(200)
-    decoded = Loader(dataset, PICTURES, 1).memory
-    assert decoded.mode == "decoded" and decoded.cache == 16 * 24 * 32 * 3
-    free(60)
-    encoded = Loader(dataset, PICTURES, 1).memory
-    sizes = [len(dataset.encoded(IMAGE, step)) for step in range(16)]
-    assert encoded.mode == "encoded" and encoded.cache == int(16 * (np.mean(sizes) + 200))
-    free(1)
-    with pytest.raises(ConfigError, match="a smaller batch or fewer episodes"):
-        Loader(dataset, PICTURES, 16)
-
-
-def test_available_memory_is_that_of_the_container_where_it_has_less(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert memory.available_bytes() is None
-    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    5000 kB\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_bytes() == 5000 * 1024
-    (tmp_path / "memory.max").write_text("3000000\n")
-    (tmp_path / "memory.stat").write_text("anon 1000000\nfile 900000\n")
-    assert memory.available_bytes() == 2000000
 
 
 @pytest.mark.parametrize("workers", [0, 2])
