@@ -187,3 +187,14 @@ def write_atomically(root: Path, file: Path, data: bytes, flush: bool = True) ->
     os.replace(staged, file)
     if flush:
         sync_directory(file.parent)
+
+
+def write_metadata(root: Path, metadata: Metadata, flush: bool = True) -> None:
+    """Make `metadata`, whose arrays are as long as before, that of the dataset; the copies of it, too."""
+    write_atomically(root, root / layout.METADATA, metadata.to_bytes(), flush)
+    write_copies(root, metadata)
+
+
+def write_copies(root: Path, metadata: Metadata) -> None:
+    """Bring the copies of array descriptions up to date, for readers that do not look at `.zmetadata`."""
+    rename_all(stage_copies(root, metadata))

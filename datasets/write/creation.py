@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,15 +16,28 @@ from robolearn.core.lock import holder_of
 from robolearn.core.output import check_output, new_folders
 from robolearn.core.provenance import package_versions, wall_time
 from robolearn.datasets.format import layout
-from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.format.codecs import ImageCodec, JpegCodec, PngCodec
 from robolearn.datasets.format.layout import Metadata
-from robolearn.datasets.write.commit import rename_all, stage_copies
+from robolearn.datasets.write.commit import write_copies
 from robolearn.datasets.write.durable import WriterLock, explain_os_errors, sync_file_system, write_file
 from robolearn.datasets.write.journal import find_journals
 from robolearn.datasets.write.output import is_taken
 
 # a long double is another number on every machine, and no other format holds one
 LARGEST_NUMBER_BYTES = 8
+Subsampling = Literal["444", "422", "420"]
+
+
+def codecs_for(features: Features, image_codec: str, jpeg_quality: int, jpeg_subsampling: str) -> dict[str, ImageCodec]:
+    """How images and depth are encoded where nobody says otherwise. Raises DatasetError for settings that are none."""
+    if image_codec not in ("jpeg", "png"):
+        raise DatasetError(f"Images are stored as 'jpeg' or 'png', found {image_codec!r}.")
+    if not 1 <= jpeg_quality <= 100:
+        raise DatasetError(f"JPEG quality is 1 to 100, found {jpeg_quality}.")
+    if jpeg_subsampling not in get_args(Subsampling):
+        raise DatasetError(f"JPEG subsampling is one of {get_args(Subsampling)}, found {jpeg_subsampling!r}.")
+    image = JpegCodec(jpeg_quality, jpeg_subsampling) if image_codec == "jpeg" else PngCodec()
+    return {name: PngCodec() if feature.kind == "depth" else image for name, feature in features.items()}
 
 
 def make_dataset(
@@ -116,7 +129,7 @@ def _make(path: Path, started: Metadata) -> None:
     try:
         for key in started.arrays:
             (path / key).mkdir(parents=True)
-        rename_all(stage_copies(path, started))
+        write_copies(path, started)
         write_file(path / layout.METADATA, started.to_bytes())
         sync_file_system(path)
     except BaseException:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,26 +15,18 @@ from robolearn.core.errors import DatasetError, FeatureError, unknown_name
 from robolearn.core.feature import Feature, Features
 from robolearn.core.provenance import wall_time
 from robolearn.datasets.format import layout
-from robolearn.datasets.format.codecs import ImageCodec, JpegCodec, PngCodec, codec_from_config
+from robolearn.datasets.format.codecs import ImageCodec, codec_from_config
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json, Metadata
 from robolearn.datasets.write.chunk_staging import RecordLog
-from robolearn.datasets.write.commit import (
-    NewEpisode,
-    checked_facts,
-    commit_episode,
-    rename_all,
-    stage_copies,
-    write_atomically,
-)
-from robolearn.datasets.write.creation import make_dataset
+from robolearn.datasets.write.commit import NewEpisode, checked_facts, commit_episode, write_copies, write_metadata
+from robolearn.datasets.write.creation import Subsampling, codecs_for, make_dataset
 from robolearn.datasets.write.durable import WriterLock, explain_os_errors
 from robolearn.datasets.write.journal import REMOVED, Journal, find_journals
+from robolearn.datasets.write.sim_models import check_sim_env, store_sim_model, with_sim_env
 from robolearn.datasets.write.whole_episode import WholeEpisode
 
 LOG = logging.getLogger(__name__)
-
-Subsampling = Literal["444", "422", "420"]
 
 
 class DatasetWriter:
@@ -104,15 +95,7 @@ class DatasetWriter:
 
         Raises DatasetError when the path is taken, FeatureError for a feature that cannot be stored.
         """
-        if image_codec not in ("jpeg", "png"):
-            raise DatasetError(f"Images are stored as 'jpeg' or 'png', found {image_codec!r}.")
-        if not 1 <= jpeg_quality <= 100:
-            raise DatasetError(f"JPEG quality is 1 to 100, found {jpeg_quality}.")
-        if jpeg_subsampling not in get_args(Subsampling):
-            raise DatasetError(f"JPEG subsampling is one of {get_args(Subsampling)}, found {jpeg_subsampling!r}.")
-        image = JpegCodec(jpeg_quality, jpeg_subsampling) if image_codec == "jpeg" else PngCodec()
-        own = {name: PngCodec() if feature.kind == "depth" else image for name, feature in features.items()}
-        path = Path(path)
+        path, own = Path(path), codecs_for(features, image_codec, jpeg_quality, jpeg_subsampling)
         started, lock = make_dataset(path, features, fps, recorded, {**own, **(codecs or {})}, metadata or {})
         return cls(path, started, RecordLog(), lock, durable)
 
@@ -141,7 +124,7 @@ class DatasetWriter:
         """Finish what an interrupted commit left to do, and tell of episodes that were never committed."""
         shutil.rmtree(self.path / layout.STAGING, ignore_errors=True)
         (self.path / layout.STAGING).mkdir()
-        rename_all(stage_copies(self.path, self._metadata))
+        write_copies(self.path, self._metadata)
         committed = self._log.last.get("journal") if self._log.last else None
         # by folder name: a removal that was interrupted may have taken the header already
         for journal in (self.path / layout.PENDING).iterdir():
@@ -349,7 +332,7 @@ class DatasetWriter:
         model = None
         if episode.sim_model is not None:
             with explain_os_errors("Storing the simulator model", "Free space and try again."):
-                model = self._store_sim_model(episode.sim_model, flush=False)  # the commit flushes
+                model = store_sim_model(self.path, episode.sim_model, flush=False)  # the commit flushes
         facts = {"started_at": None, **episode.record}
         return self.commit_new(WholeEpisode(episode, self._codecs), facts, model)
 
@@ -374,36 +357,14 @@ class DatasetWriter:
         simulator states.
         """
         self._require_open()
-        if self.num_steps and layout.SIM_STATE not in self._metadata.arrays:
-            raise DatasetError(
-                f"{self.path} holds no simulator states: it was converted, or they were dropped. Record into a new "
-                "dataset, and make one of both with: robolearn dataset merge --common"
-            )
-        stored = self._metadata.attributes.get("sim", {}).get("env")
-        if stored is not None and self.num_episodes:
-            for key in ("name", "scene_version"):
-                if stored.get(key) != env.get(key):
-                    raise DatasetError(
-                        f"{self.path} was recorded with {key} {stored.get(key)!r}, found {env.get(key)!r}; "
-                        "record into a new dataset."
-                    )
+        check_sim_env(self.path, self._metadata, env)
         with explain_os_errors("Storing the simulator model", "Free space and try again."):
             if xml is not None:
-                self.sim_model = self._store_sim_model(xml, self.durable)
-            if stored is None or not self.num_episodes:
-                attributes = {**self._metadata.attributes, "sim": {"env": dict(env)}}
-                self._metadata = Metadata(attributes, self._metadata.arrays)
-                write_atomically(self.path, self.path / layout.METADATA, self._metadata.to_bytes(), self.durable)
-                rename_all(stage_copies(self.path, self._metadata))
-
-    def _store_sim_model(self, xml: str, flush: bool) -> str:
-        """Returns the sha256 that names it."""
-        digest = hashlib.sha256(xml.encode()).hexdigest()
-        file = self.path / layout.SIM_MODELS / f"{digest}.xml"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, file, xml.encode(), flush)
-        return digest
+                self.sim_model = store_sim_model(self.path, xml, self.durable)
+            told = with_sim_env(self._metadata, env)
+            if told is not self._metadata:
+                self._metadata = told
+                write_metadata(self.path, told, self.durable)
 
     def close(self) -> None:
         """Let go of the dataset. An episode with steps that was not committed stays in `pending/`.
@@ -417,7 +378,7 @@ class DatasetWriter:
         try:
             if not self.durable and not self._lock.released:
                 with explain_os_errors(f"Closing {self.path}", "Free space and open it for writing once more."):
-                    rename_all(stage_copies(self.path, self._metadata))
+                    write_copies(self.path, self._metadata)
         finally:
             self._lock.release()
 
