@@ -1,1 +1,1 @@
-"""Reading other people's datasets into ours (`engine.py`), one file a format, and writing theirs (`export/`)."""
+"""Reading other people's datasets into ours (`engine.py`), one folder a format, and writing theirs (`export/`)."""

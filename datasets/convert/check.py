@@ -30,8 +30,8 @@ from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
 from robolearn.datasets.convert.protocol import EpisodeSource
 from robolearn.datasets.convert.quantisation import luma_bound
-from robolearn.datasets.convert.source import listed
 from robolearn.datasets.convert.witness import Claim, Label, Witness
+from robolearn.datasets.convert.wording import listed
 from robolearn.datasets.format.codecs import ImageCodec, JpegCodec
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import SIM_STATE, Json, is_encoded

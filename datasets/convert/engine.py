@@ -23,10 +23,11 @@ from robolearn.core.progress import no_progress
 from robolearn.datasets.convert import lfs
 from robolearn.datasets.convert.check import check_episodes, check_seals
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, ConvertReport, EpisodeSource
+from robolearn.datasets.convert.provenance import source_provenance
 from robolearn.datasets.convert.registry import detect_format, find_format, load_converter
-from robolearn.datasets.convert.source import listed, source_provenance
 from robolearn.datasets.convert.unfinished import Unfinished, boot_id, fingerprint, require_unfinished
 from robolearn.datasets.convert.witness import Witness
+from robolearn.datasets.convert.wording import listed
 from robolearn.datasets.convert.workers import Outcome, ReadJob, read_in_order
 from robolearn.datasets.format import layout
 from robolearn.datasets.read.reader import Dataset

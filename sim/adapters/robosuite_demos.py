@@ -20,9 +20,9 @@ from robolearn.datasets.convert.decide import SourceArray, decide
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, PartialEpisode, SourceDescription
 from robolearn.datasets.convert.robomimic.groups import file_of
 from robolearn.datasets.convert.robomimic.witness import Hdf5Witness
-from robolearn.datasets.convert.source import rate_note
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Claim, Label, Witness
+from robolearn.datasets.convert.wording import rate_note
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import SIM_STATE, is_encoded
 from robolearn.sim.adapters.robosuite_demo_file import DemoFile, is_demo_file

@@ -1,4 +1,4 @@
-"""What the files of ACT and ALOHA hold, found out before any episode is read: see `aloha_hdf5.py`."""
+"""What the files of ACT and ALOHA hold, found out before any episode is read: see `reader.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robolearn.core.feature import Feature
 from robolearn.datasets.convert.decide import SourceArray
 from robolearn.datasets.convert.robomimic.groups import HDF5_SUFFIXES, is_hdf5, open_hdf5
 from robolearn.datasets.convert.sampling import first_middle_last, spread
-from robolearn.datasets.convert.source import ranges
+from robolearn.datasets.convert.wording import ranges
 from robolearn.datasets.format.image_header import image_header
 
 LOOKED_AT = 100  # files, to find out what an episode holds

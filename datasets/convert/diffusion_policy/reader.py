@@ -1,7 +1,7 @@
 """diffusion_policy's replay buffer: a zarr group (format 2 or 3) with `data/<key>` and `meta/episode_ends`.
 
 It is a folder, or a zip file of one (UMI's `dataset.zarr.zip`), which is read without unpacking. Arrays have time
-first. It stores no rate, times, units or task. Known sets of keys (`zarr_layouts.py`) bring those along; what other
+first. It stores no rate, times, units or task. Known sets of keys (`layouts.py`) bring those along; what other
 keys are is decided by `decide.py`. An episode that is empty, damaged or not all there is left out by name, and so are
 rows after the last one.
 """
@@ -21,9 +21,9 @@ from robolearn.datasets.convert.decide import decide, describe_arrays
 from robolearn.datasets.convert.diffusion_policy.replay_buffer import INCOMPLETE, Buffer, Unreadable
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
-from robolearn.datasets.convert.source import spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
+from robolearn.datasets.convert.wording import spelt
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json, is_ours
 

@@ -26,10 +26,10 @@ from robolearn.datasets.convert.lerobot.look import Looked, column_dtype, pictur
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, PartialEpisode
 from robolearn.datasets.convert.sampling import first_middle_last, spread
-from robolearn.datasets.convert.source import changes, rate_note, spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
 from robolearn.datasets.convert.witness import Label, claim
+from robolearn.datasets.convert.wording import changes, rate_note, spelt
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json
 

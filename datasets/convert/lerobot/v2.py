@@ -16,7 +16,7 @@ from robolearn.datasets.convert.lerobot.episodes import LeRobotSource, Place
 from robolearn.datasets.convert.lerobot.info import Info, codebase_version, open_witness, read_parquet, require_columns
 from robolearn.datasets.convert.lfs import is_there
 from robolearn.datasets.convert.protocol import ConvertOptions, SourceDescription, damaged
-from robolearn.datasets.convert.source import ranges
+from robolearn.datasets.convert.wording import ranges
 
 __all__ = ["detect", "describe", "open_source", "open_witness"]
 FORMAT = "lerobot_v2"

@@ -1,7 +1,7 @@
 """The second reader of LeRobot's v2 and v3: rows by the column `index`, video frames by counting them.
 
     rows            those whose `index` is in the episode's range, by the lengths (and `dataset_from_index`) that
-                    `meta/` lists; `episode_index` of all of them must agree (see `lerobot_rows.py`)
+                    `meta/` lists; `episode_index` of all of them must agree (see `rows.py`)
     frames, v2      frame k of the episode's own file
     frames, v3      frame k + the lengths of the episodes that come before it in the same file
 

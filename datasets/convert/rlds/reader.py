@@ -28,9 +28,9 @@ from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, S
 from robolearn.datasets.convert.rlds.leaves import Leaf, leaves
 from robolearn.datasets.convert.rlds.tfrecord import Values, index_records, parse_example, read_record
 from robolearn.datasets.convert.sampling import first_middle_last, spread
-from robolearn.datasets.convert.source import changes
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
+from robolearn.datasets.convert.wording import changes
 from robolearn.datasets.format.codecs import CODECS
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json

@@ -25,9 +25,9 @@ from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, S
 from robolearn.datasets.convert.robomimic.file import LOOKED_AT, Opened, num_steps
 from robolearn.datasets.convert.robomimic.filter_keys import filter_key
 from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, is_hdf5, model_text, read_masks
-from robolearn.datasets.convert.source import spelt
 from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
+from robolearn.datasets.convert.wording import spelt
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import SIM_STATE, Json
 

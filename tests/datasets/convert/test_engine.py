@@ -18,8 +18,8 @@ from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert.diffusion_policy import reader
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
-from robolearn.datasets.convert.source import changes, ranges
 from robolearn.datasets.convert.unfinished import Unfinished
+from robolearn.datasets.convert.wording import changes, ranges
 from robolearn.datasets.read.reader import Dataset
 
 EPISODES, LENGTH = 8, 5
