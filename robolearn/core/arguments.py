@@ -99,7 +99,7 @@ def options_of(cls: Any, prefix: str = "") -> Iterator[Option]:
             head, dot, tail = flag.rpartition(".")
             flags.append(f"--{head}{dot}no-{tail}")
         kinds = (bare, *(typing.get_args(bare) if typing.get_origin(bare) in _UNIONS else ()))
-        several = any(typing.get_origin(kind) in (tuple, list) for kind in kinds)
+        several = any(typing.get_origin(kind) in (tuple, list, dict) for kind in kinds)
         yield Option(tuple(flags), several and "UseAppendAction" not in words)
 
 

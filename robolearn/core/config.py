@@ -16,12 +16,15 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from robolearn.core.arguments import check_names, number_rules, whole_number
 from robolearn.core.errors import ConfigError, one_line, unknown_name
 from robolearn.core.failure import is_users
 from robolearn.core.files import write_text
+
+if TYPE_CHECKING:
+    from tyro.constructors import ConstructorRegistry
 
 T = TypeVar("T")
 
@@ -97,6 +100,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, typing.cast(type, hint)) else from_dict(typing.cast(type, hint), value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: found {value!r}, expected a mapping of names to values.")
+        return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if origin in (tuple, list):
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: found {value!r}, expected a list.")
@@ -255,11 +262,39 @@ def parse(
             stack.enter_context(contextlib.redirect_stdout(captured_out))
             stack.enter_context(_wide_terminal())
         try:
-            return tyro.cli(cls, args=arguments, prog=prog, description=description, registry=number_rules(), **default)
+            return tyro.cli(cls, args=arguments, prog=prog, description=description, registry=_rules(), **default)
         except SystemExit as stop:
             if wants_help or not stop.code:
                 raise
             raise ConfigError(_one_line(captured_err.getvalue() or captured_out.getvalue(), prog)) from stop
+
+
+def _rules() -> ConstructorRegistry:
+    """For tyro: numbers as people type them, and mappings as NAME=VALUE words."""
+    from tyro.constructors import PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    rules = number_rules()
+
+    @rules.primitive_rule
+    def mapping(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        if typing.get_origin(info.type) is not dict:
+            return None
+
+        def read(words: list[str]) -> Any:
+            try:
+                return _convert(info.type, settings(words, "the option"), "value")
+            except ConfigError as error:
+                raise ValueError(str(error).rstrip(".")) from error  # what tyro shows with the option's name
+
+        return PrimitiveConstructorSpec(
+            nargs="*",
+            metavar="[NAME=VALUE [NAME=VALUE ...]]",
+            instance_from_str=read,
+            is_instance=lambda value: isinstance(value, dict),
+            str_from_instance=lambda value: [f"{name}={entry}" for name, entry in value.items()],
+        )
+
+    return rules
 
 
 @contextlib.contextmanager

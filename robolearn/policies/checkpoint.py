@@ -159,13 +159,21 @@ def _readable(directory: Path) -> Iterator[None]:
 
 
 def _with_sampling(kind: type[Policy], config: Any, sampling: Mapping[str, Any]) -> Any:
-    """`config` with other settings of the sampler. Raises ConfigError for those that the policy does not name."""
-    for name in sampling:
-        if name not in kind.SAMPLING:
-            raise ConfigError(f"{kind.__name__}: " + unknown_name("sampling setting", name, kind.SAMPLING))
+    """`config` with other settings of the sampler. Raises ConfigError for those that the policy does not name.
+
+    A dotted name, `scheduler_options.solver_order`, changes one entry of a setting that is a mapping.
+    """
     if not sampling:
         return config
-    return configuration.from_dict(kind.Config, {**configuration.to_dict(config), **sampling}, where="sampling")
+    changed = configuration.to_dict(config)
+    for name, value in sampling.items():
+        setting, _, entry = name.partition(".")
+        if setting not in kind.SAMPLING:
+            raise ConfigError(f"{kind.__name__}: " + unknown_name("sampling setting", name, kind.SAMPLING))
+        if entry and not isinstance(changed[setting], Mapping):
+            raise ConfigError(f"{kind.__name__}: {setting} has no entries, found {name!r}; write {setting}=VALUE.")
+        changed[setting] = {**changed[setting], entry: value} if entry else value
+    return configuration.from_dict(kind.Config, changed, where="sampling")
 
 
 def check_unchanged(directory: Path, sealed: Sequence[str] = ()) -> None:

@@ -13,7 +13,7 @@ estimate of x is clipped. With l the step that follows k (abar = 1 after the las
 
 Six numbers a step hold all of it; they are computed once. With "leading" levels the values are those of diffusers'
 DDPMScheduler (variance "fixed_small") and DDIMScheduler (eta 0), which the tests compare step by step; diffusers is
-not needed to train or to act. With "trailing" ones its DDIMScheduler goes K // n levels down whichever level comes
+not needed for them. With "trailing" ones its DDIMScheduler goes K // n levels down whichever level comes
 next; the two agree where n steps divide K. `table_from_diffusers` makes the table of a scheduler that is handed over.
 """
 
@@ -35,8 +35,10 @@ Prediction = Literal["epsilon", "sample", "v_prediction"]
 Scheduler = Literal["ddim", "ddpm"]
 Spacing = Literal["leading", "trailing"]
 
+BETA_START, BETA_END = 1e-4, 0.02  # of the linear schedules
 
-def alphas_bar(steps: int, betas: Betas, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
+
+def alphas_bar(steps: int, betas: Betas, beta_start: float = BETA_START, beta_end: float = BETA_END) -> Tensor:
     """(K,) float64 products of 1 - beta. The cosine schedule of Nichol and Dhariwal 2021 ignores start and end."""
     if betas == "squaredcos_cap_v2":
         level = torch.cos((torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -126,18 +128,31 @@ def sampling_table(
     return SamplingTable(tuple(levels), tuple(rows))
 
 
+def fits_table(scheduler: Any) -> bool:
+    """Whether `table_from_diffusers` knows this kind of scheduler with these options."""
+    return _unheld(scheduler) is None
+
+
+def _unheld(scheduler: Any) -> str | None:
+    """Why a scheduler of diffusers cannot be a table, as far as that is not a matter of its levels."""
+    kind, config = type(scheduler).__name__, scheduler.config
+    if kind not in ("DDPMScheduler", "DDIMScheduler"):
+        return f"Expected a DDPMScheduler or DDIMScheduler of diffusers, found {kind}."
+    if config.thresholding or config.get("variance_type", "fixed_small") != "fixed_small":
+        return f"{kind}: expected variance_type fixed_small without thresholding, found {dict(config)}."
+    if config.rescale_betas_zero_snr:
+        return f"{kind}: expected rescale_betas_zero_snr False, found True."
+    return None
+
+
 def table_from_diffusers(scheduler: Any) -> SamplingTable:
     """The table of a diffusers DDPMScheduler or DDIMScheduler (eta 0) after its `set_timesteps`.
 
     Raises ConfigError for schedulers and options that the table cannot hold.
     """
+    if (reason := _unheld(scheduler)) is not None:
+        raise ConfigError(reason)
     kind, config = type(scheduler).__name__, scheduler.config
-    if kind not in ("DDPMScheduler", "DDIMScheduler"):
-        raise ConfigError(f"Expected a DDPMScheduler or DDIMScheduler of diffusers, found {kind}.")
-    if config.thresholding or config.get("variance_type", "fixed_small") != "fixed_small":
-        raise ConfigError(f"{kind}: expected variance_type fixed_small without thresholding, found {dict(config)}.")
-    if config.rescale_betas_zero_snr:
-        raise ConfigError(f"{kind}: expected rescale_betas_zero_snr False, found True.")
     levels, name = [int(k) for k in scheduler.timesteps], "ddim" if kind == "DDIMScheduler" else "ddpm"
     stride = config.num_train_timesteps // len(levels)
     ends = [k - stride for k in levels]  # of a DDIMScheduler's steps
@@ -162,7 +177,7 @@ class NoiseSchedule(nn.Module):
 
     def __init__(self, steps: int, betas: Betas, prediction: Prediction):
         super().__init__()
-        self.steps, self.prediction = steps, prediction
+        self.steps, self.betas, self.prediction = steps, betas, prediction
         self.alphas = alphas_bar(steps, betas)
         self.register_buffer("signal", self.alphas.sqrt().float(), persistent=False)
         self.register_buffer("noise", (1 - self.alphas).sqrt().float(), persistent=False)

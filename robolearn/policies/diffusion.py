@@ -4,9 +4,10 @@ A chunk A of T = W-1+H actions, of the steps t-W+1..t+H-1, is denoised condition
 
     A_k = sqrt(abar_k) A + sqrt(1 - abar_k) eps,    loss = || eps - eps_theta(A_k, k, O) ||^2,   k uniform in 0..K-1
 
-(or the same with x or v as target, see `ddpm`). Sampling starts at noise and takes `sampling_steps` steps of DDIM or
-DDPM; the actions before the newest observation, predicted along, are left out of the answer. How many of the others
-are executed before the next prediction is up to the rollout: the paper predicts 16 and executes 8.
+(or the same with x or v as target, see `ddpm`). Sampling starts at noise and takes `sampling_steps` steps of DDIM, DDPM
+or a scheduler of diffusers (see `schedulers`); the actions before the newest observation, predicted along, are left out
+of the answer. How many of the others are executed before the next prediction is up to the rollout: the paper predicts
+16 and executes 8.
 
 `network` is the 1-D U-Net (the paper's first choice) or the transformer. Goals, where asked for, are one more input;
 `goal_dropout` of the training windows have a learned "no goal" in their place.
@@ -26,12 +27,14 @@ from robolearn.core.normalizer import Normalizer
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Context, Policy
 from robolearn.policies.checks import require_choices, require_counts, require_dropouts, require_positive
-from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, Scheduler, Spacing, table_from_diffusers
+from robolearn.policies.ddpm import Betas, NoiseSchedule, Prediction, SamplingTable, Spacing
 from robolearn.policies.draws import randn
 from robolearn.policies.networks.diffusion_transformer import DiffusionTransformer
 from robolearn.policies.networks.unet1d import ConditionalUnet1d
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
+from robolearn.policies.scheduler_run import SchedulerRun, sampler_of
+from robolearn.policies.schedulers import Option, check_scheduler, make_scheduler
 
 Network = Literal["unet", "transformer"]
 
@@ -87,11 +90,14 @@ class DiffusionConfig:
     """noise levels trained on"""
     betas: Betas = "squaredcos_cap_v2"
     prediction: Prediction = "epsilon"
-    scheduler: Scheduler = "ddim"
+    scheduler: str = "ddim"
+    """ddim, ddpm, or a class of diffusers such as DPMSolverMultistepScheduler"""
+    scheduler_options: dict[str, Option] = field(default_factory=dict)
+    """keywords of a class of diffusers, such as solver_order=3 use_karras_sigmas=true"""
     sampling_steps: int = 16
-    """network calls for a chunk"""
+    """network calls for a chunk; some classes of diffusers make two a step"""
     spacing: Spacing = "leading"
-    """which noise levels those are; trailing is better for fewer than about 10"""
+    """which noise levels those are; trailing is better for fewer than about 10. leading leaves diffusers' own choice"""
     clip: float = 1.0
     """estimates of the clean chunk are clipped to this multiple of the data's range"""
 
@@ -100,12 +106,15 @@ class DiffusionConfig:
         require_counts(self, *counts)
         require_positive(self, "clip")
         require_dropouts(self, "goal_dropout")
-        require_choices(self, network=Network, betas=Betas, prediction=Prediction, scheduler=Scheduler, spacing=Spacing)
+        require_choices(self, network=Network, betas=Betas, prediction=Prediction, spacing=Spacing)
+        check_scheduler(self.scheduler, self.scheduler_options)
 
 
 class DiffusionPolicy(Policy):
     Config = DiffusionConfig
-    SAMPLING: ClassVar[tuple[str, ...]] = ("scheduler", "sampling_steps", "spacing", "clip")
+    SAMPLING: ClassVar[tuple[str, ...]] = (
+        "scheduler", "scheduler_options", "sampling_steps", "spacing", "clip",
+    )  # fmt: skip
     config: DiffusionConfig
 
     def __init__(self, config: DiffusionConfig, spec: PolicySpec, normalizer: Normalizer):
@@ -115,27 +124,23 @@ class DiffusionPolicy(Policy):
             self.null_goal = nn.Parameter(torch.zeros(spec.goal_horizon, self.goal_dim))
         self.network = self._unet() if config.network == "unet" else self._transformer()
         self.schedule = NoiseSchedule(config.noise_steps, config.betas, config.prediction)
-        self.table = self.schedule.table(config.sampling_steps, config.scheduler, config.spacing, config.clip)
+        self.table: SamplingTable | SchedulerRun = self._sampler()
 
     def use_scheduler(self, scheduler: Any) -> None:
-        """Sample as a diffusers DDPMScheduler or DDIMScheduler does, after its `set_timesteps`.
+        """Sample as a scheduler of diffusers does, after its `set_timesteps`, with its own clipping or without any.
 
-        Raises ConfigError for other schedulers and for one that expects another network than this one.
+        Raises ConfigError for a scheduler that expects another network than this one, or that cannot sample from it.
         """
-        config, trained = scheduler.config, self.schedule
-        if config.prediction_type != trained.prediction:
-            raise ConfigError(
-                f"The scheduler expects predictions of {config.prediction_type!r}, found a policy that predicts "
-                f"{trained.prediction!r}; make the scheduler with prediction_type={trained.prediction!r}."
-            )
-        alphas = scheduler.alphas_cumprod.to(trained.alphas)
-        if alphas.shape != trained.alphas.shape or not torch.allclose(alphas, trained.alphas, atol=1e-5):
-            raise ConfigError(
-                f"The scheduler's {len(alphas)} noise levels are not the {trained.steps} of {self.config.betas!r} that "
-                f"the policy was trained with; expected num_train_timesteps={trained.steps} and "
-                f"beta_schedule={self.config.betas!r}."
-            )
-        self.table = table_from_diffusers(scheduler)
+        self.table = sampler_of(scheduler, self.schedule)
+
+    def _sampler(self) -> SamplingTable | SchedulerRun:
+        c, schedule = self.config, self.schedule
+        if c.scheduler == "ddim" or c.scheduler == "ddpm":
+            return schedule.table(c.sampling_steps, c.scheduler, c.spacing, c.clip)
+        scheduler, options = make_scheduler(
+            c.scheduler, c.scheduler_options, schedule, c.sampling_steps, c.spacing, c.clip
+        )
+        return sampler_of(scheduler, schedule, c.clip, options)
 
     def loss(self, batch: Mapping[str, Tensor], noise: Noise) -> Tensor:
         actions, context = self.actions(batch), self.context(batch)
