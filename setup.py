@@ -26,7 +26,7 @@ CORE = [
 # would take the newest build, with gigabytes of CUDA packages.
 TRAIN = [
     "torch>=2.5",
-    "diffusers>=0.31",  # DDPM and DDIM schedulers of the diffusion policy to come; nothing imports it yet
+    "diffusers>=0.31",  # --policy.scheduler CLASS of the diffusion policy; imported when one of its classes is named
     "tensorboard>=2.17",
     "simplejpeg>=1.8",  # decodes JPEG into the batch, a fifth faster than OpenCV, same pixels; numpy 2 since 1.8
 ]

@@ -93,6 +93,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
                 return _convert(option, value, where)
             except ConfigError as error:
                 errors.append(str(error))
+        if len(options) > 1 and all(isinstance(option, type) for option in options):
+            *others, last = [option.__name__ for option in options]
+            raise ConfigError(f"{where}: found {value!r}, expected {', '.join(others)} or {last}.")
         raise ConfigError(errors[0])
     if origin is typing.Literal:
         if value not in args:

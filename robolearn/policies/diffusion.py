@@ -34,7 +34,7 @@ from robolearn.policies.networks.unet1d import ConditionalUnet1d
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.scheduler_run import SchedulerRun, sampler_of
-from robolearn.policies.schedulers import Option, check_scheduler, make_scheduler
+from robolearn.policies.schedulers import Option, check_scheduler, is_ours, make_scheduler
 
 Network = Literal["unet", "transformer"]
 
@@ -135,7 +135,7 @@ class DiffusionPolicy(Policy):
 
     def _sampler(self) -> SamplingTable | SchedulerRun:
         c, schedule = self.config, self.schedule
-        if c.scheduler == "ddim" or c.scheduler == "ddpm":
+        if is_ours(c.scheduler):
             return schedule.table(c.sampling_steps, c.scheduler, c.spacing, c.clip)
         scheduler, options = make_scheduler(
             c.scheduler, c.scheduler_options, schedule, c.sampling_steps, c.spacing, c.clip

@@ -17,7 +17,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from robolearn.core.config import from_dict
 from robolearn.core.errors import ConfigError, MissingDependencyError, closest, one_line, unknown_name
@@ -42,17 +42,20 @@ _RESERVED = {
 _STEP_OWN = ("self", "model_output", "timestep", "sample", "generator", "return_dict", "prev_timestep")
 
 
+def is_ours(name: str) -> TypeGuard[Scheduler]:
+    return name in get_args(Scheduler)
+
+
 def check_scheduler(name: str, options: Mapping[str, Option]) -> None:
     """Raise ConfigError for a name that is neither ours nor diffusers', and for options of one that has none."""
-    ours = get_args(Scheduler)
-    if name in ours and options:
+    if is_ours(name) and options:
         raise ConfigError(
             f"scheduler_options are of diffusers' schedulers, found {name!r} with {', '.join(options)}; name a class "
             f"of diffusers, such as {EXAMPLE}, or leave no options (scheduler_options={{}})."
         )
-    if name not in ours and not name.endswith(SUFFIX):
+    if not is_ours(name) and not name.endswith(SUFFIX):
         # Did you mean 'ddim'? is said without importing diffusers
-        told = unknown_name("scheduler", name, ours).rstrip(".")
+        told = unknown_name("scheduler", name, get_args(Scheduler)).rstrip(".")
         raise ConfigError(f"{told}; and diffusers' classes, such as {EXAMPLE}.")
 
 
@@ -71,7 +74,7 @@ def make_scheduler(
     contradict training; MissingDependencyError without diffusers.
     """
     kind = _class_of(name)
-    made, stepped = _parameters(kind.__init__), _parameters(getattr(kind, "step", None))
+    made, stepped = _parameters(kind), _parameters(getattr(kind, "step", None))
     _check_kind(name, made, stepped, schedule)
     given = _options(name, options, made, stepped)
     fixed = {
@@ -115,7 +118,12 @@ def _class_of(name: str) -> type:
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
-    return {} if function is None else dict(inspect.signature(function).parameters)
+    if function is None:
+        return {}
+    try:
+        return dict(inspect.signature(function, eval_str=True).parameters)
+    except Exception:  # annotations that only type checkers can read
+        return dict(inspect.signature(function).parameters)
 
 
 def _check_kind(
@@ -161,7 +169,7 @@ def _options(
         for n, p in parameters.items()
         if n not in _RESERVED and n != "self" and _is_scalar(_hint(p))
     ]
-    accepted = from_dict(dataclasses.make_dataclass(name, fields), options, where=f"scheduler_options of {name}")
+    accepted: Any = from_dict(dataclasses.make_dataclass(name, fields), options, where=f"scheduler_options of {name}")
     return {option: getattr(accepted, option) for option in options}
 
 

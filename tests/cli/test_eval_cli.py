@@ -1,5 +1,6 @@
 import json
 import os
+import types
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +22,13 @@ from robolearn.evaluation.statistics.episode import AbortedEpisode
 from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.checkpoint import make_policy, save_policy
+from robolearn.policies.diffusion import UnetConfig
 from robolearn.policies.registry import POLICIES
 
 
-def checkpoint(folder, state="observation.state", weight=None, width=2, name="bc", **provenance):
+def checkpoint(
+    folder, state="observation.state", weight=None, width=2, name="bc", config=types.MappingProxyType({}), **provenance
+):
     """An untrained policy for Push-T that sees the agent's position."""
     observation, action = Feature(state, (width,)), Feature("action", (2,), kind="action")
     everything = features([observation, action])
@@ -32,7 +36,7 @@ def checkpoint(folder, state="observation.state", weight=None, width=2, name="bc
     states = np.zeros((2, width), np.float32) + [[0], [512]]
     normalizer = Normalizer.fit({state: states, "action": corners}, everything)
     spec = PolicySpec(features([observation]), action, obs_horizon=1, action_horizon=4, control_hz=10.0)
-    policy = make_policy(name, POLICIES.resolve(name).Config(), spec, normalizer)
+    policy = make_policy(name, POLICIES.resolve(name).Config(**config), spec, normalizer)
     weights = policy.state_dict()
     if weight is not None:
         weights = {name: value * weight for name, value in weights.items()}
@@ -197,6 +201,39 @@ def test_a_setting_of_the_sampler_is_checked_before_there_is_a_worker(tmp_path, 
     assert words in user_sees(
         capfd, *options(checkpoint(tmp_path / "p", name="beso"), tmp_path / "out", "--set", setting)
     )
+
+
+TINY_DIFFUSION = {
+    "observations": ("observation.state",), "obs_horizon": 1, "action_horizon": 4, "unet": UnetConfig((8,), 3, 4, 8),
+}  # fmt: skip
+
+
+def test_a_scheduler_of_diffusers_is_a_setting_of_the_sampler(tmp_path, capsys):
+    pytest.importorskip("diffusers")
+    policy = checkpoint(tmp_path / "p", name="diffusion", config=TINY_DIFFUSION)
+    settings = ("scheduler=DPMSolverMultistepScheduler", "scheduler_options.solver_order=3", "sampling_steps=5")
+    assert eval_verb.main(options(policy, tmp_path / "out", "--set", *settings)) == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["policy"]["sampling"] == {
+        "scheduler": "DPMSolverMultistepScheduler", "scheduler_options.solver_order": 3, "sampling_steps": 5,
+    }  # fmt: skip
+    assert "success 0/2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (
+            "scheduler=FlowMatchEulerDiscreteScheduler",
+            "FlowMatchEulerDiscreteScheduler does not fit a diffusion policy",
+        ),
+        ("scheduler_options.eta=1", "scheduler_options are of diffusers' schedulers, found 'ddim' with eta"),
+    ],
+)
+def test_a_scheduler_that_does_not_fit_is_one_line(tmp_path, capfd, setting, words):
+    pytest.importorskip("diffusers")
+    policy = checkpoint(tmp_path / "p", name="diffusion", config=TINY_DIFFUSION)
+    assert words in user_sees(capfd, *options(policy, tmp_path / "out", "--set", setting))
 
 
 def test_two_evaluations_do_not_write_into_one_folder(tmp_path, capfd):

@@ -180,3 +180,40 @@ def test_a_mapping_without_what_has_no_default_names_it():
     with pytest.raises(ConfigError, match=r"^c\.yaml: 'dataset' missing, which Job has no default for\.$"):
         from_dict(Job, {"steps": 3}, "c.yaml")
     assert from_dict(Job, {"dataset": "a.zarr"}) == Job(Path("a.zarr"))
+
+
+@dataclass(frozen=True)
+class Solver:
+    name: str = "a"
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+
+
+def test_a_mapping_is_given_as_names_with_values_and_read_back_from_yaml(tmp_path):
+    words = ["--options", "order=3", "karras=true", "least=-5.1", "rate=1e-3", "kind=sde++"]
+    solver = parse(Solver, words, prog="robolearn solve")
+    assert solver.options == {"order": 3, "karras": True, "least": -5.1, "rate": 1e-3, "kind": "sde++"}
+    save_yaml(solver, tmp_path / "c.yaml")
+    under = ["--config", str(tmp_path / "c.yaml")]
+    assert parse(Solver, under, prog="robolearn solve") == solver
+    assert parse(Solver, [*under, "--options", "order=2"], prog="robolearn solve").options == {"order": 2}
+    assert parse(Solver, [*under, "--options"], prog="robolearn solve").options == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--options", "order"], "--options: the option takes NAME=VALUE, found 'order'"),
+        (["--options", "order=[1, 2]"], r"order: found \[1, 2\], expected bool, int, float or str"),
+        (["--options", "a=1", "--options", "b=2"], "--options is given twice"),
+    ],
+)
+def test_words_that_are_no_entry_of_a_mapping_are_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(Solver, words, prog="robolearn solve")
+
+
+def test_what_is_no_mapping_is_refused_in_a_file():
+    with pytest.raises(
+        ConfigError, match=r"^c\.yaml\.options: found \['order'\], expected a mapping of names to values"
+    ):
+        from_dict(Solver, {"options": ["order"]}, "c.yaml")

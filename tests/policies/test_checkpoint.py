@@ -17,6 +17,7 @@ from robolearn.policies.checkpoint import (
     load_provenance,
     save_policy,
 )
+from robolearn.policies.diffusion import DiffusionConfig, UnetConfig
 
 CONFIG = BesoConfig(obs_horizon=2, action_horizon=3, embed_dim=16, layers=1, heads=2)
 
@@ -107,6 +108,23 @@ def test_settings_of_the_sampler_can_be_changed(saved, monkeypatch):
     monkeypatch.setattr(type(policy), "SAMPLING", ("sampling_steps",))
     loaded = load_policy(directory, sampling={"sampling_steps": 7})
     assert loaded.config == dataclasses.replace(policy.config, sampling_steps=7)
+
+
+def test_one_entry_of_a_setting_can_be_changed(tmp_path):
+    config = DiffusionConfig(action_horizon=7, unet=UnetConfig(widths=(8, 16), groups=4, step_dim=8),
+                             scheduler="DDIMScheduler", scheduler_options={"eta": 0.5, "steps_offset": 1})  # fmt: skip
+    policy = tiny_policy("diffusion", config)
+    save_policy(tmp_path / "p", "diffusion", policy, policy.state_dict(), {})
+    assert load_policy(tmp_path / "p").config == config
+    changed = load_policy(tmp_path / "p", sampling={"scheduler_options.eta": 1, "clip": 2})
+    assert changed.config.scheduler_options == {"eta": 1, "steps_offset": 1}
+    assert changed.config.clip == 2.0
+    ours = load_policy(tmp_path / "p", sampling={"scheduler": "ddim", "scheduler_options": {}})
+    assert ours.config.scheduler_options == {}
+    with pytest.raises(ConfigError, match=r"DiffusionPolicy: clip has no entries, found 'clip.eta'; write clip=VALUE"):
+        load_policy(tmp_path / "p", sampling={"clip.eta": 1})
+    with pytest.raises(ConfigError, match="scheduler_options are of diffusers' schedulers, found 'ddim' with eta"):
+        load_policy(tmp_path / "p", sampling={"scheduler": "ddim"})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.core.normalizer import Normalizer
 from robolearn.execution.policy_spec import PolicySpec
-from robolearn.policies.checkpoint import make_policy
+from robolearn.policies.checkpoint import load_policy, make_policy, save_policy
+from robolearn.policies.ddpm import SamplingTable
 from robolearn.policies.diffusion import DiffusionConfig, DiffusionPolicy, TransformerConfig, UnetConfig
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
@@ -163,6 +164,10 @@ def test_options_of_sampling_are_options_of_the_configuration():
         ({"betas": "linaer"}, "Unknown betas 'linaer'. Did you mean 'linear'?"),
         ({"prediction": "eps"}, "Unknown prediction 'eps'."),
         ({"scheduler": "ddimm"}, "Unknown scheduler 'ddimm'. Did you mean 'ddim'?"),
+        ({"scheduler": "DPMSolver"}, "Unknown scheduler 'DPMSolver'. Known: ddim, ddpm; and diffusers' classes"),
+        ({"scheduler_options": {"eta": 1.0}}, "are of diffusers' schedulers, found 'ddim' with eta"),
+        ({"scheduler": "LCMScheduler"}, "LCMScheduler does not fit a diffusion policy"),
+        ({"scheduler": "PNDMScheduler", "prediction": "sample"}, "PNDMScheduler takes predictions of 'epsilon' or"),
         ({"spacing": "trail"}, "Unknown spacing 'trail'. Did you mean 'trailing'?"),
         ({"noise_steps": 0}, "noise_steps must be at least 1, found 0"),
     ],
@@ -188,6 +193,58 @@ def test_a_scheduler_of_diffusers_samples_as_the_policy_itself_does():
     policy.use_scheduler(theirs)
     found = policy.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+SOLVER = {
+    "scheduler": "DPMSolverMultistepScheduler",
+    "scheduler_options": {"solver_order": 3, "use_karras_sigmas": True},
+    "sampling_steps": 5,
+}
+
+
+def test_a_scheduler_of_diffusers_is_a_setting_that_a_checkpoint_keeps(tmp_path):
+    pytest.importorskip("diffusers")
+    policy = policy_of(**SOLVER)
+    save_policy(tmp_path / "p", "diffusion", policy, policy.state_dict(), {})
+    loaded = load_policy(tmp_path / "p")
+    plain = load_policy(tmp_path / "p", sampling={"scheduler_options": {}})
+
+    def chunk(of, seed=0):
+        return of.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(seed))
+
+    assert loaded.config == policy.config
+    np.testing.assert_array_equal(chunk(loaded), chunk(policy))
+    np.testing.assert_array_equal(chunk(loaded), chunk(loaded))
+    assert np.abs(chunk(loaded) - chunk(loaded, seed=1)).max() > 1e-3
+    assert np.abs(chunk(loaded) - chunk(plain)).max() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ddim", "DDIMScheduler"), ("ddpm", "DDPMScheduler")])
+def test_ddim_and_ddpm_by_the_names_of_diffusers_are_our_own(name, kind):
+    pytest.importorskip("diffusers")
+    ours, theirs = policy_of(scheduler=name), policy_of(scheduler=kind)
+    chunks = [p.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0)) for p in (ours, theirs)]
+    assert isinstance(theirs.table, SamplingTable)
+    np.testing.assert_allclose(*chunks, atol=1e-5)
+
+
+def test_the_scheduler_does_not_change_what_is_learned():
+    pytest.importorskip("diffusers")
+    ours, theirs = policy_of(), policy_of(**SOLVER)
+    batch = tiny_batch(ours)
+    assert float(ours.loss(batch, Noise(0))) == float(theirs.loss(batch, Noise(0)))
+
+
+def test_a_scheduler_of_diffusers_may_be_handed_over():
+    diffusers = pytest.importorskip("diffusers")
+    policy = policy_of(clip=math.inf, sampling_steps=5, scheduler="UniPCMultistepScheduler")
+    expected = policy.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0))
+    theirs = diffusers.UniPCMultistepScheduler(num_train_timesteps=100, beta_schedule="squaredcos_cap_v2")
+    theirs.set_timesteps(5)
+    other = policy_of()
+    other.use_scheduler(theirs)
+    found = other.predict_chunk(tiny_observation(2), generator=torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
