@@ -32,6 +32,7 @@ _TRAINED = "it is decided by the noise that the policy was trained with"
 _CLIPPED = "say it with the policy's clip"
 _FLOW = "it is of flow matching, which the policy was not trained for"
 _CHURN = "its steps add that noise after the network has looked at the chunk, so that it is never taken out"
+_OWN_NOISE = "it draws its noise from a seed of its own instead of the policy's generator"
 _RESERVED = {
     "num_train_timesteps": _TRAINED, "beta_start": _TRAINED, "beta_end": _TRAINED, "beta_schedule": _TRAINED,
     "trained_betas": _TRAINED, "prediction_type": _TRAINED, "rescale_betas_zero_snr": _TRAINED,
@@ -110,6 +111,8 @@ def _class_of(name: str) -> type:
         raise ConfigError(f"diffusers has no scheduler {name!r}.{hint} Known: {', '.join(sorted(known))}.")
     kind = getattr(schedulers, name, None)
     lacking = [package for package in getattr(kind, "_backends", ()) if importlib.util.find_spec(package) is None]
+    if "torchsde" in lacking:  # no use to install it
+        raise _unfit(name, _OWN_NOISE)
     if lacking:  # diffusers has a placeholder in its place
         raise MissingDependencyError(f"{name} needs {' and '.join(lacking)}; type: pip install {' '.join(lacking)}")
     if not inspect.isclass(kind) or not hasattr(kind, "set_timesteps"):
@@ -126,25 +129,26 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(function).parameters)
 
 
+def _unfit(name: str, reason: str) -> ConfigError:
+    return ConfigError(f"{name} does not fit a diffusion policy: {reason}.")
+
+
 def _check_kind(
     name: str, made: Mapping[str, Any], stepped: Mapping[str, inspect.Parameter], schedule: NoiseSchedule
 ) -> None:
     """Raise ConfigError for a scheduler that cannot sample from the network, by what it can be told."""
 
-    def refuse(reason: str) -> None:
-        raise ConfigError(f"{name} does not fit a diffusion policy: {reason}.")
-
     if "beta_schedule" not in made:
-        refuse("it takes no beta_schedule, so that its noise is not what the policy was trained with")
+        raise _unfit(name, "it takes no beta_schedule, so that its noise is not what the policy was trained with")
     needed = [n for n, p in stepped.items() if n not in _STEP_OWN and p.default is p.empty]
     if needed:
-        refuse(f"each of its steps needs {' and '.join(needed)}, which there is not")
+        raise _unfit(name, f"each of its steps needs {' and '.join(needed)}, which there is not")
     if "prediction_type" not in made:
-        refuse("it takes no prediction_type")
+        raise _unfit(name, "it takes no prediction_type")
     if "original_inference_steps" in made:
-        refuse("it is for networks that were distilled into consistency models")
+        raise _unfit(name, "it is for networks that were distilled into consistency models")
     if "noise_sampler_seed" in made:
-        refuse("it draws its noise from a seed of its own instead of the policy's generator")
+        raise _unfit(name, _OWN_NOISE)
     takes = [hint for hint in get_args(made["prediction_type"].annotation) if isinstance(hint, str)]
     if takes and schedule.prediction not in takes:
         raise ConfigError(

@@ -147,6 +147,7 @@ def test_options_reach_the_scheduler_or_its_step(name, options):
         ("FlowMatchEulerDiscreteScheduler", {}, "it takes no beta_schedule"),
         ("EDMEulerScheduler", {}, "it takes no beta_schedule"),
         ("VQDiffusionScheduler", {}, "it takes no beta_schedule"),
+        ("DPMSolverSDEScheduler", {}, "draws its noise from a seed of its own instead of the policy's generator"),
         ("LCMScheduler", {}, "distilled into consistency models"),
         ("RePaintScheduler", {}, "each of its steps needs original_image and mask"),
         ("DPMSolverMultistepInverseScheduler", {}, "goes from actions to noise"),
