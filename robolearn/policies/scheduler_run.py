@@ -108,13 +108,16 @@ class SchedulerRun:
     def _noise_levels(self) -> list[float]:
         """sigma of each network call, as the scheduler counts it."""
         scheduler, one = self._fresh(), torch.ones(1, 2, 1, dtype=torch.float64)
+        options = {"generator": torch.Generator().manual_seed(0)} if self._draws else {}
 
         def level(i: int, time: Tensor) -> float:
             scaled = float(scheduler.scale_model_input(one, time).max())
             if scaled == 1 and not hasattr(scheduler, "sigmas"):
                 return math.sqrt(1 / float(scheduler.alphas_cumprod[int(time)]) - 1)
             sigma = float(scheduler.sigmas[i]) if scaled == 1 else math.sqrt(1 / scaled**2 - 1)
-            scheduler.step(one, time, one, return_dict=False)  # second-order ones then take a level in between
+            scheduler.step(
+                one, time, one, **options, return_dict=False
+            )  # second-order ones then take a level in between
             return sigma
 
         return self._or_refused(lambda: [level(i, time) for i, time in enumerate(self._times)])

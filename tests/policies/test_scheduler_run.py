@@ -116,6 +116,14 @@ def test_levels_are_set_once_and_not_for_every_run(monkeypatch):
     assert run(network(run), noise()).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["EulerAncestralDiscreteScheduler", "SASolverScheduler", "DDPMScheduler"])
+def test_torch_s_own_generator_is_left_alone(name):
+    before = torch.get_rng_state()
+    run = SchedulerRun(prepared(name), schedule_of(), clip=1.0)
+    run(network(run), noise(), torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_our_tables_hold_is_sampled_by_them():
     assert isinstance(sampler_of(prepared("DDIMScheduler"), schedule_of()), SamplingTable)
     assert isinstance(sampler_of(prepared("DDIMScheduler"), schedule_of(), options={"eta": 1.0}), SchedulerRun)
