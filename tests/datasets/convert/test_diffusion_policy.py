@@ -186,7 +186,7 @@ def test_a_damaged_chunk_costs_its_episode_and_is_named_with_its_steps(tmp_path)
     report = convert_dataset(source, tmp_path / "out.zarr", ConvertOptions(fps=10))
     assert report.num_episodes == 1
     (line,) = report.skipped
-    assert line.startswith(f"{source}: episode 1: data/img, steps 3 to 5 (rows 6 to 8), cannot be read (error")
+    assert line.startswith(f"{source}: episode 1: data/img, steps 3 to 5 (rows 6 to 8), cannot be read (")
 
 
 def test_values_that_cannot_be_stored_are_located(tmp_path):
