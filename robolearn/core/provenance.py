@@ -69,7 +69,7 @@ def machine() -> str:
 
 def wall_time() -> str:
     """Date and time for people, UTC, ISO 8601. Never used to schedule anything."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def provenance() -> dict[str, Any]:

@@ -195,7 +195,7 @@ class PolicyServer:
                         newest.superseded = True
                     newest = request
                 await waiting.put(request)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             await connection.close(1001, "The session was idle for too long.")
         except ConnectionClosed:
             pass
