@@ -10,7 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "robolearn" / "__init__.py"
 
 CORE = [
     "numpy>=1.26",  # zarr 3 needs 1.26; 1.x and 2.x both work, [robosuite] holds it below 2
-    "zarr>=3; python_version>='3.11'",  # the 3.x API; no release for 3.10, where all but datasets works
+    "zarr>=3",  # the 3.x API
     "numcodecs>=0.14",  # what zarr 3 needs
     "opencv-python>=4.9",  # the -headless wheel writes the same folder: never install both
     "tyro>=1.0",  # core/config.py reads the layout of its error messages
@@ -87,7 +87,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.10",
+    python_requires=">=3.11",  # zarr 3 needs it
     # robolearn/{hardware,sim,datasets} are symlinks; discovery follows them, so archives hold real files
     packages=find_packages(include=["robolearn", "robolearn.*"]),
     package_data={"": ["py.typed", "*.xml", "*.json", "*.yaml", "*.html", "*.css", "*.js", "*.svg", "page/*"]},

@@ -10,6 +10,7 @@ Nothing is taken from pip's cache or from that of robot models, so it needs the 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -19,10 +20,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from robolearn.core.errors import ConfigError, RobolearnError
+from robolearn.core.provenance import git_revision
 from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -71,7 +74,7 @@ def resolved() -> Figure:
     arguments = ("--ignore-installed", "--no-build-isolation", "-c", file, extras(file))
     done = subprocess.run([*_PIP, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(done.stderr[-2000:], file=sys.stderr)
+        print(_errors(done.stderr), file=sys.stderr)
     config = {"form": "resolved, not installed", "pins": len(pins(file)), "seconds": _since(start)}
     print(f"{file}: {'resolves' if done.returncode == 0 else 'does not resolve'} in {config['seconds']} s", flush=True)
     return Figure("install.newest_resolves", float(done.returncode == 0), "1", 1, f"{COMMAND} --quick", config=config)
@@ -80,21 +83,21 @@ def resolved() -> Figure:
 # --- wheels for other Pythons -------------------------------------------------------------------------------
 def wheels() -> list[Figure]:
     """Share of each set's pins that has a wheel, one figure a set and version of Python."""
-    figures = []
-    for name, file in SETS.items():
-        for version in OTHER_PYTHONS:
-            start = time.monotonic()
-            count, missing = with_wheels(pins(file), version)
-            total = count + len(missing)
-            print(f"Python {version}, {file}: wheels for {count} of {total} pins; none for {missing}", flush=True)
-            config = {
-                "constraints": file, "python": version, "pins": total, "without_wheel": missing,
-                "seconds": _since(start),
-            }  # fmt: skip
-            notes = "on this machine's kind of system; resolved with pip, --only-binary=:all:, not installed"
-            figure_id = f"install.wheels.{name}.python{version.replace('.', '')}"
-            figures.append(Figure(figure_id, count / total, "1", total, COMMAND, config=config, notes=notes))
-    return figures
+    with ThreadPoolExecutor() as pool:  # pip waits for the index
+        return list(pool.map(wheels_of, *zip(*itertools.product(SETS, OTHER_PYTHONS), strict=True)))
+
+
+def wheels_of(name: str, version: str) -> Figure:
+    file, start = SETS[name], time.monotonic()
+    count, missing = with_wheels(pins(file), version)
+    total = count + len(missing)
+    print(f"Python {version}, {file}: wheels for {count} of {total} pins; none for {missing}", flush=True)
+    config = {
+        "constraints": file, "python": version, "pins": total, "without_wheel": missing, "seconds": _since(start),
+    }  # fmt: skip
+    notes = "for this machine's kind of system; resolved with pip, --only-binary=:all:, not installed"
+    figure_id = f"install.wheels.{name}.python{version.replace('.', '')}"
+    return Figure(figure_id, count / total, "1", total, COMMAND, config=config, notes=notes)
 
 
 def with_wheels(requirements: list[str], version: str) -> tuple[int, list[str]]:
@@ -116,7 +119,7 @@ def with_wheels(requirements: list[str], version: str) -> tuple[int, list[str]]:
                 return len(left), missing
             found = _NO_WHEEL.search(done.stderr)
             if not found:
-                raise ConfigError(f"pip cannot look for wheels for Python {version}: {done.stderr[-1000:]}")
+                raise ConfigError(f"pip cannot look for wheels for Python {version}: {_errors(done.stderr)}")
             missing.append(found[1])
             left = [line for line in left if not line.startswith(f"{found[1]}==")]
 
@@ -228,12 +231,17 @@ def _size(folder: Path) -> int:
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir() or file.is_symlink())
 
 
+def _errors(text: str) -> str:
+    """Without pip's warnings."""
+    return "\n".join(line for line in text.splitlines() if line and not line.startswith("WARNING"))[-2000:]
+
+
 def _since(start: float) -> float:
     return round(time.monotonic() - start, 1)
 
 
 def _if_any(versions: dict[str, str]) -> dict[str, dict[str, str]]:
-    return {"versions": versions} if versions else {}
+    return {"versions": {**versions, "git": git_revision() or "unknown"}} if versions else {}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robolearn.core.health import HealthCheck
-from robolearn.core.packages import version_of
+from robolearn.core.packages import install_line, version_of
 from robolearn.hardware.discovery import KINDS, find_devices
 
 # kind -> (words, group of users that may open it)
@@ -26,9 +26,7 @@ def device_checks() -> Iterator[HealthCheck]:
         words, user_group = _DEVICES[kind]
         ours = [device for device in found if device.kind == kind]
         if not ours and kind == "realsense" and version_of("pyrealsense2") is None:
-            yield HealthCheck(
-                group, words, "info", "pyrealsense2 is not installed", "pip install '.[realsense]' -c constraints.txt"
-            )
+            yield HealthCheck(group, words, "info", "pyrealsense2 is not installed", install_line("realsense"))
             continue
         listed = "; ".join(f"{device.path} {device.name}".strip() for device in ours if device.accessible)
         closed = [device for device in ours if not device.accessible]

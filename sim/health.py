@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from robolearn.core.errors import ConfigError, MissingDependencyError
 from robolearn.core.health import HealthCheck
-from robolearn.core.packages import version_of
+from robolearn.core.packages import install_line, version_of
 from robolearn.sim import rendering
 
 _RENDER = """
@@ -29,9 +29,7 @@ def rendering_checks() -> Iterator[HealthCheck]:
     """The choice, and a try in another process: a broken driver may end the process that asks it."""
     group = "Rendering"
     if version_of("mujoco") is None:
-        yield HealthCheck(
-            group, "back-end", "info", "MuJoCo is not installed", "pip install '.[sim]' -c constraints.txt"
-        )
+        yield HealthCheck(group, "back-end", "info", "MuJoCo is not installed", install_line("sim"))
         return
     try:
         choice = rendering.choose_backend()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +12,8 @@ from packaging.utils import canonicalize_name
 
 from robolearn.core.health import HealthCheck
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+PINNED = ("constraints.txt", "constraints-newest.txt")
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
@@ -34,7 +37,7 @@ def package_checks() -> Iterator[HealthCheck]:
                     requirement.specifier &= other.specifier
                 yield _package(group, requirement, extra)
     yield from _clashes(group, [requirement.name for requirement in ours])
-    yield from _pins(group, Path(__file__).resolve().parents[2] / "constraints.txt")
+    yield from _pins(group)
     opencv = [name for name in OPENCV_WHEELS if version_of(name)]
     if len(opencv) > 1:
         yield HealthCheck(
@@ -52,20 +55,43 @@ def _is_in_use(extra: str, wanted_by: dict[str, list[Requirement]]) -> bool:
     return any(r.name not in others and version_of(r.name) for r in wanted_by[extra])
 
 
-def _pins(group: str, constraints: Path) -> Iterator[HealthCheck]:
-    """In a checkout: what is not the version that the project is tested with."""
-    if not constraints.is_file():
+def install_line(extra: str) -> str:
+    """What to type for an extra, with the versions that this environment follows; robosuite is in one set only."""
+    files = {} if extra == "robosuite" else _differences()
+    return f"pip install '.[{extra}]' -c {_nearest(files).name if files else PINNED[0]}"
+
+
+def _pins(group: str) -> Iterator[HealthCheck]:
+    """In a checkout: which of the tested sets of versions is followed, the nearest, and what differs from it."""
+    files = _differences()
+    if not files:
         return
-    pins = dict(line.split("==") for line in constraints.read_text().split() if "==" in line)
-    found = {name: (version_of(name) or "").partition("+")[0] for name in pins}
-    others = [
-        f"{name} {version} (pinned {pins[name]})" for name, version in found.items() if version not in ("", pins[name])
-    ]
-    if others:
-        advice = "pip install -c constraints.txt -e '.[all,dev]'"
-        yield HealthCheck(group, "constraints.txt", "warn", "other versions than tested: " + ", ".join(others), advice)
+    file = _nearest(files)
+    if files[file]:
+        found = f"other versions than tested with {file.name}: {', '.join(files[file])}"
+        [line] = re.findall(r"pip install -c \S+ -e .+", file.read_text()) or [f"pip install -c {file.name} -e ."]
+        yield HealthCheck(group, "pins", "warn", found, line)
     else:
-        yield HealthCheck(group, "constraints.txt", "ok", "every installed package has its pinned version")
+        yield HealthCheck(group, "pins", "ok", f"every installed package has its version of {file.name}")
+
+
+def _differences() -> dict[Path, list[str]]:
+    """File of pins -> installed packages that have another version: `numpy 2.1.0 (pinned 1.26.4)`."""
+    differences = {}
+    for file in (CHECKOUT / name for name in PINNED):
+        if file.is_file():
+            pins = dict(line.split("==") for line in file.read_text().split() if "==" in line)
+            found = {name: (version_of(name) or "").partition("+")[0] for name in pins}
+            differences[file] = [
+                f"{name} {version} (pinned {pins[name]})"
+                for name, version in found.items()
+                if version not in ("", pins[name])
+            ]
+    return differences
+
+
+def _nearest(differences: dict[Path, list[str]]) -> Path:
+    return min(differences, key=lambda file: len(differences[file]))
 
 
 def _package(group: str, requirement: Requirement, extra: str) -> HealthCheck:
@@ -77,7 +103,7 @@ def _package(group: str, requirement: Requirement, extra: str) -> HealthCheck:
                 requirement.name,
                 "info",
                 "not installed",
-                f"pip install '.[{extra}]' -c constraints.txt, when it is needed",
+                f"{install_line(extra)}, when it is needed",
             )
         return HealthCheck(group, requirement.name, "bad", "not installed", f"pip install '{requirement.name}{bounds}'")
     if not requirement.specifier.contains(version, prereleases=True):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robolearn.core.health import HealthCheck
-from robolearn.core.packages import version_of
+from robolearn.core.packages import install_line, version_of
 
 
 def learning_checks() -> Iterator[HealthCheck]:
     group = "Learning"
     if version_of("torch") is None:
-        yield HealthCheck(
-            group, "torch", "info", "not installed", "pip install '.[train]' -c constraints.txt, when it is needed"
-        )
+        yield HealthCheck(group, "torch", "info", "not installed", f"{install_line('train')}, when it is needed")
         return
     try:
         import torch

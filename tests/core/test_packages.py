@@ -1,5 +1,7 @@
 """What is found of packages, in environments made up in the test."""
 
+from pathlib import Path
+
 import pytest
 
 from robolearn.core import packages
@@ -20,7 +22,7 @@ def installed(monkeypatch):
         monkeypatch.setattr(packages.metadata, "version", lambda name: lookup(name)[0])
         monkeypatch.setattr(packages.metadata, "requires", lambda name: lookup(name)[1])
         monkeypatch.setattr(packages, "_extras", lambda name: list(extras))
-        monkeypatch.setattr(packages, "_pins", lambda group, constraints: [])
+        monkeypatch.setattr(packages, "CHECKOUT", Path("/nowhere"))
 
     return install
 
@@ -85,11 +87,60 @@ def test_running_without_being_installed_is_explained(installed):
     assert [check.advice for check in package_checks()] == ["pip install -e ."]
 
 
-def test_versions_other_than_the_pinned_ones_are_listed(monkeypatch, tmp_path):
-    versions = {"numpy": "2.1.0", "torch": "2.13.0+cpu", "zarr": "3.1.5"}
-    monkeypatch.setattr(packages, "version_of", versions.get)
-    pins = tmp_path / "constraints.txt"
-    pins.write_text("# which versions\nnumpy==1.26.4\ntorch==2.13.0\nzarr==3.1.5\nabsent==1.0\n")
-    [check] = packages._pins("Packages", pins)
-    assert (check.status, check.found) == ("warn", "other versions than tested: numpy 2.1.0 (pinned 1.26.4)")
-    assert list(packages._pins("Packages", tmp_path / "none.txt")) == []
+FIRST = """# one set
+#   pip install -c constraints.txt -e '.[all,robosuite,dev]'
+numpy==1.26.4
+torch==2.13.0
+zarr==3.1.5
+absent==1.0
+"""
+NEWEST = """#   pip install -c constraints-newest.txt -e '.[all,dev]'
+numpy==2.4.6
+torch==2.13.0
+zarr==3.1.6
+"""
+
+
+@pytest.fixture
+def pinned(monkeypatch, tmp_path):
+    """A checkout with two sets of pins, and these versions of numpy and zarr installed."""
+
+    def make(numpy: str, zarr: str) -> None:
+        monkeypatch.setattr(packages, "version_of", {"numpy": numpy, "torch": "2.13.0+cpu", "zarr": zarr}.get)
+        monkeypatch.setattr(packages, "CHECKOUT", tmp_path)
+        (tmp_path / "constraints.txt").write_text(FIRST)
+        (tmp_path / "constraints-newest.txt").write_text(NEWEST)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("numpy", "zarr", "status", "found", "advice"),
+    [
+        ("1.26.4", "3.1.5", "ok", "every installed package has its version of constraints.txt", ""),
+        ("2.4.6", "3.1.6", "ok", "every installed package has its version of constraints-newest.txt", ""),
+        (
+            "1.26.4", "3.0.0", "warn", "other versions than tested with constraints.txt: zarr 3.0.0 (pinned 3.1.5)",
+            "pip install -c constraints.txt -e '.[all,robosuite,dev]'",
+        ),
+        (
+            "2.4.5", "3.1.6", "warn",
+            "other versions than tested with constraints-newest.txt: numpy 2.4.5 (pinned 2.4.6)",
+            "pip install -c constraints-newest.txt -e '.[all,dev]'",
+        ),
+    ],
+)  # fmt: skip
+def test_the_tested_versions_that_are_followed_are_named_with_what_differs(pinned, numpy, zarr, status, found, advice):
+    pinned(numpy, zarr)
+    assert list(packages._pins("Packages")) == [HealthCheck("Packages", "pins", status, found, advice)]
+
+
+def test_an_extra_is_installed_with_the_versions_that_are_followed(pinned, monkeypatch):
+    pinned("1.26.4", "3.1.5")
+    assert packages.install_line("sim") == "pip install '.[sim]' -c constraints.txt"
+    pinned("2.4.6", "3.1.6")
+    assert packages.install_line("sim") == "pip install '.[sim]' -c constraints-newest.txt"
+    assert packages.install_line("robosuite") == "pip install '.[robosuite]' -c constraints.txt"
+    monkeypatch.setattr(packages, "CHECKOUT", Path("/nowhere"))
+    assert packages.install_line("sim") == "pip install '.[sim]' -c constraints.txt"
+    assert list(packages._pins("Packages")) == []
