@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robolearn.core.errors import ConfigError, RobolearnError
@@ -105,7 +105,7 @@ def with_wheels(requirements: list[str], version: str) -> tuple[int, list[str]]:
 
     Raises ConfigError when pip fails for another reason.
     """
-    left, missing = list(requirements), []
+    left, missing = list(requirements), list[str]()
     with tempfile.TemporaryDirectory() as scratch:
         listed = Path(scratch) / "pins.txt"
         while True:
@@ -166,7 +166,8 @@ def installed(python: Path | None) -> Figure:
     command = COMMAND + (f" --python python{version}" if python else "")
     notes = "share of the tests of tests/newest.txt that pass in an environment made from nothing"
     print(f"{figure_id}: {share:.4f}", flush=True)
-    return Figure(figure_id, share, "1", max(1, ran), command, config=config, notes=notes, **_if_any(versions))
+    figure = Figure(figure_id, share, "1", max(1, ran), command, config=config, notes=notes)
+    return replace(figure, versions={**versions, "git": git_revision() or "unknown"}) if versions else figure
 
 
 def fresh_copy(folder: Path) -> Path:
@@ -238,10 +239,6 @@ def _errors(text: str) -> str:
 
 def _since(start: float) -> float:
     return round(time.monotonic() - start, 1)
-
-
-def _if_any(versions: dict[str, str]) -> dict[str, dict[str, str]]:
-    return {"versions": {**versions, "git": git_revision() or "unknown"}} if versions else {}
 
 
 if __name__ == "__main__":
