@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SETS = ("constraints.txt", "constraints-newest.txt")
+CUDA = ("nvidia-", "cuda-", "triton")
 
 
 @functools.cache
@@ -73,7 +74,8 @@ def test_nothing_is_installed_for_our_sake_without_a_pin():
                 waiting += [(requirement.name, e) for e in ("", *requirement.extras)]
     names = {name for name, _ in reached}
     assert len(names) > 80
-    assert names <= set(pins(followed()))
+    # PyPI's build of torch brings CUDA along, which the build for CPUs does without
+    assert {name for name in names if not name.startswith(CUDA)} <= set(pins(followed()))
 
 
 def test_no_installed_package_breaks_the_requirement_of_another():

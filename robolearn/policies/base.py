@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,9 +17,6 @@ from robolearn.core.normalizer import Normalizer
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.noise import Noise
 from robolearn.policies.observation import ObservationEncoder, affine, flat_steps
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 IS_PAD = ".is_pad"
 

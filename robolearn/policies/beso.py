@@ -31,7 +31,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -56,9 +56,6 @@ from robolearn.policies.networks.score_transformer import ScoreTransformer
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.samplers import Denoiser, SamplerName, ScheduleName, noise_levels, sample
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True)

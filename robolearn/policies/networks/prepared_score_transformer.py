@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from torch import Tensor, nn
 
@@ -17,9 +17,6 @@ from robolearn.core.errors import ConfigError
 from robolearn.policies.networks.decoder_layers import BlockWeights
 from robolearn.policies.networks.score_decoder import ScoreDecoder
 from robolearn.policies.networks.score_transformer import ScoreTransformer
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class PreparedScoreTransformer(nn.Module):
