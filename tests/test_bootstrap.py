@@ -138,6 +138,18 @@ def test_robot_models_are_taken_with_the_packages_and_their_absence_stops_nothin
     assert machine.bootstrap(*name.split()).stdout == ""
 
 
+def test_the_first_set_asks_for_an_older_python(machine):
+    """numpy 1.26 has no wheel for 3.13."""
+    is_3_13 = 'case "$*" in *"not in sys.argv"*3.13*) exit 0 ;; *"not in sys.argv"*) exit 1 ;; esac'
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        machine.command(name, PYTHON.replace("#!/bin/sh", f"#!/bin/sh\n{is_3_13}"))
+    refused = machine.bootstrap()
+    assert refused.returncode == 1
+    assert "constraints.txt needs Python 3.11 or 3.12, which was not found. Install it" in refused.stderr
+    assert machine.calls == []
+    assert machine.bootstrap("newest").returncode == 0
+
+
 def test_an_unknown_set_is_refused(machine):
     result = machine.bootstrap("newst")
     assert result.returncode == 1

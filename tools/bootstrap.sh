@@ -10,8 +10,8 @@ say() { printf 'bootstrap: %s\n' "$*"; }
 fail() { printf 'bootstrap: error: %s\n' "$*" >&2; exit 1; }
 
 case "$*" in
-    "") venv=.venv constraints=constraints.txt ;;
-    newest) venv=.venv-newest constraints=constraints-newest.txt ;;
+    "") venv=.venv constraints=constraints.txt pythons="3.11 3.12" ;;  # no wheel of numpy 1.26 for 3.13
+    newest) venv=.venv-newest constraints=constraints-newest.txt pythons="3.11 3.12 3.13" ;;
     *) fail "there is no set of pins called '$*'. Usage: tools/bootstrap.sh [newest]" ;;
 esac
 stamp=$venv/.robolearn-stamp
@@ -33,14 +33,15 @@ fi
 find_python() {  # both sets of pins are resolved for 3.11, which is therefore asked first
     local candidate
     for candidate in "${PYTHON:-}" python3.11 python3 python3.12 python3.13; do
-        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv)' \
+            $pythons 2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
     return 1
 }
-python=$(find_python) || fail "Python 3.11 or newer was not found. Install it, or set PYTHON=/path/to/python3.11."
+python=$(find_python) || fail "$constraints needs Python ${pythons// / or }, which was not found. Install it, or set PYTHON=/path/to/python3.11."
 
 # --- Debian packages: library or header -> package ----------------------------------------------------------
 libraries=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
