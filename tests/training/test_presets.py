@@ -8,6 +8,7 @@ from world import write_dataset
 
 from robolearn.cli.main import main
 from robolearn.core.config import from_dict, load_yaml
+from robolearn.core.errors import ConfigError
 from robolearn.core.registry import Registry
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.registry import POLICIES
@@ -55,6 +56,20 @@ def test_names_without_a_preset_list_those_that_have_one(preset, capfd):
     assert "Preset 'toy' is for the policies bc; it has none for 'beso'." in capfd.readouterr().err
     assert main(["train", "bc", "--preset"]) == 2
     assert "--preset needs the name of a task after it." in capfd.readouterr().err
+
+
+def test_a_preset_of_a_package_is_found_by_its_name(install):
+    code = (
+        "from robolearn.policies.bc import BcConfig\n"
+        "from robolearn.training.presets import Preset\n"
+        "PRESETS = {'bc': Preset(BcConfig(hidden_dim=8), {'steps': 2})}\n"
+        "WRONG = {'bc': {'steps': 2}}\n"
+    )
+    install("a-lab", {"robolearn.presets": {"mine": "a_lab:PRESETS", "wrong": "a_lab:WRONG"}}, code)
+    found = presets.load_preset("mine", "bc")
+    assert (found.policy.hidden_dim, found.train) == (8, {"steps": 2})
+    with pytest.raises(ConfigError, match=r"'wrong' \(a_lab:WRONG\) is not of the form {policy: Preset}"):
+        presets.load_preset("wrong", "bc")
 
 
 @pytest.mark.parametrize("task", PRESETS)

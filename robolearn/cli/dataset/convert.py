@@ -42,9 +42,10 @@ class ConvertCommand:
     """What to make, by habit NAME.zarr; must not exist."""
     source_format: Annotated[str, tyro.conf.arg(name="from", aliases=["--format"])] = "auto"
     """Format of the input: lerobot_v3, lerobot_v2, diffusion_policy_zarr, rlds, robomimic_hdf5, aloha_hdf5,
-    robosuite_hdf5; found out by default."""
+    robosuite_hdf5, or one of an installed package; found out by default."""
     to: str = OURS
-    """Format of the output: robolearn, or lerobot_v3, lerobot_v2 (v2.1), robomimic_hdf5, diffusion_policy_zarr."""
+    """Format of the output: robolearn, or lerobot_v3, lerobot_v2 (v2.1), robomimic_hdf5, diffusion_policy_zarr, or one
+    of an installed package."""
     resume: bool = False
     """Go on with OUTPUT.unfinished, which an interrupted conversion left."""
     workers: int | None = None

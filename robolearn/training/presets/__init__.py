@@ -40,8 +40,12 @@ class Preset:
 
 
 def load_preset(task: str, policy: str) -> Preset:
-    """The preset of a policy for a task. Raises ConfigError for names that have none."""
+    """The preset of a policy for a task. Raises ConfigError for names that have none, and for what is no preset."""
     presets = PRESETS.resolve(task)
+    if not isinstance(presets, Mapping) or not all(isinstance(preset, Preset) for preset in presets.values()):
+        raise ConfigError(
+            f"The preset {task!r} ({PRESETS[task]}) is not of the form {{policy: Preset}}; see docs/packages.md."
+        )
     if policy not in presets:
         raise ConfigError(f"Preset {task!r} is for the policies {', '.join(presets)}; it has none for {policy!r}.")
     return presets[policy]
