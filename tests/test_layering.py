@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from _import_graph import (
     MAY_IMPORT,
+    MIDDLE,
     PACKAGE,
     ROOMS,
     circles,
@@ -18,6 +19,7 @@ from _import_graph import (
     imported_names,
     module_name,
     modules,
+    place,
     source_files,
     upward_arrows,
 )
@@ -41,7 +43,16 @@ def test_every_room_has_a_place_in_the_order(part):
 
 @pytest.mark.parametrize("order", [MAY_IMPORT, *ROOMS.values()])
 def test_the_order_itself_has_no_circle(order):
-    assert circles({name: frozenset(below) for name, below in order.items()}) == []
+    assert circles({name: frozenset(n.partition(".")[0] for n in below) for name, below in order.items()}) == []
+
+
+@pytest.mark.parametrize("part", ["training", "evaluation", "serving", "control", "teleop"])
+def test_no_arrow_from_the_second_tier_is_drawn_that_nothing_needs(part):
+    """Those to what stands below all of it are free."""
+    arrows = ((place(name)[0], place(target)) for name, found in import_graph().items() for target in found)
+    reached = [to for origin, to in arrows if origin == part]
+    needed = {other for other, _ in reached} | {f"{other}.{room}" for other, room in reached}
+    assert MAY_IMPORT[part] - MIDDLE <= needed
 
 
 def test_imports_point_downwards():

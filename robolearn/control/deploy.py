@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_robot
 from robolearn.control.requester import ChunkRequester
+from robolearn.control.results import RESULTS, FinishedEpisode, summarize
 from robolearn.control.safety import SafetyLimits
 from robolearn.control.verdict import Judge
 from robolearn.core import config as configuration
@@ -23,17 +24,11 @@ from robolearn.core.errors import ConfigError, DeviceError, RobolearnError, Serv
 from robolearn.core.failure import explained
 from robolearn.core.files import write_text
 from robolearn.core.output import held_output
-from robolearn.core.provenance import provenance
 from robolearn.core.realtime import no_interruptions, raised_priority
-from robolearn.evaluation.statistics.tally import Tally
 from robolearn.execution.goals import GoalSource, make_goals
-from robolearn.execution.outcome import outcome_word
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.robot import Robot, make_robot
 from robolearn.serving.client import PolicyClient
-
-RESULTS = "results.json"
-LATENESS_BINS_MS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ def deploy(
     output = config.output
     robot = make_robot(config.robot)
     client = PolicyClient(config.server, config.token, timeout_s=2.0)
-    episodes: list[_Finished] = []
+    episodes: list[FinishedEpisode] = []
     results: dict[str, Any] = {}
     with contextlib.ExitStack() as cleanup:
         if output is not None:
@@ -132,14 +127,15 @@ def deploy(
                         on_episode(episodes[-1].to_dict())
                 if hindrance is not None:
                     left = init_states[len(episodes) :]
-                    episodes += [_Finished(k, EpisodeRecord(aborted=_not_run(hindrance))) for k in left]
+                    episodes += [FinishedEpisode(k, EpisodeRecord(aborted=_not_run(hindrance))) for k in left]
                     if left:
                         last = f" to {left[-1]}" if len(left) > 1 else ""
                         say(f"Not run: start state {left[0]}{last} ({hindrance.rstrip('.')}).")
                     break
         finally:
             if episodes:
-                results = summarize(config, episodes, priority)
+                as_run = configuration.to_dict(dataclasses.replace(config, token=None))
+                results = summarize(episodes, config.loop.rate_hz, priority, as_run)
                 if output is not None:
                     write_text(output / RESULTS, json.dumps(results, indent=1))
                     if typed is not None:
@@ -147,42 +143,9 @@ def deploy(
     return results
 
 
-@dataclass
-class _Finished:
-    """An episode, and what is known of it beside its record."""
-
-    init_state: int
-    record: EpisodeRecord = field(default_factory=EpisodeRecord)
-    last_error: str | None = None
-    judged_by: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        record = self.record
-        return {
-            "init_state": self.init_state,
-            "outcome": outcome_word(record.success, record.aborted),
-            "success": record.success,
-            "cause": record.aborted,
-            "judged_by": self.judged_by,
-            "score": record.score,
-            "duration_s": record.duration_s,
-            "ticks": int(record.ticks.lateness_s.size),
-            "late_ticks": int(record.ticks.late),
-            "skipped_ticks": int(record.ticks.skipped),
-            "safety_stops": record.safety_stops,
-            "limited_ticks": record.limiter.limited,
-            "limits": dataclasses.asdict(record.limiter),
-            "states": {state.value: count for state, count in record.states.items()},
-            "requests": dataclasses.asdict(record.requests),
-            "dropped_actions": record.dropped_actions,
-            "late_chunks": record.late_chunks,
-            "last_error": self.last_error,
-        }
-
-
 def _run_episode(
     init_state: int,
-    episodes: list[_Finished],
+    episodes: list[FinishedEpisode],
     robot: Robot,
     loop: EpisodeLoop,
     time_limit_s: float,
@@ -190,7 +153,7 @@ def _run_episode(
     judge: Judge | None,
 ) -> str | None:
     """Add the episode to `episodes`, unless it is interrupted. Returns why no other one can be run, or None."""
-    finished = _Finished(init_state)
+    finished = FinishedEpisode(init_state)
     record = finished.record
     try:
         robot.prepare(init_state)
@@ -258,46 +221,3 @@ def _spec_of(client: PolicyClient) -> PolicySpec:
             f"The server at {client.url} describes its policy in an unknown way: {lacking}{reason}."
         ) from error
     return spec
-
-
-def summarize(config: DeployConfig, finished: Sequence[_Finished], priority: str) -> dict[str, Any]:
-    """The contents of results.json."""
-    records, episodes = [f.record for f in finished], [f.to_dict() for f in finished]
-    lateness_ms = np.concatenate([record.ticks.lateness_s for record in records]) * 1e3
-    counts, _ = np.histogram(np.minimum(lateness_ms, LATENESS_BINS_MS[-1]), bins=LATENESS_BINS_MS)
-    chunks = [chunk for record in records for chunk in record.chunks]
-    latency_ms = {
-        "inference": [c.infer_ms for c in chunks],
-        "server": [c.server_ms for c in chunks],
-        "round_trip": [(c.received_s - c.sent_s) * 1e3 for c in chunks],
-        "observation_to_answer": [(c.received_s - c.t_obs_s) * 1e3 for c in chunks],
-        "observation_age_at_command": [age for record in records for age in record.observation_age_ms],
-    }
-    return {
-        "episodes": episodes,
-        **Tally.of_episodes(episodes).to_dict(),
-        "loop": {
-            "rate_hz": config.loop.rate_hz,
-            "priority": priority,
-            "ticks": int(lateness_ms.size),
-            "late_ticks": sum(e["late_ticks"] for e in episodes),
-            "skipped_ticks": sum(e["skipped_ticks"] for e in episodes),
-            "lateness_ms": percentiles(lateness_ms),
-            "histogram": {"bins_ms": list(LATENESS_BINS_MS), "counts": counts.tolist()},
-        },
-        "latency_ms": {name: percentiles(values) for name, values in latency_ms.items()},
-        "safety_stops": sum(e["safety_stops"] for e in episodes),
-        "limited_ticks": sum(e["limited_ticks"] for e in episodes),
-        "dropped_actions": sum(e["dropped_actions"] for e in episodes),
-        "config": configuration.to_dict(dataclasses.replace(config, token=None)),
-        "provenance": provenance(),
-    }
-
-
-def percentiles(values: Sequence[float] | np.ndarray) -> dict[str, float | int | None]:
-    """p50, p95, p99 and maximum, with how many values there were; None without any."""
-    array = np.asarray(values, dtype=np.float64)
-    if not array.size:
-        return {"p50": None, "p95": None, "p99": None, "max": None, "n": 0}
-    p50, p95, p99 = np.percentile(array, [50, 95, 99])
-    return {"p50": float(p50), "p95": float(p95), "p99": float(p99), "max": float(array.max()), "n": int(array.size)}

@@ -70,9 +70,6 @@ class TickStatistics:
     skipped: int
     period_s: float
 
-    def percentile_ms(self, q: float) -> float:
-        return float(np.percentile(self.lateness_s, q) * 1e3) if self.lateness_s.size else 0.0
-
 
 class Ticker:
     """Paces a loop at a fixed rate against absolute due times, so errors do not add up.

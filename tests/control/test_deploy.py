@@ -13,7 +13,7 @@ from scripted_world import SPEC
 pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
 
 from robolearn.control import deploy as deploy_module
-from robolearn.control.deploy import DeployConfig, deploy, percentiles
+from robolearn.control.deploy import DeployConfig, deploy
 from robolearn.core.errors import ConfigError, DeviceError, FeatureError, ServerError
 from robolearn.hardware.robot import Outcome, make_robot
 
@@ -241,8 +241,3 @@ def test_impossible_configurations_are_refused():
         DeployConfig(init_state=-1)
     with pytest.raises(ConfigError, match="--time-limit-s must be positive, found -1"):
         DeployConfig(time_limit_s=-1.0)
-
-
-def test_percentiles_of_nothing_are_none():
-    assert percentiles([]) == {"p50": None, "p95": None, "p99": None, "max": None, "n": 0}
-    assert percentiles([1.0, 2.0, 3.0])["p50"] == 2.0
