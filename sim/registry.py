@@ -22,6 +22,7 @@ ENVIRONMENTS = Registry(
         "robosuite": "robolearn.sim.adapters.robosuite:RobosuiteEnv",
     },
     extra="sim",
+    extras={"robosuite": "robosuite"},
     group="robolearn.environments",
 )
 

@@ -24,6 +24,7 @@ CONVERTERS = Registry(
         "robosuite_hdf5": "robolearn.sim.adapters.robosuite_demos:open_source",
     },
     extra="convert",
+    extras={"robosuite_hdf5": "convert,robosuite"},
     group="robolearn.importers",
 )
 SEARCHED, SHOWN = 100, 5  # entries of a folder that are looked into, and named

@@ -39,13 +39,22 @@ class Registry(Mapping[str, str]):
         kind: what the names stand for, used in error messages ("policy", "environment").
         entries: name -> "package.module:attribute".
         extra: pip extra that brings the packages these entries need, named when an import fails.
+        extras: name -> the extra that an entry needs in place of that one.
         group: of entry points ("robolearn.policies"); None = installed packages add nothing.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, str], extra: str | None = None, group: str | None = None):
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, str],
+        extra: str | None = None,
+        group: str | None = None,
+        extras: Mapping[str, str] | None = None,
+    ):
         self.kind = kind
-        self.extra = extra
         self.group = group
+        self.extra = extra
+        self._extras = dict(extras or {})
         self._entries: dict[str, str] = {}
         for name, target in entries.items():
             self.register(name, target)
@@ -148,8 +157,8 @@ class Registry(Mapping[str, str]):
         except ModuleNotFoundError as error:
             if error.name and error.name.partition(".")[0] == "robolearn":
                 self._refuse(name, error)
-            ours = self.extra and name in self._entries
-            hint = f" Install it with: pip install '.[{self.extra}]' -c constraints.txt." if ours else ""
+            extra = self._extras.get(name, self.extra) if name in self._entries else None
+            hint = f" Install it with: pip install '.[{extra}]' -c constraints.txt." if extra else ""
             place = culprit(error)
             where = f" ({place.text})" if place is not None and not place.ours else ""
             raise MissingDependencyError(

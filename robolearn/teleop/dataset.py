@@ -98,7 +98,7 @@ def store_scene(writer: DatasetWriter, env: SimEnv, name: str, cameras: tuple[st
     Raises DatasetError for a dataset of another scene, or of another version of it.
     """
     made_in = {
-        "name": name, "scene_version": env.scene_version, "control_hz": env.control_hz, "cameras": list(cameras),
-        "image_size": image_size,
+        "name": name, "scene_version": env.scene_version, "robots": dict(env.robots), "control_hz": env.control_hz,
+        "cameras": list(cameras), "image_size": image_size,
     }  # fmt: skip
     writer.set_sim_model(env.model_xml(), made_in)

@@ -16,6 +16,7 @@ EXPERTS = Registry(
         "robosuite/Stack": "robolearn.sim.experts.robosuite_stack:StackExpert",
     },
     extra="sim",
+    extras={"robosuite/Lift": "robosuite", "robosuite/Stack": "robosuite"},
     group="robolearn.experts",
 )
 

@@ -30,6 +30,14 @@ def test_a_missing_package_is_answered_with_the_extra_that_brings_it():
         registry.resolve("fancy")
 
 
+def test_an_entry_may_need_another_extra_than_the_rest():
+    entries = {"plain": "no_such_module_anywhere:A", "heavy": "no_such_module_anywhere:B"}
+    registry = Registry("scene", entries, extra="sim", extras={"heavy": "robosuite"})
+    for name, extra in (("plain", "sim"), ("heavy", "robosuite")):
+        with pytest.raises(MissingDependencyError, match=rf"pip install '\.\[{extra}\]' -c constraints\.txt"):
+            registry.resolve(name)
+
+
 def test_a_missing_module_of_our_own_is_a_bug_and_not_hidden():
     with pytest.raises(ModuleNotFoundError):
         Registry("policy", {"gone": "robolearn.no_such_module:X"}, extra="train").resolve("gone")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ CONTROL_HZ = 20.0
 
 class TinyLine(SimEnv):
     accepts_goal = True
+    robots: ClassVar = {"rod": "tiny-1"}
 
     def __init__(self, max_steps: int = 40, can_render: bool = True, jams_at: int | None = None):
         self.jams_at = jams_at

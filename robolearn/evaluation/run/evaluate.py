@@ -203,6 +203,7 @@ class _Run:
             environment={
                 "name": config.env,
                 "scene_version": report.scene_version,
+                "robots": report.robots,
                 "options": to_dict(config.env_options),
                 "control_hz": report.control_hz,
                 "max_steps": report.max_steps,

@@ -65,6 +65,7 @@ class WorkerReport:
     spec: PolicySpec
     execute: int
     scene_version: str
+    robots: dict[str, str]
     control_hz: float
     max_steps: int
     modes: int | None
@@ -291,7 +292,16 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
         chosen = goals.to_dict() if goals else None
         with _talking():
             connection.send(
-                WorkerReport(policy.spec, execute, env.scene_version, env.control_hz, env.max_steps, env.modes, chosen)
+                WorkerReport(
+                    policy.spec,
+                    execute,
+                    env.scene_version,
+                    dict(env.robots),
+                    env.control_hz,
+                    env.max_steps,
+                    env.modes,
+                    chosen,
+                )  # fmt: skip
             )
             init_state = connection.recv()
         while init_state is not None:

@@ -25,7 +25,8 @@ class EvaluationResults:
 
     Attributes:
         policy: `source` (directory or factory), `spec`, `provenance` of the checkpoint.
-        environment: `name`, `scene_version`, `options`, `control_hz`, `max_steps`, `modes` (how many, or None).
+        environment: `name`, `scene_version`, `robots` (the version of each one's model), `options`, `control_hz`,
+            `max_steps`, `modes` (how many, or None).
         settings: `seed`, `execute`, `workers`, `max_steps`.
         episodes: those that were judged, in the order of the start states.
         wall_s: of the whole evaluation, loading included.

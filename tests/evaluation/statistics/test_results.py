@@ -49,6 +49,7 @@ def test_the_file_holds_everything_needed_to_repeat_and_to_check(evaluated):
     assert found["settings"] == settings
     assert found["environment"]["name"] == "tiny_line"
     assert found["environment"]["scene_version"] == "1"
+    assert found["environment"]["robots"] == {"rod": "tiny-1"}
     assert found["policy"]["source"] == "tiny_world:make_policy"
     assert found["policy"]["spec"]["action_horizon"] == 4
     assert {"versions", "machine", "date", "git_revision"} <= set(found["provenance"])
