@@ -59,10 +59,10 @@ def planar_stepper(name: str) -> Callable[[int], None]:
 def robosuite_stepper() -> Callable[[int], None]:
     import logging
 
-    logging.disable(logging.WARNING)
-    import robosuite
+    from robolearn.sim.adapters.robosuite_import import import_robosuite
 
-    env = robosuite.make(
+    logging.disable(logging.WARNING)
+    env = import_robosuite().make(
         "Lift", robots="Panda", has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False,
         control_freq=CONTROL_HZ, horizon=10**9, ignore_done=True,
     )  # fmt: skip
