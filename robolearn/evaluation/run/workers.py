@@ -301,7 +301,7 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
                     env.max_steps,
                     env.modes,
                     chosen,
-                )  # fmt: skip
+                )
             )
             init_state = connection.recv()
         while init_state is not None:
