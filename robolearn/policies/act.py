@@ -32,20 +32,15 @@ from robolearn.policies.checks import require_counts, require_dropouts, require_
 from robolearn.policies.networks.chunk_cvae import ChunkCvae
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
+from robolearn.policies.window import WindowConfig
 
 
 @dataclass(frozen=True)
-class ActConfig:
+class ActConfig(WindowConfig):
     """Defaults: the authors' (README and imitate_episodes.py); they train with AdamW 1e-5, batch 8, at 50 Hz."""
 
-    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
-    """features that go in, concatenated in this order"""
-    obs_horizon: int = 1
     action_horizon: int = 100
     """actions of a chunk; 100 are two seconds of the authors' robot"""
-    goals: tuple[str, ...] = ()
-    """features that form the goal; none = goal-free"""
-    goal_horizon: int = 1
     latent_dim: int = 32
     kl_weight: float = 10.0
     """beta"""
@@ -59,9 +54,9 @@ class ActConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_counts(
-            self, "obs_horizon", "action_horizon", "goal_horizon", "latent_dim", "embed_dim", "feedforward_dim",
-            "encoder_layers", "decoder_layers", "heads",
+            self, "latent_dim", "embed_dim", "feedforward_dim", "encoder_layers", "decoder_layers", "heads",
         )  # fmt: skip
         require_dropouts(self, "dropout")
         require_finite(self, "kl_weight")

@@ -21,24 +21,20 @@ from robolearn.policies.base import Context, Policy
 from robolearn.policies.checks import require_counts, require_dropouts
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
+from robolearn.policies.window import WindowConfig
 
 
 @dataclass(frozen=True)
-class BcConfig:
-    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
-    """features that go in, concatenated in this order"""
-    obs_horizon: int = 1
+class BcConfig(WindowConfig):
     action_horizon: int = 8
-    goals: tuple[str, ...] = ()
-    """features that form the goal; none = goal-free"""
-    goal_horizon: int = 1
     hidden_dim: int = 512
     layers: int = 3
     dropout: float = 0.0
     vision: VisionConfig = field(default_factory=VisionConfig)
 
     def __post_init__(self) -> None:
-        require_counts(self, "obs_horizon", "action_horizon", "goal_horizon", "hidden_dim", "layers")
+        super().__post_init__()
+        require_counts(self, "hidden_dim", "layers")
         require_dropouts(self, "dropout")
 
 

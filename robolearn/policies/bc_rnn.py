@@ -30,20 +30,17 @@ from robolearn.policies.networks.gmm import Mixture, MixtureHead
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.sequence import SequencePolicy
+from robolearn.policies.window import WindowConfig
 
 
 @dataclass(frozen=True)
-class BcRnnConfig:
+class BcRnnConfig(WindowConfig):
     """Defaults: robomimic's for vectors (scripts/generate_paper_configs.py); for images it uses `hidden_dim` 1000."""
 
-    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
-    """features that go in, concatenated in this order"""
     obs_horizon: int = 10
     """steps the network is unrolled over"""
-    action_horizon: int = 1
     goals: tuple[str, ...] = ()
     """features that form the goal, seen at every step; none = goal-free"""
-    goal_horizon: int = 1
     hidden_dim: int = 400
     layers: int = 2
     dropout: float = 0.0
@@ -57,7 +54,8 @@ class BcRnnConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
 
     def __post_init__(self) -> None:
-        require_counts(self, "obs_horizon", "action_horizon", "goal_horizon", "hidden_dim", "layers", "modes")
+        super().__post_init__()
+        require_counts(self, "hidden_dim", "layers", "modes")
         require_dropouts(self, "dropout")
         require_positive(self, "min_std", "sample_std")
         require_finite(self, "min_std", "sample_std")

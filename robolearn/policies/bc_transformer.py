@@ -35,25 +35,19 @@ from robolearn.policies.networks.gpt import WindowGpt
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.sequence import SequencePolicy
+from robolearn.policies.window import WindowConfig
 
 Head = Literal["mixture", "regression"]
 
 
 @dataclass(frozen=True)
-class BcTransformerConfig:
+class BcTransformerConfig(WindowConfig):
     """Defaults: robomimic's (exps/templates/bc_transformer.json and config/bc_config.py).
 
     D3IL's BC-GPT: obs_horizon 5, embed_dim 72, layers 4, heads 4, head "regression".
     """
 
-    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
-    """features that go in, concatenated in this order"""
     obs_horizon: int = 10
-    """observations seen, the newest included"""
-    action_horizon: int = 1
-    goals: tuple[str, ...] = ()
-    """features that form the goal; none = goal-free"""
-    goal_horizon: int = 1
     embed_dim: int = 512
     layers: int = 6
     heads: int = 8
@@ -70,7 +64,8 @@ class BcTransformerConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
 
     def __post_init__(self) -> None:
-        require_counts(self, "obs_horizon", "action_horizon", "goal_horizon", "embed_dim", "layers", "heads", "modes")
+        super().__post_init__()
+        require_counts(self, "embed_dim", "layers", "heads", "modes")
         require_dropouts(self, "attention_dropout", "dropout")
         require_positive(self, "min_std", "sample_std")
         require_finite(self, "min_std", "sample_std")

@@ -56,28 +56,22 @@ from robolearn.policies.networks.score_transformer import ScoreTransformer
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.samplers import Denoiser, SamplerName, ScheduleName, noise_levels, sample
+from robolearn.policies.window import WindowConfig
 
 
 @dataclass(frozen=True)
-class BesoConfig:
+class BesoConfig(WindowConfig):
     """Defaults: the authors' network of block push, goal-free, with noise levels that fit a precise arm.
 
     Theirs for block push are 0.05 to 1, and 0.1 to 1 when they evaluate. With actions scaled to [-1, 1], a `sigma_min`
     of 0.05 is 10 mm for an arm that moves over 0.4 m: too coarse to grasp with.
     """
 
-    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
-    """features that go in, concatenated in this order"""
     obs_horizon: int = 5
-    """observations seen, the newest included"""
     action_horizon: int = 1
     """actions predicted from the newest observation on; more than one = chunking"""
     executed_actions: bool = True
     """whether the actions between the observations go in too"""
-    goals: tuple[str, ...] = ()
-    """features that form the goal; none = goal-free"""
-    goal_horizon: int = 1
-    """consecutive future steps that form the goal"""
     goal_dropout: float = 0.1
     """share of training windows whose whole goal is dropped; 0 = C-BESO"""
     guidance: float = 1.0
@@ -102,9 +96,8 @@ class BesoConfig:
     """of the value function in `BesoPolicy.value`, where one is set"""
 
     def __post_init__(self) -> None:
-        require_counts(
-            self, "obs_horizon", "action_horizon", "goal_horizon", "embed_dim", "layers", "heads", "sampling_steps"
-        )
+        super().__post_init__()
+        require_counts(self, "embed_dim", "layers", "heads", "sampling_steps")
         require_dropouts(self, "attention_dropout", "dropout", "goal_dropout")
         require_positive(self, "sigma_data", "clip")
         require_finite(self, "sigma_data", "sigma_min", "sigma_max", "guidance", "value_weight")

@@ -35,6 +35,7 @@ from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.scheduler_run import SchedulerRun, sampler_of
 from robolearn.policies.schedulers import Option, check_scheduler, is_ours, make_scheduler
+from robolearn.policies.window import WindowConfig
 
 Network = Literal["unet", "transformer"]
 
@@ -68,18 +69,11 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
-class DiffusionConfig:
+class DiffusionConfig(WindowConfig):
     """Defaults: the authors' Push-T setting with 16 DDIM steps instead of 100 DDPM steps."""
 
-    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
-    """features that go in, concatenated in this order"""
     obs_horizon: int = 2
-    """observations seen, the newest included"""
     action_horizon: int = 15
-    """actions predicted from the newest observation on"""
-    goals: tuple[str, ...] = ()
-    """features that form the goal; none = goal-free"""
-    goal_horizon: int = 1
     goal_dropout: float = 0.1
     """share of training windows whose whole goal is dropped"""
     network: Network = "unet"
@@ -102,8 +96,8 @@ class DiffusionConfig:
     """estimates of the clean chunk are clipped to this multiple of the data's range"""
 
     def __post_init__(self) -> None:
-        counts = ("obs_horizon", "action_horizon", "goal_horizon", "noise_steps", "sampling_steps")
-        require_counts(self, *counts)
+        super().__post_init__()
+        require_counts(self, "noise_steps", "sampling_steps")
         require_positive(self, "clip")
         require_dropouts(self, "goal_dropout")
         require_choices(self, network=Network, betas=Betas, prediction=Prediction, spacing=Spacing)

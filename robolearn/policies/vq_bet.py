@@ -41,21 +41,16 @@ from robolearn.policies.networks.gpt import WindowGpt
 from robolearn.policies.networks.vision import VisionConfig
 from robolearn.policies.noise import Noise
 from robolearn.policies.sequence import SequencePolicy
+from robolearn.policies.window import WindowConfig
 
 
 @dataclass(frozen=True)
-class VqBetConfig:
+class VqBetConfig(WindowConfig):
     """Defaults: the authors' for Push-T (examples/configs/train_pusht_nongoalcond.yaml) but for `offset_weight`."""
 
-    observations: tuple[str, ...] = ("observation.state", "observation.environment_state")
-    """features that go in, concatenated in this order"""
     obs_horizon: int = 5
-    """observations seen, the newest included"""
     action_horizon: int = 5
     """actions of a chunk"""
-    goals: tuple[str, ...] = ()
-    """features that form the goal; none = goal-free"""
-    goal_horizon: int = 1
     embed_dim: int = 120
     layers: int = 6
     heads: int = 6
@@ -86,9 +81,10 @@ class VqBetConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_counts(
-            self, "obs_horizon", "action_horizon", "goal_horizon", "embed_dim", "layers", "heads", "feature_dim",
-            "head_dim", "code_layers", "codes", "latent_dim", "vq_hidden_dim",
+            self, "embed_dim", "layers", "heads", "feature_dim", "head_dim", "code_layers", "codes", "latent_dim",
+            "vq_hidden_dim",
         )  # fmt: skip
         require_dropouts(self, "attention_dropout", "dropout")
         require_positive(self, "temperature")
