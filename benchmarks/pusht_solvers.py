@@ -129,8 +129,8 @@ def figure(seeds: tuple[int, ...], root: Path, quick: bool, command: str) -> Fig
     score = bootstrap_mean(scores[ASKED])
     record = run_record([root / f"dp_{seed}" for seed in seeds], results[ASKED])
     config = {
-        "solvers": compared(scores, seconds_a_chunk(run, 20 if quick else 300)),
-        "step_us_without_network": {k: 1e6 * v for k, v in seconds_a_step(run, 20 if quick else 300).items()},
+        "solvers": compared(scores, seconds_a_chunk(run, 20 if quick else 60)),
+        "step_us_without_network": {k: 1e6 * v for k, v in seconds_a_step(run, 20 if quick else 60).items()},
         "settings": {"{}_{}".format(*one): sampling(one) for one in CONTESTANTS},
         "published": "{}_{}".format(*PUBLISHED),
         "chunk": load_policy(run).chunk,
