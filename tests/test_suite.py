@@ -142,18 +142,25 @@ def test_arguments_reach_both_halves_as_they_were_written(tmp_path):
     assert second == "-m pytest --part alone tests/core -k clock or lock"
 
 
+def test_by_default_all_cores_work(tmp_path):
+    halves(tmp_path, 0, 0, jobs="")
+    assert "-m pytest -n auto --maxprocesses 8 --dist worksteal" in (tmp_path / "calls").read_text()
+
+
 def test_fast_is_one_run_with_its_own_status(tmp_path):
     assert halves(tmp_path, 1, 0, part="fast") == (1, ["fast"])
 
 
-def halves(folder: Path, others: int, alone: int, *arguments: str, part: str = "all") -> tuple[int, list[str]]:
+def halves(
+    folder: Path, others: int, alone: int, *arguments: str, part: str = "all", jobs: str = "3"
+) -> tuple[int, list[str]]:
     """The exit status of tools/test.sh, and the parts that were run, when pytest ends with these."""
     (folder / "tools").mkdir()
     shutil.copy(ROOT / "tools" / "test.sh", folder / "tools")
     script = PYTHON.replace("exit $OTHERS", "kill -9 $$") if others == -9 else PYTHON
     (folder / "python").write_text(script)
     (folder / "python").chmod(0o755)
-    environment = {**os.environ, "OTHERS": str(others), "ALONE": str(alone), "JOBS": "3"}
+    environment = {**os.environ, "OTHERS": str(others), "ALONE": str(alone), "JOBS": jobs}
     command = ["bash", folder / "tools" / "test.sh", "./python", part, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     parts = re.findall(r"--part (\w+)", (folder / "calls").read_text())

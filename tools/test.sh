@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # tools/test.sh PYTHON all|fast [arguments of pytest]
-# all:  first what needs no real time, on all cores (JOBS=n: on n; JOBS=0: without pytest-xdist), then the tests marked
+# all:  first what needs no real time, on all cores (JOBS=n: on n; JOBS=0: in one process), then the tests marked
 #       `realtime`, one after the other. Fails when either half fails, or when neither has a test to run.
 # fast: the first half without the tests marked `slow`.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=$1 what=$2
 shift 2
-cores=(-n "${JOBS:-auto}" --dist worksteal)
+# a process takes 20 s of imports and 1 GB: more than 8 do not pay
+if [ -n "${JOBS:-}" ]; then cores=(-n "$JOBS"); else cores=(-n auto --maxprocesses 8); fi
+cores+=(--dist worksteal)
 NO_TESTS=5  # pytest's exit status; 2 to 4 are an interrupt and errors that the other half would only repeat
 
 run() { printf '\n== %s\n' "$1"; shift; "$python" -m pytest "$@"; }

@@ -156,6 +156,7 @@ def test_mistakes_are_one_line(capfd, tmp_path, arguments, message):
     assert "\n" not in error
 
 
+@pytest.mark.realtime
 def test_what_cannot_begin_leaves_nothing(tmp_path, capfd):
     output = tmp_path / "lab" / "today"
     status, error = user_sees(capfd, "--robot", "sim:put_on_plat", "--output", output)

@@ -14,12 +14,12 @@ from robolearn.sim.scenes.put_on_plate import PutOnPlate
 
 
 def numbers(model: mujoco.MjModel) -> dict[str, np.ndarray]:
-    """Every number of a compiled model but where its files were."""
+    """Every number of a compiled model but where its files were (whose length is in the size of the buffer, too)."""
     found = {}
     for part, owner in (("", model), ("option.", model.opt), ("statistic.", model.stat)):
         for name in dir(owner):
             value = None if name.startswith("_") else getattr(owner, name)
-            if isinstance(value, np.ndarray | int | float) and not name.endswith(("paths", "pathadr")):
+            if isinstance(value, np.ndarray | int | float) and not name.endswith(("paths", "pathadr", "nbuffer")):
                 found[part + name] = np.asarray(value)
     return found
 
