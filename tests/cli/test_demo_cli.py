@@ -25,6 +25,7 @@ def processes_mentioning(text: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_quick_demo_runs_every_part_and_writes_one_page(tmp_path):
     output = tmp_path / "demo"
     command = [sys.executable, "-m", "robolearn", "demo", "--quick", "--output", str(output), "--num-threads", "1"]
@@ -41,6 +42,7 @@ def test_a_quick_demo_runs_every_part_and_writes_one_page(tmp_path):
     assert not processes_mentioning(str(output))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_demo_and_all_it_started(tmp_path):
     output = tmp_path / "demo"
     process = subprocess.Popen(
@@ -60,6 +62,7 @@ def test_ctrl_c_ends_the_demo_and_all_it_started(tmp_path):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_failing_stage_is_named():
     with pytest.raises(RobolearnError, match=r"'evaluate' ended \(exit status 2\)"):
         StageRunner().run("evaluate", ["eval", "--policy", "/nowhere", "--env", "put_on_plate"])

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import types
 from dataclasses import replace
 from importlib.util import find_spec
@@ -49,6 +50,15 @@ def options(policy, output, *more):
             "--init-state", "100000", "--output", str(output), "--num-videos", "0", *more]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A folder with a policy, `p`, and the results of two episodes, `out`; for tests that change nothing in it."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    assert eval_verb.main(options(checkpoint(folder / "p"), folder / "out")) == 0
+    return folder
+
+
+@pytest.mark.slow
 def test_eval_prints_the_episodes_and_both_intervals_and_saves_everything(tmp_path, capsys):
     arguments = options(checkpoint(tmp_path / "p"), tmp_path / "out", "--num-videos", "1", "--video-camera", "top")
     assert eval_verb.main(arguments) == 0
@@ -70,6 +80,7 @@ def test_eval_prints_the_episodes_and_both_intervals_and_saves_everything(tmp_pa
     assert (tmp_path / "out" / "config.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_start_states_that_the_policy_was_trained_on_are_noted_once(tmp_path, capsys):
     seen = [{"environment": "pusht", "ranges": [[100_001, 100_009]], "unknown": 0}]
     assert eval_verb.main(options(checkpoint(tmp_path / "p", start_states=seen), tmp_path / "out")) == 0
@@ -80,22 +91,27 @@ def test_start_states_that_the_policy_was_trained_on_are_noted_once(tmp_path, ca
     assert settings["seen_start_states"]["trained"] == [100_001]
 
 
+@pytest.mark.slow
 def test_eval_json_is_the_results_file_and_nothing_else(tmp_path, capsys):
     assert eval_verb.main(options(checkpoint(tmp_path / "p"), tmp_path / "out", "--json")) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "results.json").read_text())
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == json.loads((tmp_path / "out" / "results.json").read_text())
+    assert "Replaced" not in captured.err
 
 
+@pytest.mark.slow
 def test_one_episode_has_no_bootstrap_interval(tmp_path, capsys):
     assert eval_verb.main(options(checkpoint(tmp_path / "p"), tmp_path / "out", "--num-episodes", "1")) == 0
-    out = capsys.readouterr().out
+    out, errors = capsys.readouterr()
     assert "success 0/1 = 0.000  [0.000, 0.793]  (95 % Wilson)" in out
     assert "(no interval: 1 value only)" in out
     assert "bootstrap" not in out
+    assert "Replaced" not in errors
 
 
-def test_faults_and_aborted_episodes_are_shown_and_these_are_beside_the_rate(tmp_path, capsys):
-    eval_verb.main(options(checkpoint(tmp_path / "p"), tmp_path / "out"))
-    results = EvaluationResults.load(tmp_path / "out")
+@pytest.mark.slow
+def test_faults_and_aborted_episodes_are_shown_and_these_are_beside_the_rate(evaluated, capsys):
+    results = EvaluationResults.load(evaluated / "out")
     lost = AbortedEpisode(100001, "worker died: with exit status -9 (a signal)")
     capsys.readouterr()
     faulty = replace(results.episodes[0], fault="step 8: KeyError: 'x' at p.py, line 3, in predict_chunk")
@@ -106,11 +122,11 @@ def test_faults_and_aborted_episodes_are_shown_and_these_are_beside_the_rate(tmp
     assert "success 0/1 = 0.000  [0.000, 0.793]  (95 % Wilson), 1 aborted (worker died)\n" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=str)
-def test_replacing_results_is_said(tmp_path, capsys, more):
-    arguments = options(checkpoint(tmp_path / "p"), tmp_path / "out")
-    assert eval_verb.main([*arguments, *more]) == 0
-    assert "Replaced" not in capsys.readouterr().err
+def test_replacing_results_is_said(evaluated, tmp_path, capsys, more):
+    shutil.copytree(evaluated / "out", tmp_path / "out")
+    arguments = options(evaluated / "p", tmp_path / "out")
     date = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]["date"]
     assert eval_verb.main([*arguments, "--num-episodes", "1", *more]) == 0
     assert f"Replaced the results of {date[:10]} {date[11:16]} UTC (2 episodes).\n" in capsys.readouterr().err
@@ -135,11 +151,13 @@ def test_a_policy_trained_on_another_shape_is_refused_with_both_shapes(tmp_path,
     assert "expects feature 'observation.state' of shape (3,); environment 'pusht' gives shape (2,)" in line
 
 
+@pytest.mark.slow
 def test_nan_weights_are_reported_with_policy_start_state_and_step(tmp_path, capfd):
     line = user_sees(capfd, *options(checkpoint(tmp_path / "p", weight=float("nan")), tmp_path / "out"))
     assert "start state 100000, step 0: predicted a non-finite action" in line
 
 
+@pytest.mark.slow
 def test_with_rendering_off_videos_are_refused_and_all_else_works(tmp_path, capfd, monkeypatch):
     pytest.importorskip("mujoco")
     monkeypatch.setenv("MUJOCO_GL", "disable")
@@ -156,6 +174,7 @@ def test_with_rendering_off_videos_are_refused_and_all_else_works(tmp_path, capf
     assert main(["eval", *map(str, arguments), "--num-videos", "0", "--output", str(tmp_path / "out")]) == 0
 
 
+@pytest.mark.slow
 def test_an_unknown_camera_names_the_known_ones(tmp_path, capfd):
     arguments = options(checkpoint(tmp_path / "p"), tmp_path / "out", "--num-videos", "1", "--video-camera", "side")
     assert "Known: top" in user_sees(capfd, *arguments)
