@@ -40,6 +40,7 @@ def test_what_was_lost_is_told_in_one_line_each(convert, capsys):
     assert "data/action, steps 0 to 3 (rows 4 to 7), cannot be read" in left_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--from", "--format"])
 def test_the_report_for_programs_lists_everything(convert, capsys, option):
     assert convert("--fps", "5", option, "diffusion_policy_zarr", "--json", "--workers", "2") == 0

@@ -35,6 +35,7 @@ def user_sees(capfd, *arguments):
     return status, capfd.readouterr().err.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_serve_offers_a_checkpoint_until_ctrl_c_or_its_terminal_is_closed(checkpoint, number):
     command = [sys.executable, "-m", "robolearn", "serve", "--policy", str(checkpoint), "--port", "0"]
@@ -51,7 +52,7 @@ def test_serve_offers_a_checkpoint_until_ctrl_c_or_its_terminal_is_closed(checkp
         process.send_signal(number)
         if number == signal.SIGHUP:
             process.send_signal(number)  # told by the kernel and by the shell
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (process.returncode, errors) == (0, "")

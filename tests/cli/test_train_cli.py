@@ -62,6 +62,7 @@ def test_what_to_do_next_names_the_scene_and_the_goals(tmp_path, capfd):
     assert expected in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_to_do_next_has_the_protocol_of_the_evaluation_while_training(demonstrations, tmp_path, capfd):
     run = tmp_path / "run"
     more = ["--eval-env", "avoiding", "--eval-episodes", "1", "--eval-workers", "1", "--checkpoint-every", "4"]
@@ -291,6 +292,7 @@ def test_more_executed_actions_than_a_chunk_has_are_refused_before_the_first_ste
     assert "--eval-execute is 5; the policy predicts chunks of 4 actions, so give 1 to 4" in error
 
 
+@pytest.mark.slow
 def test_checkpoints_are_evaluated_in_worker_processes(demonstrations, tmp_path, capfd):
     run = tmp_path / "run"
     more = ["--checkpoint-every", "4", "--policy.observations", "observation.state"]

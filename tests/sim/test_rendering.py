@@ -127,6 +127,7 @@ def test_importing_this_module_does_not_import_mujoco():
     assert result.stdout == "False False\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import mujoco", "import robosuite", "import mujoco; import robosuite"])
 def test_rendering_works_whatever_was_imported_first(first):
     if rendering.choose_backend().backend is None:

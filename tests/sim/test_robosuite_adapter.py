@@ -23,6 +23,8 @@ from robolearn.sim.adapters.robosuite import RobosuiteEnv
 from robolearn.sim.adapters.robosuite_import import check_mujoco
 from robolearn.sim.rendering import choose_backend
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).resolve().parents[2]
 
 

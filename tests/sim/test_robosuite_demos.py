@@ -32,6 +32,8 @@ from robolearn.sim.adapters.robosuite_demos import describe, detect
 from robolearn.sim.adapters.robosuite_targets import LEAD_STEPS, DeltaControl, relabel
 from robolearn.sim.rendering import choose_backend
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(os.environ.get("ROBOLEARN_SHARED_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 CONTROL = DeltaControl(np.array([0.05, 0.05, 0.05, 0.5, 0.5, 0.5]), in_base=False)
 CONFIG = {

@@ -59,6 +59,7 @@ def test_a_cube_that_was_lost_is_grasped_again():
     assert expert.waypoint(lift_observation((0, 0, -0.06))).name == "approach"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("robosuite") is None, reason="robosuite is not installed")
 @pytest.mark.parametrize(("task", "longest_s"), [("Lift", 6.0), ("Stack", 10.0)])
 def test_the_scripted_operator_solves_the_task(task, longest_s):
