@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from _runs import evaluate, run_record
 from pusht import EXECUTE, FIRST_STATE, ROOT, SHARED, STATES, convert, train_and_evaluate
+from torch import Tensor
 
 from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 from robolearn.evaluation.statistics.intervals import bootstrap_mean
@@ -73,7 +74,7 @@ def seconds_a_chunk(run: Path, turns: int) -> dict[Contestant, np.ndarray]:
     found: dict[Contestant, list[float]] = {one: [] for one in policies}
     for turn in range(turns + 3):
         for one, policy in policies.items():
-            taken = _processor_seconds(lambda policy=policy: policy.predict_chunk(observation))
+            taken = _processor_seconds(policy.predict_chunk, observation)
             if turn >= 3:
                 found[one].append(taken)
     return {one: np.array(times) for one, times in found.items()}
@@ -82,18 +83,23 @@ def seconds_a_chunk(run: Path, turns: int) -> dict[Contestant, np.ndarray]:
 def seconds_a_step(run: Path, turns: int) -> dict[str, float]:
     """Median processor seconds of a step's arithmetic without the network."""
     samplers = {one[0]: load_policy(run, sampling=sampling(one)) for one in (PUBLISHED, ASKED)}
-    answer = torch.zeros(1, samplers["ddim"].chunk, samplers["ddim"].action_dim)
+    spec = samplers["ddim"].spec
+    answer = torch.zeros(1, spec.obs_horizon - 1 + spec.action_horizon, samplers["ddim"].action_dim)
+
+    def predict(noisy: Tensor, i: int) -> Tensor:
+        return answer
+
     times: dict[str, list[float]] = {name: [] for name in samplers}
     with torch.inference_mode():
         for _ in range(turns):
             for name, policy in samplers.items():
-                times[name].append(_processor_seconds(lambda table=policy.table: table(lambda x, i: answer, answer)))
+                times[name].append(_processor_seconds(policy.table, predict, answer))
     return {name: float(np.median(found)) / PUBLISHED[1] for name, found in times.items()}
 
 
-def _processor_seconds(call: Callable[[], object]) -> float:
+def _processor_seconds(call: Any, *arguments: Any) -> float:
     start = time.process_time()
-    call()
+    call(*arguments)
     return time.process_time() - start
 
 
