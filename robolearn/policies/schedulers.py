@@ -102,7 +102,7 @@ def _class_of(name: str) -> type:
     except ImportError as error:
         raise MissingDependencyError(
             f"The scheduler {name} is of diffusers, which is not installed ({one_line(error)}); "
-            "type: pip install 'robolearn[train]'"
+            "type: pip install '.[train]' -c constraints.txt"
         ) from error
     known = [n for n in dir(schedulers) if n.endswith(SUFFIX)]
     if name not in known:

@@ -20,6 +20,13 @@ def test_an_old_name_says_the_new_one_and_that_is_there(old):
         assert importlib.util.find_spec(new) is not None, new
 
 
+def test_an_old_name_is_answered_too_when_it_is_taken_from_its_package():
+    with pytest.raises(
+        ModuleNotFoundError, match=r"robolearn\.datasets\.reader is now robolearn\.datasets\.read\.reader"
+    ):
+        exec("from robolearn.datasets import reader")
+
+
 def test_an_import_in_a_script_is_told_in_its_last_line():
     script = "from robolearn.datasets.reader import Dataset"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
@@ -31,3 +38,10 @@ def test_an_import_in_a_script_is_told_in_its_last_line():
 def test_what_never_was_is_not_found_as_usual():
     with pytest.raises(ModuleNotFoundError, match=r"No module named 'robolearn\.datasets\.neverwas'"):
         importlib.import_module("robolearn.datasets.neverwas")
+
+
+def test_names_of_a_module_that_became_a_room_are_still_there():
+    from robolearn.evaluation.statistics import behaviour_entropy, bootstrap_mean, wilson_interval
+
+    low, high = wilson_interval(8, 10).interval
+    assert low < 0.8 < high and callable(bootstrap_mean) and callable(behaviour_entropy)

@@ -179,7 +179,7 @@ def test_a_scheduler_that_needs_another_package_names_it(monkeypatch):
 
 def test_without_diffusers_the_extra_that_brings_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(MissingDependencyError, match=r"is not installed .*pip install 'robolearn\[train\]'"):
+    with pytest.raises(MissingDependencyError, match=r"is not installed .*pip install '\.\[train\]' -c constraints"):
         run_of("DDIMScheduler")
 
 
