@@ -12,6 +12,7 @@ from robolearn.core.output import check_output
 from robolearn.datasets.format import layout
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.store import refuse_url
+from robolearn.datasets.write.output import is_taken
 from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.sim.env import SimEnv
 from robolearn.teleop.target import TeleopTarget
@@ -35,7 +36,7 @@ def check_dataset_path(path: Path, resume: bool, command: str) -> None:
     check_output(path, "--dataset")
     if (writer := holder_of(path / layout.LOCK)) is not None:
         raise DatasetError(f"{path} is being written by {writer}; {writer.remedy}")
-    exists = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    exists = is_taken(path)
     if exists and not resume:
         count = Dataset(path).num_episodes
         raise DatasetError(
