@@ -78,6 +78,7 @@ def test_nothing_is_installed_for_our_sake_without_a_pin():
     assert {name for name in names if not name.startswith(CUDA)} <= set(pins(followed()))
 
 
+@pytest.mark.slow
 def test_no_installed_package_breaks_the_requirement_of_another():
     done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout

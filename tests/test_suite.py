@@ -85,6 +85,7 @@ def test_each_part_runs_its_tests(run, part, tests):
 
 
 @pytest.mark.skipif(find_spec("xdist") is None, reason="needs pytest-xdist")
+@pytest.mark.slow
 def test_what_was_left_out_is_told_by_several_processes_too(run):
     _, output = run(PARTS, "--part", "fast", "-p", "xdist", "-n", "2")
     assert "left out: 2 tests in real time and 1 slow ones" in output

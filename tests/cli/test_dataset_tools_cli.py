@@ -174,6 +174,7 @@ def test_datasets_at_urls_are_read_but_not_edited(folder, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_tools_on_real_push_t(tmp_path, monkeypatch, capsys):
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real data in {SHARED_DATA}")

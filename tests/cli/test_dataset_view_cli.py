@@ -27,6 +27,7 @@ def path(tmp_path):
     return tmp_path / "d.zarr"
 
 
+@pytest.mark.slow
 def test_it_serves_until_ctrl_c(path):
     command = [sys.executable, "-m", "robolearn", "dataset", "view", str(path), "--no-browser", "--episode", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -35,6 +35,7 @@ def test_findings_are_aligned(monkeypatch, capsys):
     assert len({line.index(c.found) for c in (FINE, WARNED, BROKEN) for line in lines if c.found in line}) == 1
 
 
+@pytest.mark.slow
 def test_this_machine_is_examined_without_raising():
     found = list(doctor.all_checks())
     assert {check.group for check in found} == {"Machine", "Packages", "Rendering", "Learning", "Devices"}

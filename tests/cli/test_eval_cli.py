@@ -140,6 +140,7 @@ def user_sees(capfd, *arguments):
     return lines[-1]
 
 
+@pytest.mark.slow
 def test_a_policy_trained_on_another_feature_is_refused_with_both_names(tmp_path, capfd):
     line = user_sees(capfd, *options(checkpoint(tmp_path / "p", "observation.statue"), tmp_path / "out"))
     assert "needs feature 'observation.statue', which environment 'pusht' lacks" in line
@@ -227,6 +228,7 @@ TINY_DIFFUSION = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_scheduler_of_diffusers_is_a_setting_of_the_sampler(tmp_path, capsys):
     pytest.importorskip("diffusers")
     policy = checkpoint(tmp_path / "p", name="diffusion", config=TINY_DIFFUSION)
@@ -249,6 +251,7 @@ def test_a_scheduler_of_diffusers_is_a_setting_of_the_sampler(tmp_path, capsys):
         ("scheduler_options.eta=1", "scheduler_options are of diffusers' schedulers, found 'ddim' with eta"),
     ],
 )
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_fit_is_one_line(tmp_path, capfd, setting, words):
     pytest.importorskip("diffusers")
     policy = checkpoint(tmp_path / "p", name="diffusion", config=TINY_DIFFUSION)

@@ -71,6 +71,7 @@ def test_an_unknown_verb_gets_the_closest_one_and_status_2():
 
 
 @pytest.mark.parametrize("name", list(cli.VERBS))
+@pytest.mark.slow
 def test_every_verb_has_help(name):
     result = robolearn_command(name, "--help")
     assert result.returncode == 0, result.stderr

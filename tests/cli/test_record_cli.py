@@ -82,6 +82,7 @@ def check_whole(path: Path) -> Dataset:
     return dataset
 
 
+@pytest.mark.slow
 def test_scripted_episodes_are_recorded_and_recording_goes_on_with_resume(tmp_path, capsys):
     path = tmp_path / "bar.zarr"
     assert main(arguments(path, 2, "--task", "put the bar on the plate", "--seed", "3", "--json")) == 0
@@ -126,6 +127,7 @@ def test_the_same_seed_records_the_same_data(tmp_path):
     assert Dataset(tmp_path / "a.zarr").checksum() == Dataset(tmp_path / "b.zarr").checksum()
 
 
+@pytest.mark.slow
 def test_pictures_of_each_camera_are_recorded(tmp_path, capsys):
     path = tmp_path / "bar.zarr"
     assert main(arguments(path, 1, "--camera", "front", "--camera", "wrist", "--image-size", "64")) == 0
@@ -300,6 +302,7 @@ def test_a_closed_terminal_ends_the_session_and_keeps_what_was_saved(tmp_path):
     assert Dataset(path).num_episodes == 1
 
 
+@pytest.mark.slow
 def test_a_session_that_talks_to_the_terminal_that_is_closed_still_ends_in_order(tmp_path):
     path = tmp_path / "bar.zarr"
     ours, theirs = pty.openpty()

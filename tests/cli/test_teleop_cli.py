@@ -41,6 +41,7 @@ def test_without_a_display_it_says_so_and_drives_on(no_display, capsys):
     assert 10 <= summary["steps"] <= 21
 
 
+@pytest.mark.slow
 def test_as_fast_as_possible_it_goes_from_one_start_state_to_the_next(no_display, capsys):
     assert main("teleop --operator scripted --speed max --duration-s 20 --init-state 7 --json".split()) == 0
     captured = capsys.readouterr()

@@ -131,6 +131,7 @@ def test_after_a_lost_connection_it_connects_again_and_sends_the_newest():
         assert client.connects == 3
 
 
+@pytest.mark.slow
 def test_a_server_is_gone_once_it_cannot_be_connected_to_again():
     client = GatedClient(["lose", *["refuse"] * 3])
     with ChunkRequester(client, SPEC) as requester:

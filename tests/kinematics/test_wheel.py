@@ -64,6 +64,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(f.relative_to(folder)): f.read_text() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
+@pytest.mark.slow
 def test_the_wheel_is_downloaded_once(pinned, cache, capsys, monkeypatch):
     left = cache / "wheels" / f"{module._PART}abc"
     left.mkdir(parents=True)
@@ -89,6 +90,7 @@ def test_what_was_extracted_needs_no_wheel(kept, cache):
     assert kept.folder((ARM,)) == first
 
 
+@pytest.mark.slow
 def test_another_file_from_the_index_is_refused_and_not_kept(pinned, cache):
     with pytest.raises(MissingDependencyError, match=r"gave another file for tiny-robot 1\.0.*expected 00000000000"):
         replace(pinned, sha256="0" * 64).folder((ARM,))
@@ -103,6 +105,7 @@ def test_a_changed_wheel_in_the_cache_is_refused_before_anything_is_read(kept, c
     assert not list(cache.rglob("*.xml"))
 
 
+@pytest.mark.slow
 def test_without_an_index_one_line_says_what_to_do(pinned, index, cache):
     (index / NAME).unlink()
     with pytest.raises(MissingDependencyError) as refused:
@@ -135,6 +138,7 @@ def test_a_file_that_the_wheel_lacks_is_left_to_whoever_asked(kept):
     assert contents(kept.folder((ARM, "no_such.xml"))) == {ARM: "<mujoco/>"}
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_download_once(pinned, index, cache):
     program = f"from robolearn.kinematics.wheel import PinnedWheel; print({pinned!r}.folder(({ARM!r}, {MESH!r})))"
     asking = [

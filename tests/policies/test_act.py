@@ -105,6 +105,7 @@ def test_acting_needs_no_chance_and_follows_the_goal():
     assert np.abs(chunks[0] - chunks[2]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_without_style_act_answers_the_median_of_the_ways():
     """A heavy KL term empties z; absolute error then takes the more frequent way, every time."""
     policy = toy_policy("act", ActConfig(action_horizon=2, dropout=0.0, **SIZES))
@@ -112,6 +113,7 @@ def test_without_style_act_answers_the_median_of_the_ways():
     assert toy_samples(policy).numpy() == pytest.approx(np.full((1000, 2), -WAY), abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_light_penalty_lets_the_style_tell_the_ways_apart():
     policy = toy_policy("act", ActConfig(action_horizon=2, dropout=0.0, kl_weight=0.01, **SIZES))
     fit(policy, 120)

@@ -84,6 +84,7 @@ def test_a_generator_decides_the_action_and_the_goal_changes_it():
     assert np.abs(act(0, 0.0) - act(0, 2.0)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_both_ways_are_kept_with_their_shares():
     policy = toy_policy("bc_rnn", BcRnnConfig(obs_horizon=2, hidden_dim=16, layers=1, modes=3))
     fit(policy, 300, rate=1e-2)

@@ -78,6 +78,7 @@ def test_a_generator_decides_the_action():
     assert any(not np.array_equal(act(0), act(seed)) for seed in range(1, 9))
 
 
+@pytest.mark.slow
 def test_a_mixture_keeps_both_ways_and_a_regression_takes_their_mean():
     small = {"obs_horizon": 2, "embed_dim": 16, "layers": 1, "heads": 2, "modes": 3, "dropout": 0.0}
     policy = toy_policy("bc_transformer", BcTransformerConfig(**small))

@@ -180,6 +180,7 @@ def test_a_value_function_pulls_actions_up_its_slope():
     assert seen == [1.0]
 
 
+@pytest.mark.slow
 def test_training_fits_two_modes_that_regression_would_average():
     # the action is -0.5 or 0.5 by chance: samples must be near one of them, and reach both
     torch.manual_seed(0)

@@ -24,6 +24,7 @@ def assert_serves(url: str) -> None:
     np.testing.assert_array_equal(actions, wanted)
 
 
+@pytest.mark.slow
 def test_every_worst_case_gets_its_answer(serve, caplog):
     url = serve(policy_server.NumpyPolicy())
     attacker = Attacker(url)

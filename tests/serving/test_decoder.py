@@ -42,12 +42,14 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN)
+@pytest.mark.slow
 def test_plain_values_are_what_msgpack_reads(value):
     data = packed(value)
     assert decode(data) == msgpack.unpackb(data) == value
 
 
 @given(PLAIN.filter(lambda value: not isinstance(value, int | None)), st.data())
+@pytest.mark.slow
 def test_a_message_that_is_cut_anywhere_is_refused(value, data):
     whole = packed(value)
     with pytest.raises(ServerError, match="it ends too early"):

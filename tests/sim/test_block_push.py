@@ -218,6 +218,7 @@ def test_a_restored_state_goes_on_like_the_original(env):
         env.set_sim_state(saved[:-1])
 
 
+@pytest.mark.slow
 def test_the_expert_solves_the_task_in_all_four_ways(env):
     """Every cube reaches its target; which second pushes move the first cube out again depends on MuJoCo's contacts."""
     infos = [play(env, k)[2] for k in range(30)]

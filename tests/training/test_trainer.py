@@ -88,6 +88,7 @@ def test_rate_and_data_wait_are_of_the_time_of_the_interval(dataset, tmp_path, m
     assert [line["steps_per_s"] for line in lines] == pytest.approx([2 / 10, 2 / 8])
 
 
+@pytest.mark.slow
 def test_bc_learns_the_rule_of_the_data(dataset, tmp_path):
     config = run_config(dataset, tmp_path / "run", steps=400, learning_rate=1e-2, val_ratio=0.0)
     bc = BcConfig(hidden_dim=64, layers=1, action_horizon=1)

@@ -345,6 +345,7 @@ def test_a_grid_that_shows_another_sample_is_an_error(tmp_path):
     assert "shows row 3, the newest at its time is 50" in found[0].message
 
 
+@pytest.mark.slow
 def test_human_data_is_not_buried_in_warnings(tmp_path, shared_data):
     """206 episodes of mouse teleoperation: the agent follows the mouse by 2 steps of 0.1 s, and nothing is wrong."""
     from robolearn.datasets.convert.engine import convert_dataset

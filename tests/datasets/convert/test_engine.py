@@ -86,6 +86,7 @@ def start(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_a_killed_conversion_goes_on_where_it_was(source, tmp_path, start, workers):
     convert_dataset(source, tmp_path / "whole.zarr", options())
     process = start(source, tmp_path / "out.zarr", stop_at=3, workers=workers)
@@ -131,6 +132,7 @@ def test_a_conversion_killed_at_any_moment_goes_on(source, tmp_path):
     assert Dataset(tmp_path / "out.zarr").checksum() == Dataset(tmp_path / "whole.zarr").checksum()
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_does_not_change_the_result(source, tmp_path):
     in_flight = []
 

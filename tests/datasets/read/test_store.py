@@ -79,6 +79,7 @@ def test_a_dataset_in_memory_reads_like_the_one_on_disk(in_memory):
     assert_equal(dataset, Dataset(path))
 
 
+@pytest.mark.slow
 def test_a_dataset_behind_http_reads_like_the_one_on_disk(make_dataset, served):
     pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
     path = make_dataset(12, 5, sim=True)

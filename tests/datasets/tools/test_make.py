@@ -30,6 +30,7 @@ from counting_datasets import checksums, counting
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=12), st.floats(0.2, 0.8), st.integers(0, 9))
+@pytest.mark.slow
 def test_merging_the_parts_of_a_split_gives_back_every_episode(tmp_path, lengths, share, seed):
     folder = tmp_path / str(len(list(tmp_path.iterdir())))
     folder.mkdir()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.format import layout
@@ -95,6 +96,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_recording_goes_on_from_a_fresh_state_after_kill_9(tmp_path):
     path = tmp_path / "d.zarr"
     command = ["record", "--env", "put_on_plate", "--operator", "scripted", "--dataset", str(path), "--no-viewer"]

@@ -96,6 +96,7 @@ def commit_with_crash(path, world, monkeypatch, call):
     return journal, count[0]
 
 
+@pytest.mark.slow
 def test_a_crash_anywhere_in_the_commit_of_streams_leaves_all_or_nothing(tmp_path, world, monkeypatch):
     _, calls = commit_with_crash(tmp_path / "whole.zarr", world, monkeypatch, -1)
     outcomes = []

@@ -48,6 +48,7 @@ def test_five_better_scores_of_five_have_p_of_two_in_32():
 
 
 @given(st.integers(5, 30), st.integers(0, 1000))
+@pytest.mark.slow
 def test_without_ties_the_signed_rank_test_is_scipys_exact_one(n, seed):
     first, second = np.random.default_rng(seed).normal(size=(2, n))
     assert signed_rank(first, second) == pytest.approx(stats.wilcoxon(first, second, method="exact").pvalue)
