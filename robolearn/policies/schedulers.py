@@ -28,6 +28,8 @@ EXAMPLE = "DPMSolverMultistepScheduler"
 
 Option = bool | int | float | str
 
+LARGEST = 10_000  # whole number of an option: some are lengths of lists
+
 _TRAINED = "it is decided by the noise that the policy was trained with"
 _CLIPPED = "say it with the policy's clip"
 _FLOW = "it is of flow matching, which the policy was not trained for"
@@ -74,6 +76,8 @@ def make_scheduler(
     Raises ConfigError for a class that is unknown or does not fit, and for options that it does not have or that
     contradict training; MissingDependencyError without diffusers.
     """
+    if steps > schedule.steps:
+        raise ConfigError(f"sampling_steps must lie in 1..{schedule.steps} (the training steps), found {steps}.")
     kind = _class_of(name)
     made, stepped = _parameters(kind), _parameters(getattr(kind, "step", None))
     _check_kind(name, made, stepped, schedule)
@@ -91,6 +95,8 @@ def make_scheduler(
     except Exception as error:  # whatever a scheduler of another package raises
         raise ConfigError(f"{name}: {one_line(error)}") from error
     times = scheduler.timesteps.tolist()
+    if not times:
+        raise ConfigError(f"{name} leaves no noise level to sample at; take other scheduler_options.")
     if times[0] < times[-1]:
         raise ConfigError(f"{name} goes from actions to noise, expected a scheduler that goes from noise to actions.")
     return scheduler, {k: v for k, v in given.items() if k not in made}
@@ -167,6 +173,8 @@ def _options(
         if option == "variance_type" and str(value).startswith("learned"):
             raise ConfigError(f"scheduler_options: {name} with variance_type={value} needs a network that predicts "
                               "variances, found one that does not.")  # fmt: skip
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ConfigError(f"scheduler_options: {name} with {option}={value}, expected at most {LARGEST}.")
     parameters = {**{n: p for n, p in stepped.items() if n not in _STEP_OWN}, **made}
     fields = [
         (n, _hint(p), dataclasses.field(default=None))

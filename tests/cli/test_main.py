@@ -147,6 +147,12 @@ def test_an_error_in_a_users_own_code_is_one_line_with_its_place_and_status_2(ve
     assert line.endswith(", in <lambda>. --debug shows the whole traceback.")
 
 
+def test_a_users_own_code_that_exits_does_not_pass_for_success(verb, capsys):
+    verb(lambda argv: sys.exit(0))
+    assert cli.main(["try-me"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: SystemExit: 0 at {__file__}, line ")
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "try-me", "-x"], ["try-me", "-x", "--debug"]])
 def test_debug_shows_the_whole_traceback_before_the_line(verb, capsys, monkeypatch, arguments):
     monkeypatch.setenv("ROBOLEARN_DEBUG", "")

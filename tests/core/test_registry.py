@@ -6,6 +6,7 @@ import pytest
 
 from robolearn.core.errors import ConfigError, MissingDependencyError
 from robolearn.core.failure import UnexpectedError
+from robolearn.core.interrupt import StoppedError
 from robolearn.core.registry import Registry
 
 
@@ -127,6 +128,7 @@ def test_what_a_package_declares_wrongly_is_an_error_of_one_line_that_names_it(i
         ("import json\njson.no_such_function", "AttributeError: module 'json' has no attribute 'no_such_function' at"),
         ("class Knn(", "SyntaxError: "),
         ("from robolearn.core.registry import Regstry", "ImportError: cannot import name 'Regstry'"),
+        ("import sys\nimport json; sys.exit(0)", "SystemExit: 0 at"),
         ("import robolearn.no_such_module", "ModuleNotFoundError: No module named 'robolearn.no_such_module' at"),
     ],
 )
@@ -141,6 +143,13 @@ def test_a_module_of_a_package_that_cannot_be_imported_is_told_with_package_file
     assert told.startswith(f"The policy 'knn' of the package {module!r} cannot be imported: {said}")
     assert f"{tmp_path / 'site' / module}.py, line {2 if 'json' in code else 1}" in told
     assert not error.value.ours
+
+
+def test_a_signal_while_a_package_is_imported_ends_the_program(install):
+    code = "from robolearn.core.interrupt import StoppedError\nraise StoppedError(143)"
+    install("slow_one", {"robolearn.policies": {"knn": "slow_one:Knn"}}, code)
+    with pytest.raises(StoppedError):
+        Registry("policy", {}, group="robolearn.policies").resolve("knn")
 
 
 def test_a_module_of_our_own_that_cannot_be_imported_is_not_explained_away(tmp_path, monkeypatch):

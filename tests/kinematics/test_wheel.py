@@ -134,6 +134,12 @@ def test_a_cache_that_cannot_be_written_is_named(kept, cache, blocked):
         kept.folder((ARM,))
 
 
+def test_a_cache_of_an_impossible_name_is_named(kept, monkeypatch):
+    monkeypatch.setenv("ROBOLEARN_CACHE", "x" * 300)
+    with pytest.raises(MissingDependencyError, match=r"cannot be kept in .*File name too long.*set ROBOLEARN_CACHE"):
+        kept.folder((ARM,))
+
+
 def test_a_file_that_the_wheel_lacks_is_left_to_whoever_asked(kept):
     assert contents(kept.folder((ARM, "no_such.xml"))) == {ARM: "<mujoco/>"}
 

@@ -129,6 +129,13 @@ def test_options_reach_the_scheduler_or_its_step(name, options):
             "Unknown option 'solver_ordr'. Did you mean 'solver_order'",
         ),
         ("DPMSolverMultistepScheduler", {"solver_order": "three"}, "solver_order: found 'three', expected a whole"),
+        ("DPMSolverMultistepScheduler", {"solver_order": 10**12}, "solver_order=1000000000000, expected at most 10000"),
+        (
+            "DPMSolverMultistepScheduler",
+            {"lambda_min_clipped": math.inf, "timestep_spacing": "trailing"},
+            "leaves no noise level to sample at",
+        ),
+        ("DPMSolverMultistepScheduler", {"steps": 10**12}, "sampling_steps must lie in 1..200"),
         ("DPMSolverMultistepScheduler", {"use_karras_sigmas": 3}, "use_karras_sigmas: found 3, expected bool"),
         ("DPMSolverMultistepScheduler", {"solver_type": "hun"}, "Unknown value 'hun'. Did you mean 'heun'"),
         ("DPMSolverMultistepScheduler", {"beta_schedule": "linear"}, "cannot be given beta_schedule: it is decided by"),
