@@ -33,7 +33,7 @@ TRAIN = [
 
 SIM = [
     "mujoco>=3.3,<5",  # model specifications as they are used here; 4.0 is tried
-    "mujoco-menagerie>=2026.10",  # robot models by name, downloaded on first use or from a checkout
+    "mujoco-menagerie>=2026.10",  # the resolver of robot models knows it; robots and scenes of it come with later work
     "gymnasium>=1.0,<2",  # the 1.x reset/step API; gym-pusht stops below 2
     "gym-pusht>=0.1.6,<0.2",  # holds opencv-python below 5, pygame below 2.7 and pymunk below 7 (other contacts)
     "av>=12",  # rollout videos; its wheels bundle FFmpeg

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from robolearn.core.health import HealthCheck
-from robolearn.core.packages import install_line, version_of
+from robolearn.core.pins import install_line, version_of
 from robolearn.hardware.discovery import KINDS, find_devices
 
 # kind -> (words, group of users that may open it)

@@ -62,7 +62,7 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     max_steps: int
     observation_features: Features
     action_feature: Feature
-    robots: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    robots: Mapping[str, str] = MappingProxyType({})
     evaluation_start: ClassVar[int] = 0
     demonstrated: ClassVar[range] = range(0)
     accepts_goal: ClassVar[bool] = False

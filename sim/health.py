@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from robolearn.core.errors import ConfigError, MissingDependencyError
 from robolearn.core.health import HealthCheck
-from robolearn.core.packages import install_line, version_of
+from robolearn.core.pins import install_line, version_of
 from robolearn.sim import rendering
 
 _RENDER = """

@@ -43,7 +43,7 @@ class TabletopEnv(SimEnv):
         control_hz: actions per second; must divide the physics rate of 500 Hz.
     """
 
-    robots: ClassVar[Mapping[str, str]] = MappingProxyType({panda.PANDA.name: panda.PANDA.version})
+    robots: Mapping[str, str] = MappingProxyType({panda.PANDA.name: panda.PANDA.version})
     available_cameras: ClassVar[tuple[str, ...]] = (FRONT_CAMERA, panda.WRIST_CAMERA)
     workspace_low_m: ClassVar[tuple[float, float, float]] = (0.25, -0.35, 0.01)
     workspace_high_m: ClassVar[tuple[float, float, float]] = (0.75, 0.35, 0.45)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.survey import Survey
-from robolearn.datasets.convert.decide import looks_like_pictures
+from robolearn.datasets.convert.array_features import looks_like_pictures
 from robolearn.datasets.convert.naming import recognised
 from robolearn.datasets.format.layout import is_encoded
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from robolearn.core.errors import DatasetError, one_line
 from robolearn.core.feature import Features
 from robolearn.core.progress import Progress, no_progress
-from robolearn.datasets.convert.spool import FrameSpool
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.witness import Claim, Label, Witness
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.format.layout import Json

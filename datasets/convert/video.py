@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
+from robolearn.core.pins import install_line
 from robolearn.datasets.convert.protocol import damaged
 from robolearn.datasets.format.image_header import require_size
 
@@ -29,7 +30,7 @@ def open_video(path: Path) -> Any:
         import av
     except ImportError as error:
         raise MissingDependencyError(
-            f"Reading {path.name} needs av ({error}). Install it with: pip install '.[convert]' -c constraints.txt"
+            f"Reading {path.name} needs av ({error}). Install it with: {install_line('convert')}"
         ) from error
     container = _guarded(path, lambda: av.open(str(path)))
     if not container.streams.video:

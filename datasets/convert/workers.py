@@ -16,9 +16,9 @@ from robolearn.core.failure import explained
 from robolearn.core.interrupt import spared_children, stopped_in_order
 from robolearn.core.process import die_with_parent, end_in_words
 from robolearn.datasets.convert.check import EpisodeCheck, Seal
+from robolearn.datasets.convert.frame_spool import FrameSpool, SpoolError
 from robolearn.datasets.convert.protocol import Converter, ConvertOptions, EpisodeSource, PartialEpisode
 from robolearn.datasets.convert.registry import load_converter
-from robolearn.datasets.convert.spool import FrameSpool, SpoolError
 from robolearn.datasets.convert.witness import Witness
 from robolearn.datasets.format.codecs import ImageCodec
 from robolearn.datasets.format.episode import EpisodeData

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from robolearn.core.errors import DatasetError, MissingDependencyError, one_line
+from robolearn.core.pins import install_line
 
 DAMAGED = "the dataset is damaged; restore the file from a backup"
 
@@ -155,7 +156,7 @@ class FsspecStore(Store):
                 import fsspec
             except ImportError as error:
                 raise MissingDependencyError(
-                    f"Reading {self.name} needs the package fsspec: pip install '.[remote]' -c constraints.txt"
+                    f"Reading {self.name} needs the package fsspec: {install_line('remote')}"
                 ) from error
             try:
                 self._file_system, self._root = fsspec.core.url_to_fs(self._url)

@@ -30,9 +30,9 @@ from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import ArrayInfo, Metadata
 from robolearn.datasets.read.edits import EDITS, QUARANTINE, scan_edits
 from robolearn.datasets.read.store import LocalStore, open_store
-from robolearn.datasets.repair.action import Action
 from robolearn.datasets.repair.quarantine import FOLDER, episode_folder, keep_episode, keep_file
 from robolearn.datasets.repair.recomputed_rows import restored_rows, sampled_histogram
+from robolearn.datasets.repair.repair_step import RepairStep
 from robolearn.datasets.repair.unfinished_episodes import rescue
 from robolearn.datasets.write.commit import grid_timing, stage_copies
 from robolearn.datasets.write.durable import (
@@ -45,7 +45,9 @@ from robolearn.datasets.write.durable import (
 from robolearn.datasets.write.edits import mend_edits, set_mask
 
 
-def repair(path: str | Path, dry_run: bool = False, progress: Callable[[int, int], None] | None = None) -> list[Action]:
+def repair(
+    path: str | Path, dry_run: bool = False, progress: Callable[[int, int], None] | None = None
+) -> list[RepairStep]:
     """Mend the dataset at `path`; see the head of this file.
 
     Args:
@@ -84,9 +86,9 @@ class _Repair:
         self._store, self._root = store, store.path
         self._dry_run = dry_run
         self._progress = progress
-        self._actions: list[Action] = []
+        self._actions: list[RepairStep] = []
 
-    def run(self) -> list[Action]:
+    def run(self) -> list[RepairStep]:
         self._remove_leftovers()
         survey = Survey.open(self._store, images="none")
         self._mend_records(survey)
@@ -101,7 +103,7 @@ class _Repair:
         return self._actions
 
     def _say(self, what: str, message: str, file: str | None = None, episode: int | None = None) -> None:
-        self._actions.append(Action(what, message, file, episode))
+        self._actions.append(RepairStep(what, message, file, episode))
 
     def _replace(self, file: str, data: bytes) -> None:
         """Make `file` hold `data`; what it held before is in quarantine first."""

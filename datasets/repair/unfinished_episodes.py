@@ -19,14 +19,14 @@ from robolearn.datasets.checks.survey import Survey
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import Metadata
 from robolearn.datasets.read.store import LocalStore
-from robolearn.datasets.repair.action import Action
 from robolearn.datasets.repair.quarantine import FOLDER
 from robolearn.datasets.repair.read_journal import read_journal
+from robolearn.datasets.repair.repair_step import RepairStep
 from robolearn.datasets.write.journal import find_journals
 from robolearn.datasets.write.writer import DatasetWriter
 
 
-def rescue(root: Path, dry_run: bool) -> list[Action]:
+def rescue(root: Path, dry_run: bool) -> list[RepairStep]:
     """Commit what is whole of the episodes in `pending/`, and set aside journals that hold nothing whole.
 
     Args:
@@ -40,7 +40,7 @@ def rescue(root: Path, dry_run: bool) -> list[Action]:
         saved = {record.get("journal") for record in _records(root)[-1:]}
         journals = [journal for journal in journals if journal.name not in saved]  # `append_to` removes it
     if dry_run or not journals:
-        return [Action("salvage", "would be saved as far as it is whole", f"pending/{j.name}") for j in journals]
+        return [RepairStep("salvage", "would be saved as far as it is whole", f"pending/{j.name}") for j in journals]
     with _quiet(), DatasetWriter.append_to(root) as writer:
         saved_before = {record.get("salvaged_from") for record in _records(root)}
         return [_save(root, writer, journal, saved_before) for journal in find_journals(root / layout.PENDING)]
@@ -57,11 +57,11 @@ def _quiet() -> Iterator[None]:
         logger.disabled = was
 
 
-def _save(root: Path, writer: DatasetWriter, journal: Path, saved_before: set[Any]) -> Action:
+def _save(root: Path, writer: DatasetWriter, journal: Path, saved_before: set[Any]) -> RepairStep:
     file = f"pending/{journal.name}"
     if journal.name in saved_before:  # an earlier repair was interrupted before it could remove it
         shutil.rmtree(journal)
-        return Action("salvage", "saved earlier; removed", file)
+        return RepairStep("salvage", "saved earlier; removed", file)
     found = None
     try:
         found = read_journal(journal, Metadata.read(root))
@@ -78,11 +78,13 @@ def _save(root: Path, writer: DatasetWriter, journal: Path, saved_before: set[An
         folder = root / FOLDER / f"pending_{journal.name}"
         folder.parent.mkdir(exist_ok=True)
         os.replace(journal, folder)
-        return Action("salvage", f"cannot be saved ({str(error).rstrip('.')}); moved to {FOLDER}/{folder.name}", file)
+        return RepairStep(
+            "salvage", f"cannot be saved ({str(error).rstrip('.')}); moved to {FOLDER}/{folder.name}", file
+        )
     shutil.rmtree(journal)
     lost = f"; lost: {'; '.join(found.losses)}" if found.losses else "; nothing was lost"
     steps = len(found.data.timestamps)
-    return Action("salvage", f"saved {steps} steps of an unfinished episode{lost}", file, episode)
+    return RepairStep("salvage", f"saved {steps} steps of an unfinished episode{lost}", file, episode)
 
 
 def _records(root: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Features
 from robolearn.core.progress import Progress, no_progress
-from robolearn.datasets.convert.decide import Decision, SourceArray, decide
+from robolearn.datasets.convert.array_features import Decision, SourceArray, decide
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.sampling import first_middle_last, spread

@@ -33,8 +33,8 @@ def check_sim_env(root: Path, metadata: Metadata, env: Mapping[str, Any]) -> Non
     stored = _env_of(metadata)
     if stored is None or not metadata.num_episodes:
         return
-    for key in ("name", "scene_version"):
-        if stored.get(key) != env.get(key):
+    for key in ("name", "scene_version", "robots"):
+        if stored.get(key) != env.get(key) and (key != "robots" or key in stored):  # older datasets do not name them
             raise DatasetError(
                 f"{root} was recorded with {key} {stored.get(key)!r}, found {env.get(key)!r}; "
                 "record into a new dataset."

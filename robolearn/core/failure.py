@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from robolearn.core.errors import MissingDependencyError, RobolearnError, one_line
+from robolearn.core.pins import install_line
 
 # of rendering, and of opencv-python, which is linked against GL and glib whatever it is used for
 LIBRARIES = "apt-get update && apt-get install -y --no-install-recommends libgl1 libegl1 libosmesa6 libglib2.0-0"
@@ -80,9 +81,7 @@ def explained(error: BaseException, doing: str = "") -> RobolearnError:
     if is_users(error):
         return UnexpectedError.of(error, doing)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "robolearn":
-        return MissingDependencyError(
-            f"{start}the package {error.name!r} is not installed; pip install '.[all]' -c constraints.txt"
-        )
+        return MissingDependencyError(f"{start}the package {error.name!r} is not installed; {install_line('all')}")
     if isinstance(error, OSError) and error.strerror is not None:
         if error.filename is not None:
             return RobolearnError(f"{start}{os.fsdecode(error.filename)}: {error.strerror.lower()}.")

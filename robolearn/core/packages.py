@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from robolearn.core.health import HealthCheck
+from robolearn.core.pins import differences, install_line, nearest, version_of
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-PINNED = ("constraints.txt", "constraints-newest.txt")
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
@@ -55,43 +53,18 @@ def _is_in_use(extra: str, wanted_by: dict[str, list[Requirement]]) -> bool:
     return any(r.name not in others and version_of(r.name) for r in wanted_by[extra])
 
 
-def install_line(extra: str) -> str:
-    """What to type for an extra, with the versions that this environment follows; robosuite is in one set only."""
-    files = {} if extra == "robosuite" else _differences()
-    return f"pip install '.[{extra}]' -c {_nearest(files).name if files else PINNED[0]}"
-
-
 def _pins(group: str) -> Iterator[HealthCheck]:
     """In a checkout: which of the tested sets of versions is followed, the nearest, and what differs from it."""
-    files = _differences()
+    files = differences()
     if not files:
         return
-    file = _nearest(files)
+    file = nearest(files)
     if files[file]:
         found = f"other versions than tested with {file.name}: {', '.join(files[file])}"
         [line] = re.findall(r"pip install -c \S+ -e .+", file.read_text()) or [f"pip install -c {file.name} -e ."]
         yield HealthCheck(group, "pins", "warn", found, line)
     else:
         yield HealthCheck(group, "pins", "ok", f"every installed package has its version of {file.name}")
-
-
-def _differences() -> dict[Path, list[str]]:
-    """File of pins -> installed packages that have another version: `numpy 2.1.0 (pinned 1.26.4)`."""
-    differences = {}
-    for file in (CHECKOUT / name for name in PINNED):
-        if file.is_file():
-            pins = dict(line.split("==") for line in file.read_text().split() if "==" in line)
-            found = {name: (version_of(name) or "").partition("+")[0] for name in pins}
-            differences[file] = [
-                f"{name} {version} (pinned {pins[name]})"
-                for name, version in found.items()
-                if version not in ("", pins[name])
-            ]
-    return differences
-
-
-def _nearest(differences: dict[Path, list[str]]) -> Path:
-    return min(differences, key=lambda file: len(differences[file]))
 
 
 def _package(group: str, requirement: Requirement, extra: str) -> HealthCheck:
@@ -146,10 +119,3 @@ def _extras(name: str) -> list[str]:
 
 def _applies(requirement: Requirement, extra: str) -> bool:
     return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
-
-
-def version_of(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

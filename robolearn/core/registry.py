@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 from robolearn.core.errors import ConfigError, MissingDependencyError, unknown_name
 from robolearn.core.failure import culprit, explained
 from robolearn.core.interrupt import StoppedError
+from robolearn.core.pins import install_line
 
 
 class SignatureError(ConfigError):
@@ -159,7 +160,7 @@ class Registry(Mapping[str, str]):
             if error.name and error.name.partition(".")[0] == "robolearn":
                 self._refuse(name, error)
             extra = self._extras.get(name, self.extra) if name in self._entries else None
-            hint = f" Install it with: pip install '.[{extra}]' -c constraints.txt." if extra else ""
+            hint = f" Install it with: {install_line(extra)}." if extra else ""
             place = culprit(error)
             where = f" ({place.text})" if place is not None and not place.ours else ""
             raise MissingDependencyError(

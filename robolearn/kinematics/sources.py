@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from robolearn.core.errors import ConfigError, MissingDependencyError, one_line, unknown_name
+from robolearn.core.pins import install_line
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Menagerie:
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 f"The robot model {self.model!r} comes from MuJoCo Menagerie through the package 'mujoco-menagerie', "
-                "which is not installed. Install it with: pip install '.[sim]' -c constraints.txt, or set "
+                f"which is not installed. Install it with: {install_line('sim')}, or set "
                 "MENAGERIE_ROOT to a checkout."
             ) from error
         if self.model not in mujoco_menagerie.names():

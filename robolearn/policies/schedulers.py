@@ -21,6 +21,7 @@ from typing import Any, TypeGuard, get_args
 
 from robolearn.core.config import from_dict
 from robolearn.core.errors import ConfigError, MissingDependencyError, closest, one_line, unknown_name
+from robolearn.core.pins import install_line
 from robolearn.policies.ddpm import BETA_END, BETA_START, NoiseSchedule, Scheduler, Spacing
 
 SUFFIX = "Scheduler"  # what the names of diffusers' classes end with, and ours do not
@@ -108,7 +109,7 @@ def _class_of(name: str) -> type:
     except ImportError as error:
         raise MissingDependencyError(
             f"The scheduler {name} is of diffusers, which is not installed ({one_line(error)}); "
-            "type: pip install '.[train]' -c constraints.txt"
+            f"type: {install_line('train')}"
         ) from error
     known = [n for n in dir(schedulers) if n.endswith(SUFFIX)]
     if name not in known:

@@ -81,6 +81,7 @@ class RobosuiteEnv(SimEnv):
             raise ConfigError(unknown_name("robosuite task", task, tasks))
         self.name = f"robosuite/{task}"
         self.scene_version = f"robosuite-{suite.__version__}"
+        self.robots = {"panda": self.scene_version}
         self.control_hz = 20.0
         self.max_steps = max_steps
         self.cameras = tuple(cameras)

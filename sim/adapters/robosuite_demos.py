@@ -16,11 +16,11 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature, features
-from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.array_features import SourceArray, decide
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, PartialEpisode, SourceDescription
 from robolearn.datasets.convert.robomimic.groups import file_of
 from robolearn.datasets.convert.robomimic.witness import Hdf5Witness
-from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Claim, Label, Witness
 from robolearn.datasets.convert.wording import rate_note
 from robolearn.datasets.format.episode import EpisodeData

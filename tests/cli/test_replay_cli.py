@@ -69,6 +69,12 @@ def test_success_is_found_by_states_and_by_actions(pusht, capsys):
     assert (solved["recorded_success"], solved["states"]["step"], solved["actions"]["step"]) == (True, 0, 1)
 
 
+def test_a_recording_of_another_robot_model_is_refused(tmp_path, capsys):
+    dataset = record(tmp_path / "d.zarr", "put_on_plate", [7], robots={"panda": "menagerie-1"})
+    assert main(["replay", "--dataset", str(dataset)]) == 2
+    assert "was recorded with the robot models {'panda': 'menagerie-1'}; put_on_plate has" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["pusht", "put_on_plate"])
 def test_actions_from_a_start_state_reproduce_the_recording_exactly(tmp_path, capsys, name):
     dataset = record(tmp_path / "d.zarr", name, [7])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from robolearn.core import packages
+from robolearn.core import packages, pins
 from robolearn.core.health import HealthCheck
 from robolearn.core.packages import package_checks
 
@@ -22,7 +22,7 @@ def installed(monkeypatch):
         monkeypatch.setattr(packages.metadata, "version", lambda name: lookup(name)[0])
         monkeypatch.setattr(packages.metadata, "requires", lambda name: lookup(name)[1])
         monkeypatch.setattr(packages, "_extras", lambda name: list(extras))
-        monkeypatch.setattr(packages, "CHECKOUT", Path("/nowhere"))
+        monkeypatch.setattr(pins, "CHECKOUT", Path("/nowhere"))
 
     return install
 
@@ -106,8 +106,8 @@ def pinned(monkeypatch, tmp_path):
     """A checkout with two sets of pins, and these versions of numpy and zarr installed."""
 
     def make(numpy: str, zarr: str) -> None:
-        monkeypatch.setattr(packages, "version_of", {"numpy": numpy, "torch": "2.13.0+cpu", "zarr": zarr}.get)
-        monkeypatch.setattr(packages, "CHECKOUT", tmp_path)
+        monkeypatch.setattr(pins, "version_of", {"numpy": numpy, "torch": "2.13.0+cpu", "zarr": zarr}.get)
+        monkeypatch.setattr(pins, "CHECKOUT", tmp_path)
         (tmp_path / "constraints.txt").write_text(FIRST)
         (tmp_path / "constraints-newest.txt").write_text(NEWEST)
 
@@ -137,10 +137,10 @@ def test_the_tested_versions_that_are_followed_are_named_with_what_differs(pinne
 
 def test_an_extra_is_installed_with_the_versions_that_are_followed(pinned, monkeypatch):
     pinned("1.26.4", "3.1.5")
-    assert packages.install_line("sim") == "pip install '.[sim]' -c constraints.txt"
+    assert pins.install_line("sim") == "pip install '.[sim]' -c constraints.txt"
     pinned("2.4.6", "3.1.6")
-    assert packages.install_line("sim") == "pip install '.[sim]' -c constraints-newest.txt"
-    assert packages.install_line("robosuite") == "pip install '.[robosuite]' -c constraints.txt"
-    monkeypatch.setattr(packages, "CHECKOUT", Path("/nowhere"))
-    assert packages.install_line("sim") == "pip install '.[sim]' -c constraints.txt"
+    assert pins.install_line("sim") == "pip install '.[sim]' -c constraints-newest.txt"
+    assert pins.install_line("robosuite") == "pip install '.[robosuite]' -c constraints.txt"
+    monkeypatch.setattr(pins, "CHECKOUT", Path("/nowhere"))
+    assert pins.install_line("sim") == "pip install '.[sim]' -c constraints.txt"
     assert list(packages._pins("Packages")) == []

@@ -15,7 +15,7 @@ import numpy as np
 
 from robolearn.core.errors import DatasetError, one_line
 from robolearn.core.feature import Feature
-from robolearn.datasets.convert.decide import SourceArray
+from robolearn.datasets.convert.array_features import SourceArray
 from robolearn.datasets.convert.robomimic.groups import HDF5_SUFFIXES, is_hdf5, open_hdf5
 from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.convert.wording import ranges

@@ -32,11 +32,11 @@ from robolearn.datasets.convert.aloha.files import (
     is_episode,
     task_of,
 )
-from robolearn.datasets.convert.decide import decide, describe_arrays
+from robolearn.datasets.convert.array_features import decide, describe_arrays
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
 from robolearn.datasets.convert.robomimic.groups import open_hdf5
-from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.format.codecs import CODECS
 from robolearn.datasets.format.episode import EpisodeData

@@ -2,8 +2,8 @@
 
 It is a folder, or a zip file of one (UMI's `dataset.zarr.zip`), which is read without unpacking. Arrays have time
 first. It stores no rate, times, units or task. Known sets of keys (`layouts.py`) bring those along; what other
-keys are is decided by `decide.py`. An episode that is empty, damaged or not all there is left out by name, and so are
-rows after the last one.
+keys are is decided by `array_features.py`. An episode that is empty, damaged or not all there is left out by name,
+and so are rows after the last one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.datasets.convert.decide import decide, describe_arrays
+from robolearn.datasets.convert.array_features import decide, describe_arrays
 from robolearn.datasets.convert.diffusion_policy.replay_buffer import INCOMPLETE, Buffer, Unreadable
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
-from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.convert.wording import spelt
 from robolearn.datasets.format.episode import EpisodeData

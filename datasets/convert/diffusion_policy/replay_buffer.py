@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError, RobolearnError, one_line
-from robolearn.datasets.convert.decide import SourceArray
+from robolearn.datasets.convert.array_features import SourceArray
 from robolearn.datasets.convert.diffusion_policy.chunks import Chunks
 from robolearn.datasets.convert.diffusion_policy.layouts import Column, Layout, default_column, find_layout
 from robolearn.datasets.convert.documents import parsed

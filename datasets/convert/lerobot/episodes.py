@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError
-from robolearn.datasets.convert.decide import SourceArray, decide
+from robolearn.datasets.convert.array_features import SourceArray, decide
 from robolearn.datasets.convert.documents import parsed
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.lerobot.info import Info
-from robolearn.datasets.convert.lerobot.look import Looked, column_dtype, picture_kinds, video_feature
+from robolearn.datasets.convert.lerobot.true_features import Looked, column_dtype, picture_kinds, video_feature
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, PartialEpisode
 from robolearn.datasets.convert.sampling import first_middle_last, spread
-from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.video import Video, is_half_colour
 from robolearn.datasets.convert.witness import Label, claim
 from robolearn.datasets.convert.wording import changes, rate_note, spelt

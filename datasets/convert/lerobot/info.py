@@ -11,7 +11,8 @@ from typing import Any
 
 from robolearn.core.errors import DatasetError, FeatureError, MissingDependencyError
 from robolearn.core.feature import Feature, Features
-from robolearn.datasets.convert.decide import Decision, SourceArray, describe_arrays
+from robolearn.core.pins import install_line
+from robolearn.datasets.convert.array_features import Decision, SourceArray, describe_arrays
 from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.protocol import ConvertOptions, damaged
@@ -183,7 +184,7 @@ def read_parquet(file: Path, call: Callable[[Any], Any]) -> Any:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependencyError(
-            f"Reading {file.name} needs pyarrow ({error}). Install it with: pip install '.[convert]' -c constraints.txt"
+            f"Reading {file.name} needs pyarrow ({error}). Install it with: {install_line('convert')}"
         ) from error
     try:
         return call(parquet)

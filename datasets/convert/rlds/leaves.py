@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robolearn.core.feature import Feature, Kind
-from robolearn.datasets.convert.decide import SourceArray
+from robolearn.datasets.convert.array_features import SourceArray
 
 # elements of arrays of DROID's names, where there are as many
 ELEMENTS = {

@@ -4,9 +4,9 @@ A folder with `features.json`, `dataset_info.json` and `NAME-SPLIT.tfrecord-0000
 a leaf of its steps holds the values of all steps one after the other. Leaves become features: `steps/action` ->
 `action`, `steps/observation/image_0` -> `observation.images.image_0`, `steps/observation/state` ->
 `observation.state`, DROID's `steps/action_dict/joint_velocity` -> `action.joint_velocity`; what is known by another
-name is decided by `decide.py`, others keep their names with dots. Texts and `episode_metadata` go to the episode's
-record, the first instruction that is not empty is its task, splits become masks. Images stay as they are encoded where
-our codec allows.
+name is decided by `array_features.py`, others keep their names with dots. Texts and `episode_metadata` go to the
+episode's record, the first instruction that is not empty is its task, splits become masks. Images stay as they are
+encoded where our codec allows.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
+from robolearn.datasets.convert.array_features import SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.documents import parsed
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription, damaged
 from robolearn.datasets.convert.rlds.leaves import Leaf, leaves
 from robolearn.datasets.convert.rlds.tfrecord import Values, index_records, parse_example, read_record
 from robolearn.datasets.convert.sampling import first_middle_last, spread
-from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.convert.wording import changes
 from robolearn.datasets.format.codecs import CODECS

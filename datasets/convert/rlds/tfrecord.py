@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
+from robolearn.core.pins import install_line
 
 HEADER, FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
@@ -32,7 +33,7 @@ def _masked_crc(data: bytes) -> int:
         import google_crc32c
     except ImportError as error:
         raise MissingDependencyError(
-            "Reading tfrecord needs google-crc32c. Install it with: pip install '.[convert]' -c constraints.txt"
+            f"Reading tfrecord needs google-crc32c. Install it with: {install_line('convert')}"
         ) from error
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

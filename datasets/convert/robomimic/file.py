@@ -14,7 +14,7 @@ import numpy as np
 
 from robolearn.core.errors import one_line
 from robolearn.core.feature import Feature
-from robolearn.datasets.convert.decide import SourceArray
+from robolearn.datasets.convert.array_features import SourceArray
 from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.protocol import damaged

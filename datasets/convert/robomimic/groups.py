@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.errors import DatasetError, MissingDependencyError, one_line
+from robolearn.core.pins import install_line
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 DEMO = re.compile(r"demo_[0-9]+")
@@ -41,9 +42,7 @@ def open_hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise MissingDependencyError(
-            "Reading hdf5 needs h5py. Install it with: pip install '.[convert]' -c constraints.txt"
-        ) from error
+        raise MissingDependencyError(f"Reading hdf5 needs h5py. Install it with: {install_line('convert')}") from error
     try:
         file = h5py.File(path, "r")
     except OSError as error:

@@ -17,15 +17,15 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, one_line
 from robolearn.core.feature import Feature
-from robolearn.datasets.convert.decide import decide, describe_arrays
+from robolearn.datasets.convert.array_features import decide, describe_arrays
 from robolearn.datasets.convert.documents import parsed
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
 from robolearn.datasets.convert.robomimic.file import LOOKED_AT, Opened, num_steps
 from robolearn.datasets.convert.robomimic.filter_keys import filter_key
 from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, is_hdf5, model_text, read_masks
-from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.convert.wording import spelt
 from robolearn.datasets.format.episode import EpisodeData

@@ -136,6 +136,12 @@ def _environment(dataset: Dataset) -> SimEnv:
             raise DatasetError(
                 f"{dataset.name} was recorded at {rate} Hz; {name} runs at {env.control_hz} Hz."
             ) from error
+    if described.get("robots") not in (None, dict(env.robots)):  # older datasets do not name them
+        env.close()
+        raise DatasetError(
+            f"{dataset.name} was recorded with the robot models {described['robots']}; {name} has {dict(env.robots)} "
+            "here: the same actions lead elsewhere. Install the version it was recorded with."
+        )
     if env.scene_version != described.get("scene_version"):
         env.close()
         raise DatasetError(

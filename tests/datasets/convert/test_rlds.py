@@ -13,10 +13,10 @@ import pytest
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature
 from robolearn.datasets.convert.engine import convert_dataset
+from robolearn.datasets.convert.frame_spool import FrameSpool
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
 from robolearn.datasets.convert.rlds import reader as rlds
-from robolearn.datasets.convert.spool import FrameSpool
 from robolearn.datasets.format.codecs import JpegCodec, PngCodec
 from robolearn.datasets.read.reader import Dataset
 

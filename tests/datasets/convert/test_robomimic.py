@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import ConfigError, DatasetError
-from robolearn.datasets.convert import spool
+from robolearn.datasets.convert import frame_spool
 from robolearn.datasets.convert.engine import convert_dataset
 from robolearn.datasets.convert.protocol import ConvertOptions
 from robolearn.datasets.convert.registry import detect_format
@@ -182,7 +182,7 @@ def test_a_full_disk_is_not_taken_for_damage(source, tmp_path, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(spool, "open", lambda *_, **__: Full(), raising=False)
+    monkeypatch.setattr(frame_spool, "open", lambda *_, **__: Full(), raising=False)
     with pytest.raises(DatasetError, match="No space left on device .*; --resume goes on"):
         convert_dataset(source, tmp_path / "out.zarr", ConvertOptions())
     assert not (tmp_path / "out.zarr").exists()

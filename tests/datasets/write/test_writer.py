@@ -100,11 +100,26 @@ def test_simulator_states_and_model_are_kept(tmp_path, world):
         world.record(w, 2, first=5, sim=True)
         with pytest.raises(DatasetError, match="scene_version 1, found 2"):
             w.set_sim_model(None, {"name": "put_on_plate", "scene_version": 2})
+        # recorded before datasets named the models of their robots
+        w.set_sim_model(None, {"name": "put_on_plate", "scene_version": 1, "robots": {"panda": "robosuite-1.5.2"}})
     dataset = Dataset(path)
     assert np.allclose(dataset.sim_states(1), [[0, 3], [0.1, 4]])
     assert dataset.sim_env == {"name": "put_on_plate", "scene_version": 1}
     assert [dataset.sim_model(i) for i in range(3)] == ["<mujoco/>", "<mujoco>2</mujoco>", "<mujoco>2</mujoco>"]
     assert Dataset(path).verify_episode(2) is None
+
+
+def test_episodes_of_another_robot_model_are_not_mixed_in(tmp_path, world):
+    path = tmp_path / "d.zarr"
+    facts = {"name": "put_on_plate", "scene_version": 1, "robots": {"panda": "robosuite-1.5.2"}}
+    with DatasetWriter.create(path, world.features, fps=10) as w:
+        w.set_sim_model("<mujoco/>", facts)
+        world.record(w, 3, sim=True)
+        w.set_sim_model("<mujoco/>", facts)
+        with pytest.raises(
+            DatasetError, match=r"robots \{'panda': 'robosuite-1.5.2'\}, found \{'panda': 'menagerie-1'\}"
+        ):
+            w.set_sim_model("<mujoco/>", {**facts, "robots": {"panda": "menagerie-1"}})
 
 
 def test_wrong_steps_are_refused_and_the_episode_goes_on(tmp_path, world):

@@ -1,4 +1,4 @@
-"""`Action`: one thing that `repair` did."""
+"""`RepairStep`: one thing that `repair` did."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Action:
+class RepairStep:
     """One thing that was done, or would be.
 
     Attributes:

@@ -18,8 +18,8 @@ from robolearn.core.errors import ConfigError
 from robolearn.core.feature import Feature, Features
 from robolearn.core.feature import features as indexed
 from robolearn.datasets.convert.naming import called_picture, kind_of, picture_name, recognised
+from robolearn.datasets.convert.overrides import Wish, Wishes
 from robolearn.datasets.convert.pictures import FLOAT_RANGES, Pixels, Span, joined, judge
-from robolearn.datasets.convert.wishes import Wish, Wishes
 from robolearn.datasets.format.layout import is_encoded
 
 if TYPE_CHECKING:

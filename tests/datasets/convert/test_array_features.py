@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.core.feature import Feature
-from robolearn.datasets.convert.decide import SourceArray, decide, describe_arrays
+from robolearn.datasets.convert.array_features import SourceArray, decide, describe_arrays
 from robolearn.datasets.convert.pictures import Pixels, Span, judge
 from robolearn.datasets.convert.protocol import ConvertOptions
 
