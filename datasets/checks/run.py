@@ -11,6 +11,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
 from robolearn.core.failure import line_of
+from robolearn.core.interrupt import StoppedError
 from robolearn.datasets.checks.check import Check
 from robolearn.datasets.checks.finding import Finding
 from robolearn.datasets.checks.registry import CHECKS, make_check
@@ -86,7 +87,9 @@ class _Guarded:
             return
         try:
             self._check = make_check(name)
-        except Exception as error:
+        except StoppedError:
+            raise
+        except (Exception, SystemExit) as error:
             self._findings.append(self._not_run(error, None))
 
     def run(self, look: Callable[[Check], Iterable[Finding] | None], episode: int | None = None) -> None:
@@ -100,10 +103,12 @@ class _Guarded:
                         f"it gave a {type(found).__name__}; expected a Finding of robolearn.datasets.checks"
                     )
                 self._findings.append(found)
-        except Exception as error:
+        except StoppedError:
+            raise
+        except (Exception, SystemExit) as error:
             self._findings.append(self._not_run(error, episode))
 
-    def _not_run(self, error: Exception, episode: int | None) -> Finding:
+    def _not_run(self, error: BaseException, episode: int | None) -> Finding:
         if self._package is None:
             message = f"the check {self._name!r} failed ({type(error).__name__}: {error}); please report it"
             return Finding(severity="error", check="internal", message=message, episode=episode)

@@ -7,6 +7,7 @@ from typing import cast
 
 from robolearn.core.errors import DatasetError, MissingDependencyError
 from robolearn.core.failure import line_of
+from robolearn.core.interrupt import StoppedError
 from robolearn.core.registry import Registry
 from robolearn.datasets.convert.protocol import Converter
 from robolearn.datasets.convert.robomimic.groups import HDF5_SUFFIXES, file_of, is_hdf5, open_hdf5
@@ -67,7 +68,9 @@ def _recognises(name: str, source: Path) -> bool:
         return load_converter(name).detect(source)
     except MissingDependencyError:
         return False
-    except Exception:
+    except StoppedError:
+        raise
+    except (Exception, SystemExit):
         if CONVERTERS.package(name) is None:
             raise
         return False
@@ -80,7 +83,9 @@ def _unasked(source: Path) -> str:
         if (package := CONVERTERS.package(name)) is not None:
             try:
                 load_converter(name).detect(source)
-            except Exception as error:
+            except StoppedError:
+                raise
+            except (Exception, SystemExit) as error:
                 said += " " + line_of(error, f"The format {name!r} of the package {package!r} could not be asked")
     return said
 

@@ -44,6 +44,11 @@ class Shouts(Check):
         return ["too long"]
 
 
+class Leaves(Check):
+    def start(self, survey):
+        raise SystemExit(0)
+
+
 class Exaggerates(Check):
     def start(self, survey):
         yield Finding(severity="catastrophe", check="exaggerates", message="!")
@@ -120,6 +125,7 @@ def test_a_check_that_fails_is_told_once_with_its_package_and_line_and_the_other
     ("kind", "said"),
     [
         ("Shouts", "it gave a str; expected a Finding"),
+        ("Leaves", "SystemExit: 0 at"),
         ("Exaggerates", "Unknown severity 'catastrophe'. Known: error, info, warning."),
         ("Demanding", "cannot be made: Demanding.__init__() missing 1 required positional argument: 'limit'"),
         ("Alone", "(a_lab:Alone) is a Alone; expected a subclass of robolearn.datasets.checks.check.Check"),

@@ -41,6 +41,7 @@ def test_a_format_of_a_package_is_found_out(install, folder):
         ("1 / 0", "ZeroDivisionError: division by zero at"),
         ("import no_such_module_anywhere", "needs the package 'no_such_module_anywhere'"),
         ("open_source = detect = len", "lacks describe, open_witness, which every dataset format has; see robolearn."),
+        (WHOLE.replace("return", "return exit(0) and"), "SystemExit: 0 at"),
         (WHOLE.replace("return", "return 1 / 0 and"), "ZeroDivisionError: division by zero at"),
     ],
 )
