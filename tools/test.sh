@@ -5,6 +5,7 @@
 # fast: the first half without the tests marked `slow`.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case "${2:-}" in all | fast) ;; *) echo "error: expected: tools/test.sh PYTHON all|fast [arguments of pytest]" >&2; exit 2 ;; esac
 python=$1 what=$2
 shift 2
 # a process takes 20 s of imports and 1 GB: more than 8 do not pay

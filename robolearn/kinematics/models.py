@@ -51,28 +51,28 @@ class RobotModel:
     def folder(self) -> Path:
         """The folder with `files` in it.
 
-        Raises MissingDependencyError where no place has them, with what to do about the last one.
+        Raises MissingDependencyError where no place has them, with what to do about the last one, and what was wrong
+        with files that the others had.
         """
-        refused: MissingDependencyError | None = None
+        said: list[str] = []  # what is wrong with the files that places have
+        refused = f"The model of the robot {self.name!r} names no place to take it from."
         for place in self.places:
             try:
                 folder = place.folder(self.files)
             except MissingDependencyError as error:
-                refused = error
+                refused = str(error)
                 continue
             lost = [file for file in self.files if not (folder / file).is_file()]
             if lost:
-                refused = self._refusal(f"{folder} lacks {lost[0]}", place)
+                wrong = f"{folder} lacks {lost[0]}"
             elif self.sha256 is None or (found := checksum(folder, self.files)) == self.sha256:
                 return folder
             else:
-                told = f"the files in {folder} have the checksum {found[:12]}..., expected {self.sha256[:12]}..."
-                refused = self._refusal(told, place)
-        raise refused or MissingDependencyError(f"The model of the robot {self.name!r} names no place to take it from.")
-
-    def _refusal(self, found: str, place: ModelPlace) -> MissingDependencyError:
-        return MissingDependencyError(f"The model {self.version} of {self.name} is incomplete or changed: "
-                                      f"{found}; {place.remedy}.")  # fmt: skip
+                wrong = f"the files in {folder} have the checksum {found[:12]}..., expected {self.sha256[:12]}..."
+            refused = f"The model {self.version} of {self.name} is incomplete or changed: {wrong}; {place.remedy}."
+            said.append(wrong)
+        others = [wrong for wrong in said if wrong not in refused]
+        raise MissingDependencyError(refused + "".join(f" Passed over: {wrong}." for wrong in others))
 
 
 def checksum(folder: Path, files: tuple[str, ...]) -> str:

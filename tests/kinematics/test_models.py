@@ -52,7 +52,9 @@ def test_a_place_that_is_not_there_is_passed_over(tmp_path):
 
 def test_without_a_place_the_last_one_says_what_to_do(tmp_path):
     wrong = fill(tmp_path / "wrong")
-    with pytest.raises(MissingDependencyError, match="nothing is installed here"):
+    with pytest.raises(
+        MissingDependencyError, match=r"nothing is installed here Passed over: the files in .*wrong have"
+    ):
         RobotModel("arm", "lab-1", (wrong, Place(None)), FILES, "0" * 64).folder()
     with pytest.raises(
         MissingDependencyError,
