@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from robolearn.core.errors import DatasetError, MissingDependencyError, one_line
-from robolearn.core.pins import install_line
+from robolearn.core.pins import install_line, pins_in_use
 
 DAMAGED = "the dataset is damaged; restore the file from a backup"
 
@@ -162,7 +162,7 @@ class FsspecStore(Store):
                 self._file_system, self._root = fsspec.core.url_to_fs(self._url)
             except ImportError as error:
                 package = _PACKAGES.get(self.name.partition("://")[0])
-                way = f"the package {package}: pip install {package} -c constraints.txt" if package else None
+                way = f"the package {package}: pip install {package} -c {pins_in_use()}" if package else None
                 raise MissingDependencyError(
                     f"Reading {self.name} needs {way or f'another package: {_line(error)}'}"
                 ) from error

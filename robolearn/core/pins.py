@@ -11,8 +11,13 @@ PINNED = ("constraints.txt", "constraints-newest.txt")
 
 def install_line(extra: str) -> str:
     """What to type for an extra, with the versions that this environment follows; robosuite is in one set only."""
-    files = {} if extra == "robosuite" else differences()
-    return f"pip install '.[{extra}]' -c {nearest(files).name if files else PINNED[0]}"
+    return f"pip install '.[{extra}]' -c {PINNED[0] if extra == 'robosuite' else pins_in_use()}"
+
+
+def pins_in_use() -> str:
+    """The file of the set that this environment follows; the first where there is no checkout."""
+    found = differences()
+    return nearest(found).name if found else PINNED[0]
 
 
 def differences() -> dict[Path, list[str]]:

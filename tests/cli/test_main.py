@@ -12,6 +12,7 @@ import pytest
 import robolearn
 from robolearn.cli import main as cli
 from robolearn.core.errors import DatasetError, RobolearnError
+from robolearn.core.pins import install_line
 from robolearn.core.registry import Registry
 
 
@@ -111,9 +112,7 @@ def of_ours(verb):
 def test_a_package_that_is_not_installed_is_named_with_what_to_type(of_ours, capsys):
     of_ours("import no_such_package_anywhere")
     assert cli.main(["try-me"]) == 2
-    expected = (
-        "error: the package 'no_such_package_anywhere' is not installed; pip install '.[all]' -c constraints.txt\n"
-    )
+    expected = f"error: the package 'no_such_package_anywhere' is not installed; {install_line('all')}\n"
     assert capsys.readouterr().err == expected
 
 
