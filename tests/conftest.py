@@ -49,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--part") == "fast":  # fewer examples of each property
+        settings.register_profile("fast", settings.get_profile("ci"), max_examples=25)
+        settings.load_profile("fast")
+
+
 @pytest.fixture(scope="session")
 def real_time() -> None:
     """Asked for by fixtures that start something in real time (a cell, a display): makes their tests `realtime`."""

@@ -20,6 +20,8 @@ from robolearn.policies.checkpoint import load_policy
 from robolearn.training.checkpoints import Checkpoints
 from robolearn.training.trainer import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path):

@@ -19,6 +19,8 @@ from robolearn.serving import wire
 from robolearn.serving.session import Session
 from robolearn.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 NORTHING, UNIX, COUNTS = 4.5e6, 1.7e9, 2**40
 STATE = Feature("observation.state", (2,), "float64", names=("northing", "unix"))
 ENCODER = Feature("observation.encoder", (1,), "int64")

@@ -21,6 +21,8 @@ from robolearn.sim.env import SimEnv
 from robolearn.training.config import EmaConfig, TrainConfig
 from robolearn.training.trainer import Trainer, train
 
+pytestmark = pytest.mark.slow
+
 TOP, SIDE = "observation.images.top", "observation.images.side"
 ACTION = Feature("action", (2,), kind="action")
 HZ, SIZE = 10.0, 20
