@@ -6,7 +6,7 @@ NEWEST := .venv-newest/bin
 help:
 	@echo "make demo    the whole chain on the simulated arm: record, train, evaluate, serve, deploy, report"
 	@echo "make test    the tests: on all cores what needs no real time, then the rest (ARGS='tests/core -x' narrows them, JOBS=1)"
-	@echo "make test-fast    for daily work, under 2 minutes: without what is slow or needs real time"
+	@echo "make test-fast    for daily work, 2 minutes and a bit: without what is slow or needs real time"
 	@echo "make test-newest  the tests on the newest versions, without robosuite: .venv-newest (in CI, those of tests/newest.txt)"
 	@echo "make check   formats, lints and type-checks (in CI, formatting is only checked)"
 	@echo "make bench   the benchmarks' quick forms"
