@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 import signal
+import subprocess
 import sys
 import textwrap
 from collections import Counter
@@ -58,6 +59,25 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def real_time() -> None:
     """Asked for by fixtures that start something in real time (a cell, a display): makes their tests `realtime`."""
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes file systems of a size, such as "4m", to be filled."""
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
+        if made.returncode:
+            pytest.skip(f"cannot mount a tmpfs: {made.stderr.decode().strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @functools.cache

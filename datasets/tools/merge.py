@@ -22,6 +22,7 @@ from robolearn.datasets.tools.make import (
     source_path,
     state_size,
 )
+from robolearn.datasets.write.sim_models import world_difference
 
 COMMON = "--common keeps only what is the same in all"
 
@@ -120,11 +121,12 @@ def _difference(
 
 def _have_same_simulator(parents: Sequence[Dataset], common: bool, notes: list[str]) -> bool:
     """Whether the simulator states of all parents mean the same and may stand in one array."""
-    ours = _simulator(parents[0])
+    first = parents[0]
     for parent in parents[1:]:
-        theirs = _simulator(parent)
-        if theirs != ours:
-            difference = f"{parent.name} holds {theirs}, {parents[0].name} holds {ours}"
+        one, other = first.sim_env or {}, parent.sim_env or {}
+        alike = state_size(first) == state_size(parent) and bool(one) == bool(other)
+        if not alike or world_difference(one, other):
+            difference = f"{parent.name} holds {_simulator(parent)}, {first.name} holds {_simulator(first)}"
             if not common:
                 raise DatasetError(f"{difference}; {COMMON}.")
             notes.append(f"{difference}: simulator states left out")
@@ -135,7 +137,8 @@ def _have_same_simulator(parents: Sequence[Dataset], common: bool, notes: list[s
 def _simulator(parent: Dataset) -> str:
     env, size = parent.sim_env or {}, state_size(parent)
     states = f"simulator states of {size} numbers" if size else "no simulator states"
-    return f"{states} of {env.get('name')}, scene version {env.get('scene_version')}" if env else states
+    robots = f" with {env['robots']}" if env.get("robots") else ""
+    return f"{states} of {env.get('name')}{robots}, scene version {env.get('scene_version')}" if env else states
 
 
 def _agreed_streams(parents: Sequence[Dataset], common: bool, notes: list[str]) -> Features:

@@ -33,12 +33,19 @@ def check_sim_env(root: Path, metadata: Metadata, env: Mapping[str, Any]) -> Non
     stored = _env_of(metadata)
     if stored is None or not metadata.num_episodes:
         return
-    for key in ("name", "scene_version", "robots"):
-        if stored.get(key) != env.get(key) and (key != "robots" or key in stored):  # older datasets do not name them
-            raise DatasetError(
-                f"{root} was recorded with {key} {stored.get(key)!r}, found {env.get(key)!r}; "
-                "record into a new dataset."
-            )
+    if key := world_difference(stored, env):
+        raise DatasetError(
+            f"{root} was recorded with {key} {stored.get(key)!r}, found {env.get(key)!r}; record into a new dataset."
+        )
+
+
+def world_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """The first key in which the environments of two datasets differ, so that the same actions lead elsewhere.
+
+    `robots`, the models of the robots, counts where both name them: older datasets do not.
+    """
+    keys = ("name", "scene_version", *(("robots",) if "robots" in one and "robots" in other else ()))
+    return next((key for key in keys if one.get(key) != other.get(key)), None)
 
 
 def with_sim_env(metadata: Metadata, env: Mapping[str, Any]) -> Metadata:

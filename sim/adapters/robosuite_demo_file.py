@@ -17,7 +17,7 @@ from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.robomimic.groups import (
     demo_names,
     file_of,
-    is_hdf5,
+    holds,
     model_text,
     open_hdf5,
     other_names,
@@ -150,18 +150,12 @@ class DemoFile:
 
 def is_demo_file(source: Path) -> bool:
     """Whether `source` is a `demo.hdf5`, or a folder with one, in robosuite's layout. Never raises."""
-    path = file_of(source)
-    try:
-        import h5py
+    return holds(source, _is_robosuites)
 
-        if not is_hdf5(path):
-            return False
-        with h5py.File(path, "r") as file:
-            data = file["data"]
-            named = "env" in data.attrs or "env_args" in data.attrs
-            return named and any("states" in demo for demo in data.values() if hasattr(demo, "items"))
-    except (OSError, ImportError, KeyError, TypeError, AttributeError, RuntimeError):
-        return False
+
+def _is_robosuites(data: Any) -> bool:
+    named = "env" in data.attrs or "env_args" in data.attrs
+    return named and any("states" in demo for demo in data.values() if hasattr(demo, "items"))
 
 
 def _refuse_old(path: Path, data: Any, attributes: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -140,6 +140,14 @@ def test_a_cache_of_an_impossible_name_is_named(kept, monkeypatch):
         kept.folder((ARM,))
 
 
+def test_what_a_killed_extraction_left_is_removed_by_the_next(kept, cache):
+    folder = kept.folder((ARM,))
+    left = folder / ".download-killed"
+    left.write_bytes(b"<muj")
+    kept.folder((ARM, MESH))
+    assert not left.exists() and contents(folder) == {ARM: "<mujoco/>", MESH: "solid"}
+
+
 def test_a_file_that_the_wheel_lacks_is_left_to_whoever_asked(kept):
     assert contents(kept.folder((ARM, "no_such.xml"))) == {ARM: "<mujoco/>"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,20 @@ def is_hdf5(path: Path) -> bool:
         with open(path, "rb") as stream:
             return stream.read(len(MAGIC)) == MAGIC
     except OSError:
+        return False
+
+
+def holds(source: Path, looks_right: Callable[[Any], bool]) -> bool:
+    """Whether `source` is HDF5, or a folder with a `demo.hdf5`, and its group `data` looks right. Never raises."""
+    path = file_of(source)
+    try:
+        import h5py
+
+        if not is_hdf5(path):
+            return False
+        with h5py.File(path, "r") as file:
+            return looks_right(file["data"])
+    except (OSError, ImportError, KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError):
         return False
 
 

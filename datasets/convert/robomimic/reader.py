@@ -25,7 +25,7 @@ from robolearn.datasets.convert.pictures import Pixels
 from robolearn.datasets.convert.protocol import ConvertOptions, EpisodeSource, SourceDescription
 from robolearn.datasets.convert.robomimic.file import LOOKED_AT, Opened, num_steps
 from robolearn.datasets.convert.robomimic.filter_keys import filter_key
-from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, is_hdf5, model_text, read_masks
+from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, holds, model_text, read_masks
 from robolearn.datasets.convert.witness import Label, Witness, claim
 from robolearn.datasets.convert.wording import spelt
 from robolearn.datasets.format.episode import EpisodeData
@@ -37,17 +37,7 @@ BLOCK_BYTES = 64 << 20
 
 def detect(source: Path) -> bool:
     """Whether `source` is an HDF5 file, or a folder with a `demo.hdf5`, with robomimic's observations."""
-    path = file_of(source)
-    try:
-        import h5py
-
-        if not is_hdf5(path):
-            return False
-        with h5py.File(path, "r") as file:
-            data = file["data"]
-            return any("obs" in data[demo] for demo in demo_names(data)[:LOOKED_AT])
-    except (OSError, ImportError, KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError):
-        return False
+    return holds(source, lambda data: any("obs" in data[demo] for demo in demo_names(data)[:LOOKED_AT]))
 
 
 def describe(source: Path) -> SourceDescription:

@@ -136,6 +136,27 @@ def test_another_scene_version_is_another_simulator(make_dataset, tmp_path):
         merge([Dataset(path) for path in paths], tmp_path / "c.zarr")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "fits"),
+    [({"panda": "robosuite-1.5.2"}, {"panda": "menagerie-1"}, False), (None, {"panda": "menagerie-1"}, True)],
+)
+def test_another_robot_model_is_another_simulator_where_both_are_named(make_dataset, tmp_path, first, second, fits):
+    paths = [make_dataset(2, name=name, sim=True) for name in ("a.zarr", "b.zarr")]
+    for robots, path in zip((first, second), paths, strict=True):
+        shutil.rmtree(path)
+        with DatasetWriter.create(path, features([Feature("action", (1,))]), 10) as writer:
+            named = {"robots": robots} if robots else {}
+            writer.set_sim_model("<mujoco/>", {"name": "put_on_plate", "scene_version": "1", **named})
+            values = {"action": np.zeros((1, 1), np.float32)}
+            writer.write_episode(EpisodeData(np.zeros(1), values, sim_states=np.zeros((1, 2)), sim_model="<mujoco/>"))
+    if fits:
+        merge([Dataset(path) for path in paths], tmp_path / "c.zarr")
+        assert Dataset(tmp_path / "c.zarr").num_episodes == 2
+    else:
+        with pytest.raises(DatasetError, match=r"\{'panda': 'menagerie-1'\}.*\{'panda': 'robosuite-1.5.2'\}.*--common"):
+            merge([Dataset(path) for path in paths], tmp_path / "c.zarr")
+
+
 def test_frames_of_another_codec_are_encoded_anew_and_a_note_says_so(world, tmp_path):
     for name, codec in (("a.zarr", "png"), ("b.zarr", "jpeg"), ("c.zarr", "jpeg")):
         quality = 95 if name != "c.zarr" else 50
