@@ -21,6 +21,10 @@ class FeatureError(RobolearnError):
     """Data does not have the features (names, shapes, dtypes) that its consumer needs."""
 
 
+class LayoutError(FeatureError):
+    """Actions mean something else than what takes them expects, and are not or not exactly converted."""
+
+
 class DatasetError(RobolearnError):
     """A dataset is missing, damaged or not in a readable layout."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from robolearn.core.action import ActionLayout
 from robolearn.core.errors import FeatureError, closest, one_line
 
 _LARGEST = 2**62  # numbers of a sample, so that they can be counted
@@ -34,6 +35,7 @@ class Feature:
         unit: SI unit, or None for mixed or dimensionless vectors.
         frame: reference frame: `base`, `tcp`, `world`.
         rate_hz: nominal sample rate.
+        layout: what the numbers of an action, or of a measured state of the arms, mean; its names are the feature's.
     """
 
     name: str
@@ -44,8 +46,11 @@ class Feature:
     unit: str | None = None
     frame: str | None = None
     rate_hz: float | None = None
+    layout: ActionLayout | None = None
 
     def __post_init__(self) -> None:
+        if self.layout is not None and self.names is None:
+            object.__setattr__(self, "names", self.layout.names)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         try:
             if isinstance(self.dtype, str) and len(self.dtype) > _LONGEST_DTYPE:
@@ -65,6 +70,11 @@ class Feature:
                     f"Feature {self.name!r} has shape {self.shape} but {len(self.names)} element names; "
                     "names are for vectors, one per element."
                 )
+        if self.layout is not None and self.layout.names != self.names:
+            raise FeatureError(
+                f"Feature {self.name!r} has the elements {list(self.names or ())}, but its layout "
+                f"({self.layout.describe()}) has {list(self.layout.names)}."
+            )
         if any(n < 1 for n in self.shape):
             raise FeatureError(f"Feature {self.name!r} has shape {self.shape}; every axis must be at least 1.")
         if math.prod(self.shape) > _LARGEST:
@@ -123,8 +133,9 @@ class Feature:
 
     def to_dict(self) -> dict[str, Any]:
         """A json-ready mapping without empty fields."""
-        found = {key: value for key, value in asdict(self).items() if value is not None}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+        found = {k: v for k, v in asdict(replace(self, layout=None)).items() if v is not None}
+        found = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+        return found if self.layout is None else found | {"layout": self.layout.to_dict()}
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Feature:
@@ -138,6 +149,8 @@ class Feature:
                     raise TypeError(f"its {name} is {type(fields[name]).__name__}, expected {words}")
             if not all(isinstance(label, str) for label in fields.get("names") or ()):
                 raise TypeError("its names are not all text")
+            if fields.get("layout") is not None:
+                fields["layout"] = ActionLayout.from_dict(fields["layout"])
             return cls(**fields)
         except (TypeError, ValueError, OverflowError) as error:
             raise FeatureError(f"{one_line(dict(mapping))} does not describe a feature: {error}.") from error
