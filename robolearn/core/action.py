@@ -186,7 +186,7 @@ class Part:
         """The inverse of `to_dict`. Raises LayoutError for what describes no part."""
         if not isinstance(mapping, Mapping):
             raise LayoutError(f"{one_line(mapping, 60)} does not describe a part of an action: expected a map.")
-        fields = {str(k): tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
+        fields: dict[str, Any] = {str(k): tuple(v) if isinstance(v, list) else v for k, v in mapping.items()}
         try:
             texts = ("kind", "arm", "reference", "axes", "coordinates", "rotation", "free", "frame")
             for name in texts:
