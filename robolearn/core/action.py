@@ -157,7 +157,7 @@ class Part:
 
     def describe(self) -> str:
         """In a few words: "pose relative to the current one (tool axes, axis_angle)"."""
-        words = [self.kind]
+        words: list[str] = [self.kind]
         if self.reference != "absolute":
             of = {"current": "the current one", "target": "the last target", "observation": "the newest observation"}
             words.append(f"relative to {of[self.reference]}")
