@@ -8,6 +8,7 @@ from pathlib import Path
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, Features
+from robolearn.core.meaning import meaning_difference, means_the_same
 from robolearn.core.progress import Progress, no_progress
 from robolearn.datasets.format.layout import Json
 from robolearn.datasets.read.reader import Dataset
@@ -95,14 +96,22 @@ def _agreed(parents: Sequence[Dataset], declared: Sequence[Features], common: bo
                 rates=name in parents[0].streams and name in parent.streams,
             )  # fmt: skip
             if difference is None:
-                if name in agreed and agreed[name].rate_hz != theirs[name].rate_hz:
-                    agreed[name] = replace(agreed[name], rate_hz=None)  # on the grid it has that of the steps
+                if name in agreed:
+                    agreed[name] = _united(agreed[name], theirs[name])
                 continue
             if not common:
                 raise FeatureError(f"{difference}; {COMMON}.")
             notes.append(f"{difference}: left out")
             agreed.pop(name, None)
     return agreed
+
+
+def _united(ours: Feature, theirs: Feature) -> Feature:
+    """One declaration of two that agree: with the layout of the one that has it, or knows its robots."""
+    told = [feature for feature in (ours, theirs) if feature.layout is not None]
+    # max takes the first of several
+    united = max(told, key=lambda feature: len(feature.layout.robots)) if told else ours  # type: ignore[union-attr]
+    return united if ours.rate_hz == theirs.rate_hz else replace(united, rate_hz=None)  # it has that of the steps
 
 
 def _difference(
@@ -112,7 +121,12 @@ def _difference(
     if ours is None or theirs is None:
         has, lacks = (our_place, their_place) if theirs is None else (their_place, our_place)
         return f"{lacks} lacks feature {name!r} of {has}"
+    if (meaning := meaning_difference(ours, theirs)) is not None:
+        return f"Feature {name!r} is {meaning[1]} in {their_place}, {meaning[0]} in {our_place}"
+    same = means_the_same(ours, theirs)
     for field in fields(Feature):
+        if field.name == "layout" or (same and field.name in ("names", "unit", "frame")):
+            continue  # a layout that only one of them has says what the names of the other say
         mine, other = getattr(ours, field.name), getattr(theirs, field.name)
         if mine != other and (rates or field.name != "rate_hz"):
             return f"Feature {name!r} has {field.name} {other!r} in {their_place}, {mine!r} in {our_place}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from robolearn.core.errors import DatasetError, FeatureError
+from robolearn.core.errors import DatasetError, FeatureError, LayoutError
 from robolearn.core.feature import Features, require
 from robolearn.core.lock import holder_of
+from robolearn.core.meaning import meaning_difference, means_the_same
 from robolearn.core.output import check_output
 from robolearn.datasets.format import layout
 from robolearn.datasets.read.reader import Dataset
@@ -90,6 +92,14 @@ def _check_same(path: Path, stored: Features, offered: Features) -> None:
             is_image = name.startswith(IMAGES)
             hint = remedy.format(name.removeprefix(IMAGES)) if is_image else "use the same --env, or a new --dataset"
             raise FeatureError(f"{path} {problem.format(name)}; {hint}.")
+    for name, feature in stored.items():
+        if (difference := meaning_difference(feature, offered[name])) is not None:
+            raise LayoutError(
+                f"{path} holds {name!r} as {difference[0]}, this session has {difference[1]}; use a new --dataset, or "
+                f"bring a copy of it into this layout with: robolearn dataset relabel {path}"
+            )
+        if means_the_same(feature, offered[name]):
+            stored = {**stored, name: replace(feature, names=None, layout=None)}
     require(stored, offered, f"Dataset {path}", "this session")
 
 
