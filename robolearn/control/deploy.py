@@ -25,6 +25,7 @@ from robolearn.core.failure import explained
 from robolearn.core.files import write_text
 from robolearn.core.output import held_output
 from robolearn.core.realtime import no_interruptions, raised_priority
+from robolearn.execution.command import COMMAND_LAYOUT
 from robolearn.execution.goals import GoalSource, make_goals
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.robot import Robot, make_robot
@@ -92,7 +93,7 @@ def deploy(
     """
     output = config.output
     robot = make_robot(config.robot)
-    client = PolicyClient(config.server, config.token, timeout_s=2.0)
+    client = PolicyClient(config.server, config.token, timeout_s=2.0, takes=COMMAND_LAYOUT)
     episodes: list[FinishedEpisode] = []
     results: dict[str, Any] = {}
     with contextlib.ExitStack() as cleanup:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +16,7 @@ from robolearn.core.device import Sample
 from robolearn.core.errors import ConfigError
 from robolearn.execution.chunk import Chunk
 from robolearn.execution.chunk_request import ChunkRequest
-from robolearn.execution.command import Command
+from robolearn.execution.command import Command, check_commands, check_measured
 from robolearn.execution.match import Offer, check_match
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.execution.receding_horizon import RecedingHorizon
@@ -104,11 +103,11 @@ class EpisodeRecord:
 
 def check_robot(spec: PolicySpec, robot: Robot, options: LoopOptions) -> None:
     """Raise FeatureError or ConfigError when policy, robot and options do not fit."""
-    state = robot.observation_features[STATE]
-    # a TCP pose in the elements of the state: position, 6-d rotation, gripper; whatever numbers it is made of
-    pose = dataclasses.replace(spec.action_feature, shape=(len(state.names or ()) or 10,), names=state.names)
     source = f"robot {robot.name!r}"
-    check_match(spec, Offer(source, robot.observation_features, pose))
+    check_measured(robot.observation_features[STATE], source)
+    check_commands(spec.action_feature, "the policy", source)
+    # its actions fit by now, whatever dtype they have and however their elements are called
+    check_match(spec, Offer(source, robot.observation_features, spec.action_feature))
     if options.rate_hz < spec.control_hz:
         raise ConfigError(
             f"The loop rate of {options.rate_hz:g} Hz is below the policy's {spec.control_hz:g} Hz; raise --rate-hz."

@@ -15,6 +15,7 @@ from websockets.protocol import State
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as websocket_connect
 
+from robolearn.core.action import ActionLayout
 from robolearn.core.errors import ServerError, one_line
 from robolearn.serving import wire
 
@@ -37,14 +38,17 @@ class PolicyClient:
         url: `ws://HOST:PORT` or `wss://HOST:PORT`.
         token: sent as `Authorization: Api-Key TOKEN`.
         timeout_s: longest wait for a request to go out and its answer to come, and for the connection to open.
+        takes: layout of the actions that are carried out here. Every request says it, so that a server with a policy
+            of another layout refuses, whatever it has been replaced by meanwhile.
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout_s: float = 10.0):
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = 10.0, takes: ActionLayout | None = None):
         if not url.startswith(("ws://", "wss://")):
             raise ServerError(f"Server address {url!r} is not of the form ws://HOST:PORT.")
         self.url = url
         self.timeout_s = timeout_s
         self._token = token
+        self._takes = takes.to_dict() if takes is not None else None
         self._connection: ClientConnection | None = None
         self._metadata: dict[str, Any] = {}
         self._sequence = 0
@@ -99,7 +103,10 @@ class PolicyClient:
         Returns:
             `actions` (H, A), `policy_timing`, `server_timing` (ms).
         """
-        optional = {wire.TIME: t_obs_s, wire.EXECUTED: executed, wire.GOAL: goal, wire.DEADLINE: deadline_ms}
+        optional = {
+            wire.TIME: t_obs_s, wire.EXECUTED: executed, wire.GOAL: goal, wire.DEADLINE: deadline_ms,
+            wire.TAKES: self._takes,
+        }  # fmt: skip
         return self._request(wire_op="infer", **observation, **{k: v for k, v in optional.items() if v is not None})
 
     def reset(self, seed: int | None = None) -> None:

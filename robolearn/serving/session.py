@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.core.errors import FeatureError, ServerError, closest
+from robolearn.core.action import ActionLayout
+from robolearn.core.earlier_layouts import layout_of
+from robolearn.core.errors import FeatureError, LayoutError, ServerError, closest
 from robolearn.core.feature import Features
+from robolearn.core.meaning import layout_difference
 from robolearn.execution.chunk import predicted_actions
 from robolearn.execution.chunk_request import ChunkRequest
 from robolearn.execution.policy import ActingPolicy
@@ -40,6 +43,7 @@ class Session:
         self._window = TimedWindow(self.spec.obs_horizon, 1.0 / self.spec.control_hz)
         self._windows = _windows(self.spec.observation_features, self.spec.obs_horizon)
         self._goals = _windows(self.spec.goal_features, self.spec.goal_horizon)
+        self._taken: Any = None
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
@@ -51,9 +55,11 @@ class Session:
     def infer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to an inference request: `actions` (H, *shape) and `policy_timing`.
 
-        Raises FeatureError for observations, a goal or executed actions that the policy was not trained on, and
-        ServerError when the policy itself produced something unusable.
+        Raises FeatureError for observations, a goal or executed actions that the policy was not trained on, and for a
+        client that carries out actions of another layout, and ServerError when the policy itself produced something
+        unusable.
         """
+        self._check_taken(request.get(wire.TAKES))
         asked = ChunkRequest(
             self._observations(request), self._executed(request.get(wire.EXECUTED)), self._goal(request.get(wire.GOAL))
         )
@@ -65,6 +71,22 @@ class Session:
         except FeatureError as error:
             raise ServerError(f"The policy {error}") from error
         return {"actions": actions, "policy_timing": {"infer_ms": infer_ms}}
+
+    def _check_taken(self, takes: Any) -> None:
+        """Refuse a client that says it carries out other actions than these. It says the same each time."""
+        if takes is None or takes == self._taken:
+            return
+        try:
+            wanted = ActionLayout.from_dict(takes)
+        except LayoutError as error:
+            raise LayoutError(f"request: {wire.TAKES!r}: {error}") from error
+        given = layout_of(self.spec.action_feature)
+        if given is not None and (difference := layout_difference(wanted, given)) is not None:
+            raise LayoutError(
+                f"request: you carry out {difference[0]}, this policy answers {difference[1]} ({given.size} numbers: "
+                f"{given.describe()}); serve a policy that was trained with: robolearn train ... --action LAYOUT."
+            )
+        self._taken = takes
 
     def skip(self, request: Mapping[str, Any]) -> None:
         """Take note of an observation that no actions are wanted for. Raises as `infer` does."""

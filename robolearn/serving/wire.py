@@ -26,6 +26,7 @@ SUPERSEDED = "__superseded__"  # in answers with an error: a newer request of th
 DEADLINE = "deadline_ms"  # a request that has waited longer than this is refused instead of computed late
 EXECUTED = "prefix"  # (P, A) actions executed before the newest observation; its name since the first clients
 GOAL = "goal"
+TAKES = "__takes__"  # layout of the actions that the client carries out; a policy with another one does not answer
 
 
 def pack(message: Any) -> bytes:

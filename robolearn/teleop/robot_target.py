@@ -15,8 +15,10 @@ import numpy as np
 from robolearn.control.commander import STATE, Commander
 from robolearn.control.safety import SafetyLimits
 from robolearn.core.clock import MonotonicClock, Ticker
+from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import DeviceError, FeatureError
 from robolearn.core.feature import Feature, Features
+from robolearn.execution.command import COMMAND_LAYOUT, check_measured
 from robolearn.execution.scheduler import ActionScheduler
 from robolearn.hardware.robot import Robot
 
@@ -32,7 +34,7 @@ class RobotTarget:
         rate_hz: of the session's loop, and so of the actions.
         max_speed_m_s: lower speed limit than the arm's own.
 
-    Raises FeatureError for a robot without `observation.state`.
+    Raises FeatureError for a robot without `observation.state`, or whose state is not the pose of one arm.
     """
 
     env = None
@@ -40,6 +42,7 @@ class RobotTarget:
     def __init__(self, robot: Robot, rate_hz: float, max_speed_m_s: float | None = None):
         if STATE not in robot.observation_features:
             raise FeatureError(f"Robot {robot.name!r} gives no {STATE!r}; every arm must.")
+        check_measured(robot.observation_features[STATE], f"Robot {robot.name!r}")
         self.robot = robot
         self._clock = MonotonicClock()
         self._limits = SafetyLimits.from_capabilities(robot.capabilities, max_speed_m_s)
@@ -56,11 +59,10 @@ class RobotTarget:
 
     @property
     def action_feature(self) -> Feature:
-        """Absolute TCP targets in the layout of `observation.state`, at the session's rate."""
-        state = self.robot.observation_features[STATE]
-        return Feature(
-            "action", state.shape, "float32", "action", state.names, frame=state.frame, rate_hz=self._rate_hz
-        )
+        """Absolute TCP targets in the layout of `observation.state`, of the same robot, at the session's rate."""
+        layout = layout_of(self.robot.observation_features[STATE]) or COMMAND_LAYOUT
+        frame = layout.parts[0].frame
+        return Feature("action", (layout.size,), "float32", "action", frame=frame, rate_hz=self._rate_hz, layout=layout)
 
     @property
     def workspace_m(self) -> tuple[np.ndarray, np.ndarray]:

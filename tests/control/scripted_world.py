@@ -16,7 +16,7 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_rot6d
 from robolearn.execution.chunk import Chunk, actions_of
 from robolearn.execution.chunk_request import ChunkRequest
-from robolearn.execution.command import Command
+from robolearn.execution.command import COMMAND_LAYOUT, Command
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.hardware.arms.protocol import ArmCapabilities
 from robolearn.hardware.robot import Outcome
@@ -24,7 +24,7 @@ from robolearn.hardware.robot import Outcome
 HOME = np.array([0.5, 0.0, 0.2])
 SPEC = PolicySpec(
     features([Feature("observation.state", (10,))]),
-    Feature("action", (10,), kind="action"),
+    Feature("action", (10,), kind="action", layout=COMMAND_LAYOUT),
     obs_horizon=2,
     action_horizon=8,
     control_hz=20.0,

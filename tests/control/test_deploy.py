@@ -14,8 +14,10 @@ pytest.importorskip("mujoco", reason="the simulated cell needs MuJoCo")
 
 from robolearn.control import deploy as deploy_module
 from robolearn.control.deploy import DeployConfig, deploy
-from robolearn.core.errors import ConfigError, DeviceError, FeatureError, ServerError
-from robolearn.hardware.robot import Outcome, make_robot
+from robolearn.core.action import ActionLayout, Part
+from robolearn.core.errors import ConfigError, DeviceError, FeatureError, LayoutError, ServerError
+from robolearn.core.feature import Feature
+from robolearn.hardware.robot import Outcome, Robot, make_robot
 
 
 @pytest.fixture
@@ -212,10 +214,32 @@ def test_without_a_server_nothing_moves_and_nothing_is_left_running(robots):
 def test_a_policy_for_another_robot_is_refused_before_anything_moves(server_process, robots, monkeypatch):
     _, url = server_process()
     wanted = {"observation_features": [{"name": "observation.stat", "shape": [10]}], "obs_horizon": 1,
-              "action_feature": {"name": "action", "shape": [10]}, "action_horizon": 8, "control_hz": 20.0}  # fmt: skip
+              "action_feature": SPEC.action_feature.to_dict(), "action_horizon": 8, "control_hz": 20.0}  # fmt: skip
     monkeypatch.setattr(deploy_module.PolicyClient, "metadata", {"spec": wanted})
     with pytest.raises(FeatureError, match="'observation.stat', which robot 'sim:put_on_plate' lacks"):
         deploy(DeployConfig(url))
+
+
+def test_a_policy_of_another_layout_is_refused_before_anything_moves(server_process, robots, monkeypatch):
+    _, url = server_process()
+    joints = ActionLayout((Part("joints", tuple(f"joint{k}" for k in range(1, 8))), Part("gripper")))
+    steps = ActionLayout((Part("pose", reference="current", rotation="axis_angle"), Part("gripper")))
+    both = ActionLayout(tuple(Part(kind, arm=arm) for arm in ("left", "right") for kind in ("pose", "gripper")))
+    told = {}
+    for name, layout in {"joints": joints, "steps": steps, "two arms": both}.items():
+        action = Feature("action", (layout.size,), kind="action", layout=layout)
+        monkeypatch.setattr(
+            deploy_module.PolicyClient, "metadata", {"spec": {**SPEC.to_dict(), "action_feature": action.to_dict()}}
+        )
+        monkeypatch.setattr(Robot, "command", lambda *_: pytest.fail("the arm was commanded"))
+        with pytest.raises(LayoutError) as error:
+            deploy(DeployConfig(url))
+        told[name] = str(error.value)
+    takes = "robot 'sim:put_on_plate' takes an absolute TCP pose with gripper (x, y, z, rot6d, gripper) alone; train it"
+    assert told["joints"].startswith(f"the policy answers joints (8 numbers), and {takes}")
+    moved = "pose relative to the current one (base axes, axis_angle)"
+    assert told["steps"].startswith(f"the policy answers {moved} (7 numbers), and {takes}")
+    assert told["two arms"].startswith("the policy moves the arms 'left' and 'right' (20 numbers), and robot 'sim:put")
 
 
 @pytest.mark.parametrize(

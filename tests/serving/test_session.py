@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from tiny_policy_server import HORIZON, SPEC, TinyPolicy
 
-from robolearn.core.errors import FeatureError, ServerError
+from robolearn.core.action import ActionLayout, Part
+from robolearn.core.errors import FeatureError, LayoutError, ServerError
+from robolearn.execution.command import COMMAND_LAYOUT
 from robolearn.serving.session import Session, warm_up
 
 
@@ -220,3 +222,18 @@ def test_a_goal_conditioned_policy_is_warmed_up_with_a_goal():
     policy = GoalPolicy()
     warm_up(policy, None, repeats=1)
     assert policy.goals[0]["observation.state"].shape == (2, 10)
+
+
+def test_a_client_that_carries_out_such_actions_is_answered_and_another_is_refused():
+    served = session()
+    fits = {"observation.state": WINDOW, "__takes__": COMMAND_LAYOUT.to_dict()}
+    assert served.infer(fits)["actions"].shape == served.infer(fits)["actions"].shape == (HORIZON, 10)
+    joints = ActionLayout((Part("joints", tuple(f"joint{k}" for k in range(1, 8))), Part("gripper")))
+    with pytest.raises(LayoutError) as error:
+        served.infer({**fits, "__takes__": joints.to_dict()})
+    assert str(error.value) == (
+        "request: you carry out joints, this policy answers pose (rot6d) (10 numbers: pose (rot6d), gripper); serve a "
+        "policy that was trained with: robolearn train ... --action LAYOUT."
+    )
+    with pytest.raises(LayoutError, match="request: '__takes__': 7 does not describe an action"):
+        served.infer({**fits, "__takes__": 7})

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.feature import Feature, features
+from robolearn.execution.command import COMMAND_LAYOUT
 from robolearn.execution.policy_spec import PolicySpec
 
 HORIZON = 8
-SPEC = PolicySpec(
-    features([Feature("observation.state", (10,))]), Feature("action", (10,), kind="action"), 2, HORIZON, 20.0
-)
+ACTION = Feature("action", (10,), kind="action", layout=COMMAND_LAYOUT)
+SPEC = PolicySpec(features([Feature("observation.state", (10,))]), ACTION, 2, HORIZON, 20.0)
 
 
 class TinyPolicy:
