@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -111,8 +110,7 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
             if name not in self.observation_features:
                 raise FeatureError("goal: " + unknown_name("feature", name, self.observation_features))
             feature, length = self.observation_features[name], len(values) if np.ndim(values) else 0
-            steps = replace(feature, shape=(max(length, 1), *feature.shape), names=None)
-            checked[name] = steps.check(values, where=f"goal of environment {self.name!r}")
+            checked[name] = feature.window(max(length, 1)).check(values, where=f"goal of environment {self.name!r}")
         if len({len(values) for values in checked.values()}) > 1:
             lengths = ", ".join(f"{name} {len(values)}" for name, values in checked.items())
             raise FeatureError(f"All features of a goal have the same number of steps, found {lengths}.")

@@ -80,6 +80,10 @@ class Feature:
         if math.prod(self.shape) > _LARGEST:
             raise FeatureError(f"Feature {self.name!r} has shape {self.shape}, of more numbers than can be.")
 
+    def window(self, steps: int) -> Feature:
+        """This feature `steps` times in a row, (steps, *shape): elements of such a thing have no names."""
+        return replace(self, shape=(steps, *self.shape), names=None, layout=None)
+
     def check(self, value: Any, where: str = "data") -> np.ndarray:
         """Return `value` as an array of this feature's shape and dtype.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -196,7 +195,7 @@ def _numbers(value: Any, what: str) -> np.ndarray:
 
 def _windows(features: Features, horizon: int) -> Features:
     """Features of `horizon` samples in a row, (horizon, *shape)."""
-    return {n: dataclasses.replace(f, shape=(horizon, *f.shape), names=None) for n, f in features.items()}
+    return {name: feature.window(horizon) for name, feature in features.items()}
 
 
 def _zeros(features: Features, horizon: int) -> dict[str, np.ndarray]:

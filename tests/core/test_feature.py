@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature, features, require
 
@@ -120,3 +121,10 @@ def test_require_names_a_missing_feature_and_the_closest():
 def test_require_names_what_differs(found, message):
     with pytest.raises(FeatureError, match=message):
         require({STATE.name: STATE}, {found.name: found}, "the policy", "the robot")
+
+
+def test_a_window_of_steps_has_no_names_whether_or_not_a_layout_gave_them():
+    state = Feature("observation.state", (10,), layout=ActionLayout((Part("pose"), Part("gripper"))))
+    window = state.window(3)
+    assert window == Feature("observation.state", (3, 10))
+    assert window.check(np.zeros((3, 10))).shape == (3, 10)
