@@ -1,7 +1,8 @@
-"""Conversions between rotation matrix, unit quaternion (w, x, y, z), axis-angle vector and 6-d rotation.
+"""Conversions between rotation matrix, unit quaternion (w, x, y, z), axis-angle, roll-pitch-yaw and 6-d rotation.
 
-All functions are vectorised over leading axes: quaternions `(..., 4)`, matrices `(..., 3, 3)`, axis-angle
-`(..., 3)` in rad, 6-d `(..., 6)`. The 6-d form is the first two *rows* of the matrix (Zhou et al. 2019,
+All functions are vectorised over leading axes: quaternions `(..., 4)`, matrices `(..., 3, 3)`, axis-angle and
+roll-pitch-yaw `(..., 3)` in rad, 6-d `(..., 6)`. Roll, pitch and yaw turn about the fixed axes x, y and z, in this
+order: R = Rz(yaw) Ry(pitch) Rx(roll). The 6-d form is the first two *rows* of the matrix (Zhou et al. 2019,
 "On the Continuity of Rotation Representations in Neural Networks"); it is what networks see.
 """
 
@@ -85,6 +86,32 @@ def quaternion_to_axis_angle(quaternion: np.ndarray) -> np.ndarray:
 def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
     """(..., 3, 3) -> (..., 3) rotation vector with angle in [0, pi] rad."""
     return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+
+
+def rpy_to_matrix(rpy: np.ndarray) -> np.ndarray:
+    """(..., 3) roll, pitch, yaw in rad -> (..., 3, 3)."""
+    angles = np.asarray(rpy, dtype=np.float64)
+    (cr, cp, cy), (sr, sp, sy) = np.moveaxis(np.cos(angles), -1, 0), np.moveaxis(np.sin(angles), -1, 0)
+    rows = [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def matrix_to_rpy(matrix: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) -> (..., 3) roll, pitch, yaw in rad, the pitch in [-pi/2, pi/2].
+
+    At a pitch of +-pi/2 only yaw -+ roll is determined: the roll is 0 there.
+    """
+    m = np.asarray(matrix, dtype=np.float64)
+    level = np.hypot(m[..., 0, 0], m[..., 1, 0])
+    upright = level < 1e-9
+    roll = np.where(upright, 0.0, np.arctan2(m[..., 2, 1], m[..., 2, 2]))
+    pitch = np.arctan2(-m[..., 2, 0], level)
+    yaw = np.where(upright, np.arctan2(-m[..., 0, 1], m[..., 1, 1]), np.arctan2(m[..., 1, 0], m[..., 0, 0]))
+    return np.stack([roll, pitch, yaw], axis=-1)
 
 
 def matrix_to_rot6d(matrix: np.ndarray) -> np.ndarray:

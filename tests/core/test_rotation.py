@@ -42,6 +42,29 @@ def test_axis_angle_round_trip_through_the_matrix(v):
     np.testing.assert_allclose(rot.matrix_to_axis_angle(rot.axis_angle_to_matrix(v)), v, atol=1e-8)
 
 
+rpys = st.tuples(st.floats(-3.1, 3.1), st.floats(-1.5, 1.5), st.floats(-3.1, 3.1)).map(np.array)
+
+
+@given(rpys)
+def test_roll_pitch_and_yaw_turn_about_the_fixed_axes_in_this_order(angles):
+    about = np.eye(3)
+    turns = [rot.axis_angle_to_matrix(angle * axis) for angle, axis in zip(angles, about, strict=True)]
+    np.testing.assert_allclose(rot.rpy_to_matrix(angles), turns[2] @ turns[1] @ turns[0], atol=1e-12)
+
+
+@given(rpys)
+def test_roll_pitch_and_yaw_come_back_from_the_matrix(angles):
+    np.testing.assert_allclose(rot.matrix_to_rpy(rot.rpy_to_matrix(angles)), angles, atol=1e-9)
+
+
+@given(st.floats(-3.0, 3.0), st.floats(-3.0, 3.0), st.sampled_from([-np.pi / 2, np.pi / 2]))
+def test_straight_up_the_roll_is_nought_and_the_rotation_the_same(roll, yaw, pitch):
+    matrix = rot.rpy_to_matrix(np.array([roll, pitch, yaw]))
+    found = rot.matrix_to_rpy(matrix)
+    assert found[0] == 0.0
+    np.testing.assert_allclose(rot.rpy_to_matrix(found), matrix, atol=1e-9)
+
+
 @given(quaternions)
 def test_rot6d_round_trip_is_exact_on_rotations(q):
     matrix = rot.quaternion_to_matrix(q)

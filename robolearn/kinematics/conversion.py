@@ -1,0 +1,321 @@
+"""`conversion`: how actions in one layout are turned into another one, exactly, or why they cannot be.
+
+pose <-> pose           references, axes, ways to write a rotation, scales and frames
+pose -> joints          inverse kinematics, warm-started from the target before; needs to know the robot
+joints -> pose          forward kinematics; needs to know the robot
+joints <-> velocity     over the time between two actions, from the target before; needs that time
+gripper <-> gripper     scales
+one arm <-> of several  the others hold their last targets; which one must be said
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from robolearn.core.action import ActionLayout, Part
+from robolearn.core.errors import LayoutError
+from robolearn.core.rotation import quaternion_to_matrix
+from robolearn.kinematics.arm_conversion import ArmConversion, How, Kinematics, arm_name
+from robolearn.kinematics.conversion_counts import Counts
+from robolearn.kinematics.pose import Pose
+from robolearn.kinematics.state import ArmState
+
+
+class Mounted(Protocol):
+    """Where an arm stands; `robolearn.kinematics.mounted.MountedRobot` is one."""
+
+    @property
+    def prefix(self) -> str: ...
+    @property
+    def robot_name(self) -> str: ...
+    @property
+    def position_m(self) -> Any: ...
+    @property
+    def quaternion(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Of actions in the layout `source` into the layout `target`; see `conversion`.
+
+    Attributes:
+        arms: one conversion for each arm of the target.
+        dropped: prefixes of the source's arms that nothing is told.
+    """
+
+    source: ActionLayout
+    target: ActionLayout
+    arms: tuple[ArmConversion, ...]
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> bool:
+        """Whether actions stay as they are, to the bit."""
+        return self.source.parts == self.target.parts
+
+    @property
+    def description(self) -> str:
+        """One line: what is turned into what."""
+        if self.identity:
+            return f"actions are taken as they are: {self.target.describe()}"
+        said = f"actions are converted: {self.source.describe()} -> {self.target.describe()}"
+        notes = [f"{arm_name(arm.target)} holds its last target" for arm in self.arms if arm.source is None]
+        return "; ".join([said, *notes, *(f"{arm_name(arm)} of the actions is dropped" for arm in self.dropped)])
+
+    @property
+    def by_chunk(self) -> bool:
+        """Whether actions are relative to the newest observation: `ground` makes each chunk absolute first."""
+        return not self.identity and self.grounded != self.source
+
+    @functools.cached_property
+    def grounded(self) -> ActionLayout:
+        """What `convert` takes: the source, absolute where that is relative to the newest observation."""
+        return self.source if self.identity else absolute(self.source)
+
+    def ground(self, chunk: np.ndarray, observed: Mapping[str, ArmState]) -> np.ndarray:
+        """A chunk (..., A) of the source -> (..., A) in the layout `grounded`; float64 where anything changes.
+
+        `observed`: state of each arm in the newest observation that the chunk was computed from.
+        """
+        if not self.by_chunk:
+            return chunk
+        grounded = np.array(chunk, dtype=np.float64)
+        for arm in self.arms:
+            if arm.source is not None:
+                here = observed.get(arm.target, observed.get(arm.source, ArmState()))
+                arm.ground(self.source.motion(arm.source), grounded, here)
+        return grounded
+
+    def convert(
+        self,
+        action: np.ndarray,
+        measured: Mapping[str, ArmState],
+        target: Mapping[str, ArmState],
+        counts: Counts | None = None,
+    ) -> tuple[np.ndarray, dict[str, ArmState]]:
+        """One action (A,) in the layout `grounded` -> (B,) of the target, float64, and each arm's new target.
+
+        Args:
+            measured: state of each arm when the action is carried out, by the prefix in either layout.
+            target: what each arm was told last, where an episode begins what is measured; by the target's prefixes.
+            counts: what is not exact is counted there.
+
+        Raises LayoutError for numbers that are not finite, and where the states do not say what a part is relative to.
+        """
+        counts = Counts() if counts is None else counts
+        numbers = np.asarray(action, dtype=np.float64)
+        if numbers.shape != (self.source.size,):
+            raise LayoutError(f"An action has shape {numbers.shape}, expected ({self.source.size},).")
+        if not np.isfinite(numbers).all():
+            bad = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise LayoutError(
+                f"An action holds {numbers[bad]} at {self.source.names[bad]}; expected finite numbers. It is not "
+                "converted."
+            )
+        counts.steps += 1
+        if self.identity:
+            return np.asarray(action), dict(target)
+        out, reached = np.empty(self.target.size), {}
+        for arm in self.arms:
+            here = measured.get(arm.target, measured.get(arm.source or "", ArmState()))
+            last = target.get(arm.target, here)
+            reached[arm.target] = arm.convert(numbers, here, last, out, counts)
+        return out, reached
+
+
+def conversion(
+    source: ActionLayout,
+    target: ActionLayout,
+    arm: str | None = None,
+    *,
+    mounted: Sequence[Mounted] = (),
+    dt_s: float | None = None,
+    kinematics: Callable[[str], Kinematics] | None = None,
+) -> Conversion:
+    """How actions of the layout `source` become those of the layout `target`.
+
+    Args:
+        arm: of one arm and several: which of the several it is. The others hold their last targets, or, where the
+            several are the source, what they were told is dropped.
+        mounted: where arms stand, for frames, and which robots they are, where the layouts do not say it.
+        dt_s: between two actions, for velocities.
+        kinematics: of a robot's name; those of the registry by default.
+
+    Raises LayoutError with the reason, which part it is and which layout could be converted, where that is not exact.
+    """
+    pairs, dropped = _pairs(source, target, arm)
+    grounded = source if source.parts == target.parts else absolute(source)
+    places = {robot.prefix: robot for robot in mounted}
+    arms = []
+    for ours, theirs in pairs:
+        place = places.get(theirs) or places.get(ours or "")
+        arms.append(_arm(grounded, target, ours, theirs, place, dt_s, kinematics))
+    return Conversion(source, target, tuple(arms), dropped)
+
+
+def absolute(layout: ActionLayout) -> ActionLayout:
+    """`layout` with what is relative to the newest observation made absolute: of as many numbers, unscaled."""
+
+    def grounded(part: Part) -> Part:
+        if part.reference != "observation":
+            return part
+        return replace(part, reference="absolute", scale=None, offset=None, limit=None)
+
+    return replace(layout, parts=tuple(grounded(part) for part in layout.parts))
+
+
+def _pairs(
+    source: ActionLayout, target: ActionLayout, arm: str | None
+) -> tuple[list[tuple[str | None, str]], tuple[str, ...]]:
+    """(arm of the source, arm of the target) of each arm of the target, and the arms that are dropped."""
+    ours, theirs = source.arms, target.arms
+    if arm is not None and len(ours) == len(theirs) == 1 and arm in (*ours, *theirs):
+        arm = None
+    if arm is None:
+        if len(ours) == len(theirs) == 1:
+            return [(ours[0], theirs[0])], ()
+        if set(ours) == set(theirs):
+            return [(prefix, prefix) for prefix in theirs], ()
+        raise LayoutError(
+            f"Actions are of {_listed(ours)}, taken are those of {_listed(theirs)}. Say with --arm which one of "
+            f"{_listed(max(ours, theirs, key=len))} it is: arms that are told nothing hold their last "
+            "target, what is said to arms that are not there is dropped."
+            if 1 in (len(ours), len(theirs))
+            else f"Actions are of {_listed(ours)}, taken are those of {_listed(theirs)}: which is which is not said."
+        )
+    several, one = (ours, theirs) if len(ours) > len(theirs) else (theirs, ours)
+    if len(one) != 1 or len(several) < 2:
+        raise LayoutError(
+            f"--arm {arm} says which of several arms one is: actions are of {_listed(ours)}, taken are those of "
+            f"{_listed(theirs)}."
+        )
+    if arm not in several:
+        raise LayoutError(f"--arm {arm} is none of {_listed(several)}.")
+    if several is theirs:
+        return [(ours[0] if prefix == arm else None, prefix) for prefix in theirs], ()
+    return [(arm, theirs[0])], tuple(prefix for prefix in ours if prefix != arm)
+
+
+def _arm(
+    source: ActionLayout,
+    target: ActionLayout,
+    ours: str | None,
+    theirs: str,
+    place: Mounted | None,
+    dt_s: float | None,
+    kinematics: Callable[[str], Kinematics] | None,
+) -> ArmConversion:
+    """How what the source says of its arm `ours` (None: nothing) becomes what the target says of its arm `theirs`."""
+    here = target.robot(theirs) or (place.robot_name if place is not None else None)
+    written_for = source.robot(ours) if ours is not None else None
+    mount = None if place is None else Pose(np.asarray(place.position_m, float), quaternion_to_matrix(place.quaternion))
+    name = here or written_for
+    motion, gripper = target.motion(theirs), target.gripper(theirs)
+    how: How = "through its goal"
+    of_gripper: How = "through its goal"
+    told: list[Part] = []
+    if ours is not None:
+        have, held = source.motion(ours), source.gripper(ours)
+        for what, one, other in (("where it goes", have, motion), ("how far its gripper opens", held, gripper)):
+            if (one is None) != (other is None):
+                says, lacks = "the actions say", "what takes them does not ask it"
+                if one is None:
+                    says, lacks = "the actions do not say", "what takes them asks it"
+                raise LayoutError(f"Of {arm_name(theirs)} {says} {what}, {lacks}.")
+        if have is not None and motion is not None:
+            if have.kind != "pose" and here and written_for and here != written_for:
+                raise LayoutError(
+                    f"{_words(have)} of the robot {written_for} cannot be converted for the robot {here}: joints are "
+                    "another robot's. Poses can: `robolearn dataset relabel --action pose` writes them."
+                )
+            how = _motion(have, motion, name, mount, dt_s)
+        if held is not None and gripper is not None:
+            of_gripper = "as they are" if replace(held, arm=theirs) == gripper else "scaled"
+        told = [part for part in (have, held) if part is not None]
+    return ArmConversion(
+        ours,
+        theirs,
+        tuple((part, source.slice_of(part)) for part in told),
+        tuple((part, target.slice_of(part)) for part in (motion, gripper) if part is not None),
+        how,
+        of_gripper,
+        mount,
+        dt_s,
+        functools.partial(_robot, name, kinematics),
+    )
+
+
+def _motion(have: Part, want: Part, robot: str | None, mount: Pose | None, dt_s: float | None) -> How:
+    """How the numbers of one motion part become those of another. Raises LayoutError where they do not."""
+    if replace(have, arm=want.arm) == want:
+        return "as they are"
+    unscaled: dict[str, Any] = {"arm": "", "scale": None, "offset": None, "limit": None}
+    if replace(have, **unscaled) == replace(want, **unscaled):
+        return "scaled"
+    why = f"{_words(have)} cannot be converted to {_words(want)}"
+    if want.reference == "observation":
+        raise LayoutError(
+            f"{why}: what an action is relative to the newest observation depends on the chunk that it is in, and is "
+            "formed in training. Absolute pose or joints can be stored and carried out."
+        )
+    if have.kind == "pose" and want.kind == "pose":
+        _same_pose(have, want, why)
+    elif "pose" in (have.kind, want.kind):
+        _whole_pose(have if have.kind == "pose" else want, want, why)
+        if robot is None:
+            raise LayoutError(f"{why} where it is not known which robot {arm_name(want.arm)} is; say it with --robot.")
+    elif have.names != want.names:
+        raise LayoutError(f"{why}: the joints are {list(have.names)} of the one, {list(want.names)} of the other.")
+    if "velocity" in (have.kind, want.kind) and dt_s is None:
+        raise LayoutError(f"{why} without the time between two actions.")
+    frames = [part.frame if part.kind == "pose" else "base" for part in (have, want)]
+    if frames[0] != frames[1] and (mount is None or not {"base", "world"}.issuperset(frames)):
+        raise LayoutError(
+            f"{why}: the frames are {frames[0]!r} and {frames[1]!r}, and where the arm stands is not known."
+        )
+    return "through its goal"
+
+
+def _whole_pose(pose: Part, want: Part, why: str) -> None:
+    """Raise LayoutError where a pose is not that of a tool in space, which joints have."""
+    if pose.coordinates != "xyz" or (pose.rotation == "none" and pose is want):
+        raise LayoutError(f"{why}: joints give a whole pose, position and rotation; the layout 'pose' holds it.")
+    if pose.unit not in (None, "m"):
+        raise LayoutError(f"{why}: its positions are in {pose.unit}; those of joints are in m.")
+
+
+def _same_pose(have: Part, want: Part, why: str) -> None:
+    """Raise LayoutError where two pose parts do not speak of the same."""
+    if have.coordinates != want.coordinates:
+        raise LayoutError(
+            f"{why}: positions are {have.coordinates or 'not given'!r} of the one, "
+            f"{want.coordinates or 'not given'!r} of the other."
+        )
+    if want.rotation == "none" and have.rotation != "none":
+        raise LayoutError(f"{why}: its rotation would be lost; a layout that has one could be converted.")
+    if (have.unit or "m") != (want.unit or "m"):
+        raise LayoutError(f"{why}: positions are in {have.unit or 'm'} of the one, {want.unit or 'm'} of the other.")
+    if have.free != want.free:
+        raise LayoutError(
+            f"{why}: {have.free or want.free} tilt is left free by {'the first' if have.free else 'the second'} one "
+            "and given by the other: one of the two arms has a joint less."
+        )
+
+
+def _robot(name: str | None, kinematics: Callable[[str], Kinematics] | None) -> Kinematics | None:
+    return None if name is None or kinematics is None else kinematics(name)
+
+
+def _words(part: Part) -> str:
+    arm = f" of {arm_name(part.arm)}" if part.arm else ""
+    frame = f" in the frame {part.frame!r}" if part.kind == "pose" and part.frame != "base" else ""
+    return f"{part.describe()}{frame}{arm}"
+
+
+def _listed(arms: tuple[str, ...]) -> str:
+    return "one arm" if arms == ("",) else f"the arm {arms[0]!r}" if len(arms) == 1 else f"the arms {list(arms)}"

@@ -1,0 +1,90 @@
+"""A conversion along an episode."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robolearn.core.action_dialect import Dialect
+from robolearn.core.errors import LayoutError
+from robolearn.core.feature import Feature, features
+from robolearn.core.rotation import POSE_NAMES, matrix_to_rot6d, rpy_to_matrix
+from robolearn.kinematics.conversion import conversion
+from robolearn.kinematics.converter import ActionConverter
+
+sys.path.append(str(Path(__file__).parent))
+
+from gantry import JOINTS, Gantry
+
+FEATURES = features(
+    [
+        Feature("observation.state", (10,), names=(*POSE_NAMES, "gripper"), frame="base"),
+        Feature("observation.joint_position", (6,), names=JOINTS, unit="rad"),
+    ]
+)
+
+
+class GantryArm:
+    prefix, robot_name, joint_names, has_gripper, free = "", "gantry", JOINTS, True, ""
+
+
+def observation(x: float, yaw: float = 0.0, opening: float = 1.0) -> dict[str, np.ndarray]:
+    return {
+        "observation.state": np.array([x, 0, 0, *matrix_to_rot6d(rpy_to_matrix(np.array([0, 0, yaw]))), opening]),
+        "observation.joint_position": np.array([x, 0, 0, 0, 0, yaw]),
+    }
+
+
+def converter(source: str, target: str) -> ActionConverter:
+    layouts = [Dialect.parse(text).layout([GantryArm()]) for text in (source, target)]
+    return ActionConverter(conversion(*layouts, dt_s=0.1, kinematics=lambda name: Gantry()), FEATURES)
+
+
+def test_relative_to_the_last_target_adds_up_wherever_the_arm_is():
+    made = converter("pose.target", "pose")
+    made.start(observation(0.5))
+    step = np.array([0.01, 0, 0, 1, 0, 0, 0, 1, 0, 1.0])
+    positions = [made.convert(step, observation(0.0))[0] for _ in range(3)]
+    np.testing.assert_allclose(positions, [0.51, 0.52, 0.53])
+
+
+def test_relative_to_what_is_measured_follows_the_arm():
+    made = converter("pose.current", "pose")
+    made.start(observation(0.5))
+    step = np.array([0.01, 0, 0, 1, 0, 0, 0, 1, 0, 1.0])
+    positions = [made.convert(step, observation(x))[0] for x in (0.5, 0.503, 0.2)]
+    np.testing.assert_allclose(positions, [0.51, 0.513, 0.21])
+
+
+def test_a_chunk_relative_to_the_newest_observation_stays_where_it_was_meant():
+    made = converter("umi", "joints")
+    made.start(observation(0.5))
+    ahead = np.array([[0.1, 0, 0, 1, 0, 0, 0, 1, 0, 1.0], [0.2, 0, 0, 1, 0, 0, 0, 1, 0, 1.0]])
+    chunk = made.chunk(ahead, observation(0.5, yaw=np.pi / 2))  # the tool's x is the base's y
+    first = made.convert(chunk[0], observation(0.5))
+    second = made.convert(chunk[1], observation(0.6))
+    np.testing.assert_allclose(first[:6], [0.5, 0.1, 0, 0, 0, np.pi / 2], atol=1e-9)
+    np.testing.assert_allclose(second[:6], [0.5, 0.2, 0, 0, 0, np.pi / 2], atol=1e-9)
+
+
+def test_a_new_episode_forgets_the_last_target():
+    made = converter("pose.target", "pose")
+    step = np.array([0.01, 0, 0, 1, 0, 0, 0, 1, 0, 1.0])
+    for x in (0.5, 0.1):
+        made.start(observation(x))
+        assert made.convert(step, observation(x))[0] == pytest.approx(x + 0.01)
+
+
+def test_an_arm_that_is_out_of_reach_is_counted_over_episodes_and_comes_back():
+    made = converter("pose", "joints")
+    for _ in range(2):
+        made.start(observation(0.9))
+        xs = [made.convert(np.array([x, 0, 0, 1, 0, 0, 0, 1, 0, 1.0]), observation(0.9))[0] for x in (0.95, 1.2, 0.95)]
+        np.testing.assert_allclose(xs, [0.95, 1.0, 0.95])
+    assert (made.counts.out_of_reach, made.counts.steps) == (2, 6)
+
+
+def test_nothing_is_converted_before_an_episode_begins():
+    with pytest.raises(LayoutError, match="none has begun: call `start` first"):
+        converter("pose", "joints").convert(np.zeros(10), observation(0.0))
