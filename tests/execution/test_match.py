@@ -1,14 +1,18 @@
 import dataclasses
+import re
 
 import pytest
 
-from robolearn.core.errors import FeatureError
+from robolearn.core.action_dialect import Dialect
+from robolearn.core.errors import FeatureError, LayoutError
 from robolearn.core.feature import Feature, features
-from robolearn.execution.match import Offer, check_match
+from robolearn.core.rotation import POSE_NAMES
+from robolearn.execution.match import Offer, check_match, converted_match
 from robolearn.execution.policy_spec import PolicySpec
 
 STATE, ACTION = Feature("observation.state", (3,)), Feature("action", (2,), names=("x", "y"))
 SPEC = PolicySpec(features([STATE]), ACTION, 2, 8, 20.0)
+OLD = Feature("action", (10,), kind="action", names=(*POSE_NAMES, "gripper"))
 OFFER = Offer("environment 'e'", features([STATE, Feature("observation.more", (1,))]), ACTION, 20.0)
 
 
@@ -30,3 +34,79 @@ def test_more_may_be_offered_than_is_needed_and_a_rate_is_asked_for_only_where_t
 def test_what_does_not_fit_names_both_sides(change, words):
     with pytest.raises(FeatureError, match=words):
         check_match(SPEC, dataclasses.replace(OFFER, **change), "policy 'p'")
+
+
+class Panda:
+    prefix, robot_name, joint_names, has_gripper, free = "", "panda", tuple(f"joint{i}" for i in range(7)), True, ""
+
+
+class LeftPanda(Panda):
+    prefix = "left"
+
+
+class RightPanda(Panda):
+    prefix = "right"
+
+
+def actions(text: str, *arms: Panda) -> Feature:
+    layout = Dialect.parse(text).layout(arms or (Panda(),))
+    return Feature("action", (layout.size,), kind="action", layout=layout)
+
+
+def pair(given: Feature, taken: Feature) -> tuple[PolicySpec, Offer]:
+    return dataclasses.replace(SPEC, action_feature=given), dataclasses.replace(OFFER, action_feature=taken)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken", "words"),
+    [
+        (actions("robosuite"), actions("pose.current.axis_angle"), "Actions of policy 'p' are pose relative to the "
+         "current one (base axes, axis_angle, scaled, within -1 to 1); environment 'e' takes pose relative to the "
+         "current one (base axes, axis_angle). A conversion would do: actions are converted: (panda): pose relative"),
+        (actions("pose.current"), actions("pose.target"), "are pose relative to the current one (base axes, rot6d); "
+         "environment 'e' takes pose relative to the last target (base axes, rot6d). A conversion would do"),
+        (actions("pose.current"), actions("pose.current.tool"), "environment 'e' takes pose relative to the current "
+         "one (tool axes, rot6d)"),
+        (actions("joints"), actions("pose", LeftPanda(), RightPanda()), "are joints; environment 'e' takes left pose "
+         "(rot6d). Actions are of one arm, taken are those of the arms ['left', 'right']. Say with --arm which one"),
+        (OLD, actions("joints"), "are pose (rot6d)"),
+    ],
+)  # fmt: skip
+def test_actions_of_another_meaning_are_refused_whatever_their_names(given, taken, words):
+    with pytest.raises(LayoutError, match=re.escape(words)):
+        check_match(*pair(given, taken), "policy 'p'")
+
+
+def test_what_was_written_before_layouts_fits_what_means_the_same():
+    check_match(*pair(OLD, actions("pose")))
+    check_match(*pair(actions("pose"), OLD))
+    moved = Feature("action", (2,), kind="action", names=("dx", "dy"), unit="m", frame="world")
+    check_match(*pair(moved, dataclasses.replace(moved, names=("x", "y"))))  # two names for one meaning
+
+
+def test_observed_numbers_of_another_meaning_are_refused():
+    seen, given = (dataclasses.replace(actions(text), kind="state", name="s") for text in ("pose", "pose.quaternion"))
+    spec = dataclasses.replace(SPEC, observation_features=features([seen]))
+    with pytest.raises(
+        LayoutError, match=re.escape("was trained on 's' as pose (rot6d); environment 'e' gives pose (q")
+    ):
+        check_match(spec, dataclasses.replace(OFFER, observation_features=features([given])))
+
+
+def test_a_conversion_is_found_where_there_is_one():
+    assert converted_match(*pair(actions("pose"), actions("pose"))).identity
+    assert converted_match(*pair(actions("umi"), actions("joints"))).by_chunk
+    plan = converted_match(*pair(actions("pose"), actions("pose", LeftPanda(), RightPanda())), arm="left")
+    assert plan.description.endswith("the arm 'right' holds its last target")
+    assert converted_match(SPEC, OFFER) is None  # nothing says what the numbers mean
+
+
+def test_where_there_is_no_conversion_the_reason_is_said():
+    class UR(Panda):
+        robot_name, joint_names = "ur5e", ("a", "b", "c", "d", "e", "f")
+
+    words = "policy 'p' cannot act in environment 'e'. joints of the robot panda cannot be converted for the robot ur5e"
+    with pytest.raises(LayoutError, match=re.escape(words)):
+        converted_match(*pair(actions("joints"), actions("joints", UR())), "policy 'p'")
+    with pytest.raises(FeatureError, match="trained on actions at 5 Hz"):
+        converted_match(dataclasses.replace(SPEC, control_hz=5.0), OFFER)
