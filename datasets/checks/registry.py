@@ -12,6 +12,7 @@ CHECKS = Registry(
         "leftovers": "robolearn.datasets.checks.leftovers:Leftovers",
         "records": "robolearn.datasets.checks.records:Records",
         "features": "robolearn.datasets.checks.meaning:Meaning",
+        "layout": "robolearn.datasets.checks.layouts:Layouts",
         "checksum": "robolearn.datasets.checks.checksums:Checksums",
         "time": "robolearn.datasets.checks.timing:Timing",
         "stream": "robolearn.datasets.checks.streams:Streams",

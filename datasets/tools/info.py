@@ -18,10 +18,12 @@ from robolearn.datasets.format import layout
 from robolearn.datasets.format.layout import Json
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.store import as_url
+from robolearn.datasets.tools.layouts import describe_layouts, layouts_text, robots_text
 from robolearn.datasets.write.journal import find_journals
 
 # of a feature with names, but no common unit, so many elements are listed one by one
 LISTED_ELEMENTS = 16
+LISTED_UNITS = 64  # where it is known what each is
 LISTED_TASKS = 20
 STREAM_COUNTS = ("expected", "received", "dropped", "late", "spooled")
 
@@ -53,6 +55,7 @@ def _describe_dataset(dataset: Dataset) -> Json:
         "duration_s": sum(record.get("duration_s") or 0.0 for record in records),
         "fps": dataset.fps,
         "features": [_describe_feature(dataset, feature) for feature in dataset.features.values()],
+        **describe_layouts({**dataset.streams, **dataset.features}.values(), dataset.sim_env),
         "streams": [_describe_stream(dataset, name) for name in dataset.streams],
         "tasks": dict(Counter(str(record["task"]) for record in records if record.get("task"))),
         "success": {"yes": yes, "no": no, "unknown": len(records) - yes - no},
@@ -152,6 +155,7 @@ def _describe_source(path: Path, source: SourceDescription) -> Json:
         "duration_s": source.num_steps / source.fps if source.fps else None,
         "fps": source.fps,
         "features": [feature.to_dict() for feature in source.features.values()],
+        **describe_layouts(source.features.values()),
         "tasks": list(source.tasks),
         "size_bytes": size,
         "bytes_per_step": size / source.num_steps if source.num_steps else None,
@@ -172,6 +176,7 @@ def to_text(info: Json) -> str:
         ("masks", _masks(info)),
         ("edits", _edits(info)),
         ("size", _size(info)),
+        ("robots", robots_text(info["robots"])),
         ("simulator", _environment(info)),
         ("source", _source(info)),
         ("pending", _pending(info)),
@@ -179,8 +184,10 @@ def to_text(info: Json) -> str:
         ("checksum", info.get("checksum")),
     ]
     lines += [f"  {name:<10} {value}" for name, value in facts if value is not None]
+    meanings = layouts_text(info["path"], info["layouts"])
+    lines += [f"  {'' if k else 'layouts':<10} {line}" for k, line in enumerate(meanings)]
     lines += _tasks(info["tasks"])
-    lines += ["", *_table(("feature", "shape", "dtype", "unit", "range"), _feature_rows(info["features"]))]
+    lines += ["", *_table(("feature", "shape", "dtype", "unit", "range"), _feature_rows(info))]
     if info.get("streams"):
         title = ("stream", "rate", "measured", "rows", "dropped", "late", "spooled")
         lines += ["", *_table(title, map(_stream_row, info["streams"]))]
@@ -277,16 +284,20 @@ def _tasks(tasks: dict[str, int] | list[str]) -> list[str]:
     return [*lines, f"  {'':<10} and {_counted(more, 'other task')}"] if more > 0 else lines
 
 
-def _feature_rows(features: list[Json]) -> Iterable[tuple[str, ...]]:
-    for feature in features:
+def _feature_rows(info: Json) -> Iterable[tuple[str, ...]]:
+    for feature in info["features"]:
         names = feature.get("names") or ()
-        one_by_one = "min" in feature and not feature.get("unit") and 1 < len(names) <= LISTED_ELEMENTS
+        units = info["layouts"].get(feature["name"], {}).get("units")
+        few = len(names) <= (LISTED_ELEMENTS if units is None else LISTED_UNITS)
+        one_by_one = "min" in feature and not feature.get("unit") and len(names) > 1 and few
         span = _range(feature["min"], feature["max"]) if "min" in feature and not one_by_one else ""
         shape = "x".join(map(str, feature["shape"]))
         yield feature["name"], shape, feature["dtype"], feature.get("unit") or "", span
         if one_by_one:
-            for name, low, high in zip(names, feature["min"], feature["max"], strict=True):
-                yield f"  {name}", "", "", "", _range(low, high)
+            for name, unit, low, high in zip(
+                names, units or [""] * len(names), feature["min"], feature["max"], strict=True
+            ):
+                yield f"  {name}", "", "", unit, _range(low, high)
 
 
 def _range(low: Any, high: Any) -> str:

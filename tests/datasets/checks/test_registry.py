@@ -81,7 +81,7 @@ def told_by(findings, name):
 def test_every_check_of_ours_is_called_by_the_name_of_its_findings():
     made = {name: make_check(name) for name in CHECKS}
     assert [check.name for check in made.values()] == list(made)
-    assert len(made) == 15 and all(isinstance(check, Check) for check in made.values())
+    assert len(made) == 16 and all(isinstance(check, Check) for check in made.values())
 
 
 def test_checks_of_a_package_come_after_ours_by_name(with_checks):

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.format.episode import EpisodeData, StreamRows
 from robolearn.datasets.read.reader import Dataset
@@ -142,3 +143,47 @@ def test_a_dataset_by_url_is_described_without_its_size(make_dataset):
     }
     assert "size" not in to_text(info)
     memory.rm("/info", recursive=True)
+
+
+def described(tmp_path, *found):
+    path = tmp_path / "layouts.zarr"
+    with DatasetWriter.create(path, features(found), 10) as writer:
+        rows = {feature.name: np.zeros((2, *feature.shape), feature.dtype) for feature in found}
+        writer.write_episode(EpisodeData(np.array([0, 0.1]), rows))
+    return describe(path)
+
+
+def test_robots_layouts_and_units_are_told(tmp_path):
+    parts = [
+        Part(kind, arm=arm, **more)
+        for arm in ("left", "right")
+        for kind, more in (
+            ("pose", {"reference": "current", "rotation": "axis_angle", "scale": (0.05,) * 3 + (0.5,) * 3}),
+            ("gripper", {}),
+        )
+    ]
+    layout = ActionLayout(tuple(parts), (("left", "panda"), ("right", "ur5e")))
+    joints = Feature("observation.joint_position", (2,), names=("a", "b"), unit="rad")
+    info = described(tmp_path, Feature("action", (14,), kind="action", layout=layout), joints, Feature("extra", (3,)))
+    assert info["robots"] == {"left": "panda", "right": "ur5e"}
+    assert list(info["layouts"]) == ["action", "observation.joint_position"]
+    action = info["layouts"]["action"]
+    assert ActionLayout.from_dict(action["layout"]) == layout and action["stored"]
+    assert action["units"] == [*["0.05 m"] * 3, *["0.5 rad"] * 3, "opening"] * 2
+    assert not info["layouts"]["observation.joint_position"]["stored"]
+    lines = [" ".join(line.split()) for line in to_text(info).splitlines()]
+    assert "robots left: panda, right: ur5e" in lines
+    moved = "pose relative to the current one (base axes, axis_angle, scaled), gripper"
+    assert f"layouts action: left (panda): {moved}; right (ur5e): {moved}" in lines
+    assert "observation.joint_position: joints (by its names)" in lines
+    assert "right_rz 0.5 rad 0 to 0" in lines and "left_gripper opening 0 to 0" in lines
+
+
+def test_an_action_that_nothing_explains_is_told_with_what_to_type(tmp_path):
+    info = described(tmp_path, Feature("action", (7,), kind="action"))
+    assert info["robots"] == {} and info["layouts"]["action"]["layout"] is None
+    path = tmp_path / "layouts.zarr"
+    assert (
+        f"layouts    action: not said; a copy that says it: robolearn dataset features {path} --layout action=LAYOUT "
+        "--output COPY"
+    ) in to_text(info)
