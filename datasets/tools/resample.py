@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import ConfigError
-from robolearn.core.feature import Features
+from robolearn.core.feature import Feature, Features
 from robolearn.core.progress import Progress, no_progress
 from robolearn.datasets.format.alignment import align, nearest_earlier
 from robolearn.datasets.format.episode import EpisodeData
@@ -132,10 +133,17 @@ def _env_at_rate(env: Json | None, fps: float) -> Json | None:
 
 def _action_notes(features: Features, old_fps: float, fps: float) -> list[str]:
     actions = [feature for feature in features.values() if feature.kind == "action"]
-    deltas = [f.name for f in actions if any("delta" in label.lower() for label in (f.name, *(f.names or ())))]
+    deltas = [f.name for f in actions if _are_differences(f)]
     if fps == old_fps or not actions:
         return []
     if deltas:
         how = "repeated" if fps > old_fps else "skipped"
         return [f"{name} looks like differences between steps; they are {how}, not rescaled" for name in deltas]
     return ["each step has the action in force at its time: right for positions and velocities, not for differences"]
+
+
+def _are_differences(action: Feature) -> bool:
+    """By what its layout says, else by its names."""
+    if (meaning := layout_of(action)) is not None:
+        return any(part.reference != "absolute" for part in meaning.parts)
+    return any("delta" in label.lower() for label in (action.name, *(action.names or ())))

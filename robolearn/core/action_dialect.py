@@ -5,7 +5,7 @@ A dialect is words joined by dots, in any order, each at most once:
     pose | joints | velocity                        what an arm is told; needed
     absolute | current | target | observation       reference, default absolute
     base | tool | euler                             axes of a relative pose, default base
-    rot6d | axis_angle | rpy | quaternion           rotation of a pose, default rot6d
+    rot6d | axis_angle | rpy | quaternion           rotation of a pose, default rot6d (of euler axes, rpy)
 
 or one of `DIALECTS`, which also have scales. See `robolearn.core.action` for what the words mean.
 """
@@ -74,6 +74,8 @@ class Dialect:
         found: dict[str, str] = {}
         for word in text.split("."):
             field = next((field for field, words in _WORDS.items() if word in words), None)
+            if word in DIALECTS:
+                raise LayoutError(f"{word!r} stands alone, found {one_line(text, 80)!r}: its words are settled.")
             if field is None:
                 known = [*DIALECTS, *(word for words in _WORDS.values() for word in words)]
                 guess = closest(word, known)
@@ -93,6 +95,15 @@ class Dialect:
             )
         if found["kind"] != "pose" and (extra := [found[f] for f in ("axes", "rotation") if f in found]):
             raise LayoutError(f"The action layout {text!r}: {found['kind']} have no {extra[0]!r}; leave it out.")
+        if found["kind"] == "velocity" and found.get("reference", "absolute") != "absolute":
+            raise LayoutError(f"The action layout {text!r}: a velocity is no more than absolute; leave the other out.")
+        if "axes" in found and found.get("reference", "absolute") == "absolute":
+            raise LayoutError(
+                f"The action layout {text!r}: {found['axes']!r} axes are those of a relative pose; add 'current', "
+                "'target' or 'observation'."
+            )
+        if found.get("axes") == "euler":
+            found = {"rotation": "rpy", **found}
         return cls(name=text, **found)  # type: ignore[arg-type]
 
     def layout(self, arms: Sequence[ArmDescription]) -> ActionLayout:

@@ -25,8 +25,9 @@ class Normalizer:
     """`y = (x - shift) * scale + offset` for each feature.
 
     Elements get their own scale, so that the data fitted on spans [-1, 1], whatever their unit. An element that does
-    not move, as far as its dtype tells, maps to 0: a sensor that stood still must not turn noise into signal. Elements
-    named `rot6d_*` are left as they are. Images map from [0, 255] to [-1, 1] whatever was seen.
+    not move, as far as its dtype tells, maps to 0: a sensor that stood still must not turn noise into signal. 6-d
+    rotations, by the feature's layout or as elements named `rot6d_*`, are left as they are. Images map from [0, 255] to
+    [-1, 1] whatever was seen.
 
     Far from 0, float32 holds little of what moves: 4.5e6 + 0.3 becomes 4.5e6 + 0.5. Such elements have a shift, which
     is subtracted in double precision before anything becomes float32.
@@ -191,7 +192,7 @@ def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.nd
             f"of at most {LARGEST:g}: leave it out, or bring it to another unit."
         )
     constant = constant_elements(least, largest, array.dtype)
-    rotation = np.array([name.startswith(ROTATION_PREFIX) for name in feature.names or ()] or False)
+    rotation = np.array(_rot6d_elements(feature) or False)
     span = high - low
     # a constant element may still flicker in its last bits; that must stay next to nothing
     scale = np.where(
@@ -202,3 +203,14 @@ def _fit_feature(feature: Feature, array: np.ndarray) -> tuple[np.ndarray, np.nd
     offset = np.where(constant, -(low - shift) * scale, -1.0 - (low - shift) * scale)
     still = np.where(constant, low - shift, np.nan)
     return np.where(rotation, 1.0, scale), np.where(rotation, 0.0, offset), shift, still
+
+
+def _rot6d_elements(feature: Feature) -> list[bool]:
+    """Whether each element is one of a 6-d rotation; empty where that is not said."""
+    if feature.layout is None:
+        return [name.startswith(ROTATION_PREFIX) for name in feature.names or ()]
+    return [
+        part.kind == "pose" and part.rotation == "rot6d" and name.startswith(ROTATION_PREFIX)
+        for part in feature.layout.parts
+        for name in part.names
+    ]

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import CheckpointError, DatasetError, FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.core.normalizer import Normalizer
@@ -148,6 +149,14 @@ def test_rotations_are_left_alone_and_images_have_fixed_scale():
     assert np.allclose(normalizer.normalize("action", np.array([10, 0.7, 1.0])), [1, 0.7, 1.0])
     pixels = np.array([0, 255], np.uint8).reshape(1, 2, 1)
     assert np.allclose(normalizer.normalize("observation.images.front", pixels).ravel(), [-1, 1])
+
+
+def test_rotations_of_two_arms_are_left_alone_too():
+    layout = ActionLayout((Part("pose", arm="left"), Part("joints", ("rot6d_0",), arm="right")))
+    feature = Feature("action", (10,), kind="action", layout=layout)
+    low, high = np.zeros(10), np.array([2, 2, 2, *[0.5] * 6, 2.0])
+    normalizer = Normalizer.fit({"action": np.stack([low, high])}, features([feature]))
+    np.testing.assert_allclose(normalizer.normalize("action", high), [1, 1, 1, *[0.5] * 6, 1])
 
 
 def test_saved_and_loaded_is_the_same(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import ConfigError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.format.episode import EpisodeData, StreamRows
@@ -85,9 +86,13 @@ def test_the_simulated_environment_takes_actions_at_the_new_rate(rich_dataset, t
     assert made.sim_env == {**Dataset(rich_dataset).sim_env, "control_hz": 5}
 
 
-def test_differences_between_steps_are_warned_of(tmp_path):
+JOINT_STEP = ActionLayout((Part("joints", ("elbow",), reference="target"),))
+
+
+@pytest.mark.parametrize("says_it", [{"names": ("delta_x",)}, {"layout": JOINT_STEP}])
+def test_differences_between_steps_are_warned_of(tmp_path, says_it):
     path = tmp_path / "d.zarr"
-    action = Feature("action", (1,), names=("delta_x",), kind="action", rate_hz=10.0)
+    action = Feature("action", (1,), kind="action", rate_hz=10.0, **says_it)
     with DatasetWriter.create(path, features([action]), 10) as writer:
         writer.write_episode(EpisodeData(np.arange(3) / 10, {"action": np.ones((3, 1), np.float32)}))
     report = resample(Dataset(path), tmp_path / "up.zarr", 20)
