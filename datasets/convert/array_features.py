@@ -231,7 +231,9 @@ class _Deciding:
                 f"--names {feature.name}: {len(labels)} names for an array of shape {feature.shape}; "
                 "names are for vectors, one per element."
             )
-        return replace(feature, names=labels)
+        # other names are another meaning than the source's
+        layout = feature.layout if feature.layout is not None and feature.layout.names == tuple(labels) else None
+        return replace(feature, names=labels, layout=layout)
 
     def _encoded(self) -> Feature:
         kind, wish = self.array.feature.kind, self.wish.kind
@@ -248,7 +250,7 @@ class _Deciding:
 
     def _pictured(self, pixels: Pixels) -> Feature:
         shape = pixels.placed_shape
-        feature = replace(self.array.feature, names=None)
+        feature = replace(self.array.feature, names=None, layout=None)
         if self.array.declared and feature.shape in (shape[:2], shape):  # depth with or without an axis of 1
             return replace(feature, name=self.picture)
         if pixels.dtype == "uint16":

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.feature import Feature, Features, features
 from robolearn.datasets.write.writer import DatasetWriter
 
@@ -76,6 +77,12 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+MOVES = ActionLayout(
+    (Part("pose", reference="target", coordinates="xy", rotation="none", frame="world", scale=(0.5, 0.25)),),
+    (("", "panda"),),
+)
+
+
 class RichWorld:
     """Something of everything that a step can hold, at uneven times, with labels, masks and simulator states."""
 
@@ -86,7 +93,7 @@ class RichWorld:
             Feature("observation.keypoints", (4, 2)),
             Feature("observation.closed", (1,), "bool"),
             Feature("observation.count", (2,), "int32"),
-            Feature("action", (2,), kind="action"),
+            Feature("action", (2,), kind="action", layout=MOVES),
             Feature("next.reward", (1,)),
             Feature("observation.images.front", (24, 32, 3), "uint8", "image"),
             Feature("observation.images.grey", (9, 11, 1), "uint8", "image"),

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from robolearn.datasets.convert.array_features import SourceArray
 from robolearn.datasets.convert.documents import parsed
 from robolearn.datasets.convert.origin import KEY, Origin
 from robolearn.datasets.convert.protocol import damaged
+from robolearn.datasets.convert.robomimic.controller import action_layout
 from robolearn.datasets.convert.robomimic.groups import demo_names, file_of, open_hdf5, other_names
 from robolearn.datasets.convert.sampling import first_middle_last, spread
 from robolearn.datasets.format.layout import Json, is_encoded
@@ -64,6 +65,8 @@ class Opened:
                 origin = Origin.from_json(parsed(document), f"{path}: the attribute {KEY}")
             notes += other_names(data)
             found, said = _describe(data, demos, origin)
+            if origin is None:
+                found = _with_meaning(found, env)
         except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
             file.close()
             raise damaged(path, repr(error)) from error
@@ -164,6 +167,15 @@ def _describe(data: Any, demos: Sequence[str], origin: Origin | None) -> tuple[d
     if not found:
         raise KeyError("obs")
     return found, notes
+
+
+def _with_meaning(found: Mapping[str, SourceArray], env: Json) -> dict[str, SourceArray]:
+    """`found` with the layout of the actions, where the file says how robosuite's controller was set."""
+    actions = found.get("actions")
+    layout = action_layout(env, actions.shape[0]) if actions is not None and len(actions.shape) == 1 else None
+    if actions is None or layout is None:
+        return dict(found)
+    return {**found, "actions": replace(actions, feature=replace(actions.feature, layout=layout))}
 
 
 def _declared(data: Any, name: str) -> tuple[dict[str, Any], list[str]]:

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from robolearn.core.action_dialect import Dialect
 from robolearn.core.errors import ConfigError, DatasetError
 from robolearn.datasets.convert import frame_spool
 from robolearn.datasets.convert.engine import convert_dataset
@@ -294,3 +295,67 @@ def test_what_is_no_array_of_steps_is_named_and_costs_no_demonstration(source, t
         "not carried over, because they are no arrays of steps: action_dict, score",
         "obs/intrinsics is not carried over: it does not have a row for each step",
     )
+
+
+OSC = {
+    "type": "OSC_POSE", "input_max": 1, "input_min": -1, "output_max": [0.05] * 3 + [0.5] * 3,
+    "output_min": [-0.05] * 3 + [-0.5] * 3, "kp": 150, "damping_ratio": 1, "impedance_mode": "fixed",
+    "control_delta": True,
+}  # fmt: skip
+NEW_OSC = {k: v for k, v in OSC.items() if k != "control_delta"} | {"input_type": "delta", "input_ref_frame": "base"}
+
+
+def with_controller(source, config, robots=("Panda",)):
+    with h5py.File(source, "a") as file:
+        env = json.loads(file["data"].attrs["env_args"])
+        env["env_kwargs"] |= {"controller_configs": config, "robots": list(robots)}
+        file["data"].attrs["env_args"] = json.dumps(env)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("config", "frame", "reference"),
+    [
+        (OSC, "world", "current"),
+        ({"type": "BASIC", "body_parts": {"right": NEW_OSC}}, "base", "current"),
+        ({"type": "BASIC", "body_parts": {"arms": {"right": NEW_OSC}}}, "base", "current"),
+        ([{**OSC, "goal_update_mode": "desired"}], "world", "target"),
+    ],
+)
+def test_actions_of_a_controller_that_the_file_describes_have_its_layout(source, tmp_path, config, frame, reference):
+    convert_dataset(with_controller(source, config), tmp_path / "out.zarr", ConvertOptions())
+    layout = Dataset(tmp_path / "out.zarr").features["action"].layout
+    dialect = Dialect.parse("robosuite")
+    pose, gripper = layout.parts
+    assert (pose.frame, pose.reference, pose.rotation, pose.limit) == (frame, reference, "axis_angle", (-1.0, 1.0))
+    assert pose.scale == (dialect.position_scale,) * 3 + (dialect.rotation_scale,) * 3 and pose.offset is None
+    assert (gripper.scale, gripper.offset) == ((dialect.gripper_scale,), (dialect.gripper_offset,))
+    assert layout.robots == (("", "panda"),)
+
+
+@pytest.mark.parametrize(
+    ("config", "robots"),
+    [
+        ({**OSC, "type": "JOINT_POSITION"}, ("Panda",)),
+        ({**OSC, "control_delta": False}, ("Panda",)),
+        ({**OSC, "impedance_mode": "variable"}, ("Panda",)),
+        ({k: v for k, v in OSC.items() if k != "output_min"}, ("Panda",)),
+        ({**OSC, "output_max": [0.05] * 5}, ("Panda",)),
+        ({**OSC, "input_max": 0, "input_min": 0}, ("Panda",)),
+        ({**OSC, "input_ref_frame": "tool"}, ("Panda",)),
+        (OSC, ("Panda", "Panda")),
+        ("OSC_POSE", ("Panda",)),
+        (None, ("Panda",)),
+    ],
+)  # fmt: skip
+def test_what_a_file_does_not_say_for_certain_is_not_guessed(source, tmp_path, config, robots):
+    convert_dataset(with_controller(source, config, robots), tmp_path / "out.zarr", ConvertOptions())
+    action = Dataset(tmp_path / "out.zarr").features["action"]
+    assert action.layout is None and action.names is None
+
+
+def test_other_names_that_the_user_gives_are_another_meaning(source, tmp_path):
+    names = {"action": [f"a{k}" for k in range(7)]}
+    convert_dataset(with_controller(source, OSC), tmp_path / "out.zarr", ConvertOptions(names=names))
+    action = Dataset(tmp_path / "out.zarr").features["action"]
+    assert action.names == tuple(names["action"]) and action.layout is None
