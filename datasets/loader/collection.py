@@ -7,15 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError, DatasetError, FeatureError, unknown_name
+from robolearn.core.errors import ConfigError, DatasetError, FeatureError, LayoutError, unknown_name
 from robolearn.core.feature import Features
+from robolearn.core.meaning import meaning_difference
 from robolearn.core.normalizer import shifted
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.codecs import ImageCodec
+from robolearn.datasets.loader.action_view import ActionView
+from robolearn.datasets.loader.relative_actions import RelativeActions
 from robolearn.datasets.loader.selection import select_episodes, steps_of
 from robolearn.datasets.read.reader import Dataset
+from robolearn.kinematics.observed import ObservedReference, relative_to_observation
 
 SLAB = 1 << 16
+_PLACES = 24
+"""Numbers of two poses, that an action leads to and that was measured: position and rotation matrix."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,28 @@ class Source:
     Attributes:
         episodes: indices of the episodes to use; None = all but those in quarantine.
         weight: share of the windows drawn, relative to the other sources; None for all = by their sizes.
+        action: its actions in another layout; None = as they are stored.
     """
 
     dataset: Dataset
     episodes: Sequence[int] | np.ndarray | None = None
     weight: float | None = None
+    action: ActionView | None = None
+
+    @property
+    def features(self) -> Features:
+        """Those of the dataset, the action as it is seen."""
+        changed = {} if self.action is None else {self.action.feature.name: self.action.feature}
+        return {**self.dataset.features, **changed}
+
+    def array(self, name: str, episodes: np.ndarray) -> np.ndarray:
+        """`(N, *shape)`: a low-dimensional feature of all steps, read-only, right for these episodes at least.
+
+        Actions relative to the newest observation are absolute in it.
+        """
+        if self.action is not None and name == self.action.feature.name:
+            return self.action.column(episodes)
+        return self.dataset.array(name)
 
 
 class Collection:
@@ -61,8 +84,9 @@ class Collection:
         if given and len(given) != len(sources):
             raise ConfigError(f"Give weights to all {len(sources)} datasets or to none, found {len(given)} weights.")
         self.weights = given or None
+        self._sources = list(sources)
         self.datasets = [source.dataset for source in sources]
-        self.features = _common_features(self.datasets, list(names))
+        self.features = _common_features(sources, list(names))
         self._first_step = np.cumsum([0, *(dataset.num_steps for dataset in self.datasets)])
         self._first_episode = np.cumsum([0, *(dataset.num_episodes for dataset in self.datasets)])
         self.episode_ends = np.concatenate(
@@ -94,8 +118,8 @@ class Collection:
         Raises DatasetError that names the first step of a chosen episode with NaN, infinity or too large a number.
         """
         parts = [
-            finite_array(dataset, name, chosen, shift)
-            for dataset, chosen in zip(self.datasets, self._chosen, strict=True)
+            finite_array(source, name, chosen, shift)
+            for source, chosen in zip(self._sources, self._chosen, strict=True)
         ]  # fmt: skip
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -105,15 +129,33 @@ class Collection:
         Raises DatasetError like `array`.
         """
         parts = []
-        for dataset, chosen in zip(self.datasets, self._chosen, strict=True):
-            _require_finite(dataset, name, chosen, dataset.array(name))
-            parts.append(dataset.array(name)[steps_of(dataset.episode_ends, chosen)])
+        for source, chosen in zip(self._sources, self._chosen, strict=True):
+            stored = source.array(name, chosen)
+            _require_finite(source.dataset, name, chosen, stored, stored)
+            parts.append(stored[steps_of(source.dataset.episode_ends, chosen)])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def relative_actions(
+        self, name: str, observations: Iterable[str], shift: np.ndarray | None = None
+    ) -> RelativeActions | None:
+        """The actions `name` of windows, where they are relative to the newest observation; else None.
+
+        Raises LayoutError where none of `observations` says what they are relative to.
+        """
+        feature = self.features[name]
+        if self._sources[0].action is None or not relative_to_observation(feature.layout):
+            return None
+        assert feature.layout is not None
+        reference = ObservedReference(feature.layout, {n: self.features[n] for n in observations})
+        states = {n: self.array(n) for n in reference.needs}
+        return RelativeActions(reference, self.array(name), states, shift)
 
     def array_bytes(self, name: str, has_shift: bool = False) -> int:
         """Memory that `array` takes, with what the datasets themselves keep."""
         stored = np.dtype(self.features[name].dtype)
         shared = stored == np.float32 and len(self.datasets) == 1 and not has_shift
+        if self._sources[0].action is not None and relative_to_observation(self.features[name].layout):
+            return self.num_steps * 4 * (2 * int(np.prod(self.features[name].shape)) + _PLACES)
         return self.num_steps * int(np.prod(self.features[name].shape)) * (stored.itemsize + (0 if shared else 4))
 
     def encoded(self, name: str, steps: np.ndarray) -> list[bytes]:
@@ -145,37 +187,34 @@ class Collection:
         return f"{self.datasets[source[0]].name}/{layout.data_key(name)}/{chunk}"
 
 
-def finite_array(
-    dataset: Dataset, name: str, episodes: np.ndarray | None = None, shift: np.ndarray | None = None
-) -> np.ndarray:
+def finite_array(source: Source, name: str, episodes: np.ndarray, shift: np.ndarray | None = None) -> np.ndarray:
     """`(N, *shape)` float32: a low-dimensional feature of all steps, `shift` subtracted in double precision.
 
-    Raises DatasetError that names the first step with NaN, infinity or too large a number, of `episodes` where given.
+    Raises DatasetError that names the first step of `episodes` with NaN, infinity or too large a number.
     """
-    stored = dataset.array(name)
+    stored = source.array(name, episodes)
     if shift is None:
         array = shifted(stored, None)
     else:
         array = np.empty(stored.shape, np.float32)
         for start in range(0, len(stored), SLAB):  # double precision of a part at a time
             array[start : start + SLAB] = shifted(stored[start : start + SLAB], shift)
-    _require_finite(dataset, name, episodes, array)
+    _require_finite(source.dataset, name, episodes, array, stored)
     return array
 
 
-def _require_finite(dataset: Dataset, name: str, episodes: np.ndarray | None, array: np.ndarray) -> None:
+def _require_finite(dataset: Dataset, name: str, episodes: np.ndarray, array: np.ndarray, stored: np.ndarray) -> None:
+    """`array` is what was made of `stored`."""
     if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
         return
-    bad = ~finite.reshape(len(array), -1).all(axis=1)
-    if episodes is not None:
-        bad &= steps_of(dataset.episode_ends, episodes)
+    bad = ~finite.reshape(len(array), -1).all(axis=1) & steps_of(dataset.episode_ends, episodes)
     if not bad.any():
         return
     step = int(bad.argmax())
     episode = int(np.searchsorted(dataset.episode_ends, step, side="right"))
     within = step - (int(dataset.episode_ends[episode - 1]) if episode else 0)
     what, expected = "a non-finite number", "finite data"
-    if np.isfinite(dataset.array(name)[step]).all():
+    if np.isfinite(stored[step]).all():
         what, expected = "a number too large for float32", "numbers below 1e37"
     raise DatasetError(
         f"{dataset.name}: feature {name!r} holds {what} in episode {episode} at its step {within} "
@@ -197,20 +236,21 @@ def _episodes_of(source: Source) -> np.ndarray:
     return chosen
 
 
-def _common_features(datasets: Sequence[Dataset], names: Sequence[str]) -> Features:
-    first, *others = datasets
-    for dataset in datasets:
+def _common_features(sources: Sequence[Source], names: Sequence[str]) -> Features:
+    for source in sources:
         for name in names:
-            if name not in dataset.features:
-                raise FeatureError(f"{dataset.name}: " + unknown_name("feature", name, dataset.features))
-    for other in others:
+            if name not in source.dataset.features:
+                raise FeatureError(f"{source.dataset.name}: " + unknown_name("feature", name, source.dataset.features))
+    tables = [source.features for source in sources]
+    first = sources[0].dataset
+    for other, features in zip([source.dataset for source in sources[1:]], tables[1:], strict=True):
         if other.fps != first.fps:
             raise DatasetError(
                 f"{first.name} has {first.fps:g} steps a second, {other.name} {other.fps:g}; "
                 "bring them to one rate with: robolearn dataset resample"
             )
         for name in names:
-            ours, theirs = first.features[name], other.features[name]
+            ours, theirs = tables[0][name], features[name]
             fields = ["shape", "kind", "names", "unit", "frame"] + ["dtype"] * layout.is_encoded(ours)
             for field in fields:
                 a, b = getattr(ours, field), getattr(theirs, field)
@@ -219,4 +259,9 @@ def _common_features(datasets: Sequence[Dataset], names: Sequence[str]) -> Featu
                         f"Feature {name!r} has {field} {a} in {first.name} but {b} in {other.name}; "
                         "datasets that are loaded together must agree."
                     )
-    return {name: first.features[name] for name in names}
+            if (difference := meaning_difference(ours, theirs)) is not None:
+                raise LayoutError(
+                    f"Feature {name!r} is {difference[0]} in {first.name} but {difference[1]} in {other.name}"
+                    + ("; say to which layout both are brought, with --action." if ours.kind == "action" else ".")
+                )
+    return {name: tables[0][name] for name in names}

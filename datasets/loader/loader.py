@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +11,10 @@ from typing import get_args
 
 import numpy as np
 
+from robolearn.core.action import ActionLayout
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
 from robolearn.datasets.format import layout
+from robolearn.datasets.loader.action_view import ActionView
 from robolearn.datasets.loader.buffers import Buffers
 from robolearn.datasets.loader.collection import Collection, Source
 from robolearn.datasets.loader.goals import Goal
@@ -20,6 +22,7 @@ from robolearn.datasets.loader.images import CacheMode, Images
 from robolearn.datasets.loader.memory import MemoryEstimate, plan_memory
 from robolearn.datasets.loader.order import BatchOrder
 from robolearn.datasets.loader.prefetch import Prefetcher
+from robolearn.datasets.loader.relative_actions import RelativeActions
 from robolearn.datasets.loader.windows import WindowSpec
 from robolearn.datasets.read.reader import Dataset
 
@@ -64,6 +67,8 @@ class Loader:
             0, float32 holds little. See `Normalizer.shift`.
         rank, world_size: of this process among those that train together; it gets every world_size-th window of
             each batch, so that together they see what one alone would.
+        action: layout in which actions are shown, see `ActionView`, of sources that do not say it themselves; what is
+            relative to the newest observation is formed in each window, from what is measured at its current step.
 
     Raises ConfigError, DatasetError or FeatureError for what does not fit together, among it a cache that needs more
     memory than there is.
@@ -83,6 +88,7 @@ class Loader:
         shifts: Mapping[str, np.ndarray] | None = None,
         rank: int = 0,
         world_size: int = 1,
+        action: str | ActionLayout | None = None,
     ):
         if workers < 0 or not 0 <= rank < world_size:
             raise ConfigError(
@@ -97,6 +103,8 @@ class Loader:
         if isinstance(sources, str | Path):
             raise ConfigError(f"A loader takes an open dataset, Dataset({str(sources)!r}); found the path only.")
         chosen = [Source(sources)] if isinstance(sources, Dataset) else list(sources)
+        if action is not None:
+            chosen = [s if s.action is not None else replace(s, action=ActionView(s.dataset, action)) for s in chosen]
         self._collection = Collection(chosen, dict.fromkeys([*windows.offsets, *self._goal_features]))
         self._sampler = windows.sampler(self._collection.episode_ends, self._collection.episodes)
         self._columns = {name: windows.columns(name) for name in windows.offsets}
@@ -119,7 +127,9 @@ class Loader:
         self.memory = self._plan_memory(cache, shifts)
         for image in self._images.values():
             image.keep(self.memory.mode)
-        self._arrays = {n: self._collection.array(n, shifts.get(n)) for n in features if n not in images}
+        self._relative = self._relative_actions(shifts)
+        kept = [n for n in features if n not in images and n not in self._relative]
+        self._arrays = {n: self._collection.array(n, shifts.get(n)) for n in kept}
         # the batch in use, the one before it and those under way
         self._buffers = Buffers(limit=self._ahead + 2)
         self._prefetcher = Prefetcher(self._make, workers, self._ahead)
@@ -182,6 +192,18 @@ class Loader:
                 )
         return by_source
 
+    def _relative_actions(self, shifts: Mapping[str, np.ndarray]) -> dict[str, RelativeActions]:
+        """Actions that are relative to the newest observation, by name."""
+        features = self._collection.features
+        observed = [n for n in self._windows.offsets if features[n].kind == "state"]
+        names = [n for n, feature in features.items() if feature.kind == "action"]
+        found = {n: self._collection.relative_actions(n, observed, shifts.get(n)) for n in names}
+        for name in (n for n in self._goal_features if found.get(n) is not None):
+            raise ConfigError(
+                f"Goals of {name!r}, which is relative to each window's newest observation, mean nothing."
+            )
+        return {n: relative for n, relative in found.items() if relative is not None}
+
     def _plan_memory(self, cache: CacheMode, shifts: Mapping[str, np.ndarray]) -> MemoryEstimate:
         collection, images = self._collection, self._images.values()
         row = {name: 4 * int(np.prod(feature.shape)) for name, feature in collection.features.items()}
@@ -209,14 +231,14 @@ class Loader:
     def _gather(self, whole: np.ndarray, stream: list[int]) -> Batch:
         """This process's share of the windows `whole` of a batch; `stream` names its random numbers."""
         steps = self._sampler.steps(whole[self._shard])
+        current = steps[:, -self._windows.first]
         batch: Batch = {}
         for name, columns in self._columns.items():
-            batch[name] = self._take(name, name, steps[:, columns])
+            batch[name] = self._take(name, name, steps[:, columns], current)
         for name in self._windows.pad_masks:
             batch[f"{name}.is_pad"] = self._windows.padding(name, steps)
         if self._goals:
             uniform = np.random.default_rng([self._seed, *stream]).random(len(whole))[self._shard]
-            current = steps[:, -self._windows.first]
             episode = np.searchsorted(self._collection.episode_ends, current, side="right")
             first, last = self._starts[episode], self._starts[episode + 1] - 1
             goal = self._goals.steps(current, first, last, uniform)
@@ -229,16 +251,20 @@ class Loader:
                     f"their episodes, found {goal.shape}, {goal.min(initial=0)} to {goal.max(initial=0)}."
                 )
             for name in self._goal_features:
-                batch[f"goal.{name}"] = self._take(f"goal.{name}", name, goal)
+                batch[f"goal.{name}"] = self._take(f"goal.{name}", name, goal, current)
         return batch
 
-    def _take(self, key: str, name: str, steps: np.ndarray) -> np.ndarray:
-        """`(B, T, *shape)`: a feature at `steps` `(B, T)`, in a buffer."""
+    def _take(self, key: str, name: str, steps: np.ndarray, current: np.ndarray) -> np.ndarray:
+        """`(B, T, *shape)`: a feature at `steps` `(B, T)`, in a buffer, of windows whose current steps are `(B,)`."""
         rows, length = steps.shape
         if name in self._images:
             images = self._images[name]
             out = self._buffers.take(key, rows, (length, *images.shape), images.dtype)
             images.gather(steps, out)
+        elif name in self._relative:
+            relative = self._relative[name]
+            out = self._buffers.take(key, rows, (length, relative.size), np.dtype(np.float32))
+            relative.windows(steps, current, out)
         else:
             array = self._arrays[name]
             out = self._buffers.take(key, rows, (length, *array.shape[1:]), array.dtype)

@@ -40,6 +40,8 @@ class TrainConfig:
     """zarr dataset to train on, or several that have the same features and rate"""
     output: Path
     """folder for checkpoints, metrics and the resolved configuration"""
+    action: str | None = None
+    """layout of the actions that are learnt, such as joints, pose.current.axis_angle or umi; as stored by default"""
     steps: int = 20_000
     batch_size: int = 256
     """windows of one step, over all processes"""

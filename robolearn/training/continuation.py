@@ -23,7 +23,8 @@ def require_same_options(checkpoint: Path, config: TrainConfig, name: str, polic
         raise CheckpointError(f"{checkpoint} does not say how it was trained; train anew in another --output.")
     if declared["name"] != name:
         raise _differs("the policy", declared["name"], name)
-    before = flat({**trained, "policy": declared["config"]})
+    # runs of versions that knew actions as they are stored alone
+    before = flat({"action": None, **trained, "policy": declared["config"]})
     now = flat({**to_dict(config), "policy": to_dict(policy_config)})
     for option, value in now.items():
         if option not in _MAY_CHANGE and option in before and before[option] != value:

@@ -12,12 +12,13 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
 from robolearn.core.feature import Feature, Features, features
-from robolearn.datasets.loader import Source, select_episodes
+from robolearn.datasets.loader import ActionView, Source, select_episodes
 from robolearn.datasets.loader.collection import Collection
 from robolearn.datasets.loader.sampler import split_episodes
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.start_states import init_states
 from robolearn.execution.policy_spec import PolicySpec
+from robolearn.kinematics.observed import ObservedReference
 
 ACTION = "action"
 
@@ -30,8 +31,10 @@ class Corpus:
         masks: only episodes in all of these take part.
         weights: shares of the datasets; none = by their sizes.
         val_ratio, seed: which episodes of each dataset validate, see `split_episodes`.
+        action: layout of the actions that are learnt, see `ActionView`; None = as they are stored.
 
     Attributes:
+        views: of the actions of each dataset, where a layout is asked for.
         train: sources of the windows to train on.
         val: of those to validate on; empty where nothing is held out.
         num_train, num_val: episodes in them.
@@ -40,18 +43,31 @@ class Corpus:
     """
 
     def __init__(
-        self, paths: Sequence[Path], masks: Sequence[str], weights: Sequence[float], val_ratio: float, seed: int
+        self,
+        paths: Sequence[Path],
+        masks: Sequence[str],
+        weights: Sequence[float],
+        val_ratio: float,
+        seed: int,
+        action: str | None = None,
     ):
         self.datasets = [Dataset(path) for path in paths]
+        for dataset in self.datasets:
+            if ACTION not in dataset.features:
+                raise DatasetError(
+                    f"{dataset.name} has no feature 'action'; it has: {', '.join(sorted(dataset.features))}."
+                )
+        self.views = [None if action is None else ActionView(dataset, action, ACTION) for dataset in self.datasets]
         self._usable = [_usable_episodes(dataset, masks) for dataset in self.datasets]
         self.train: list[Source] = []
         self.val: list[Source] = []
         self.num_train = self.num_val = 0
         for number, (dataset, usable) in enumerate(zip(self.datasets, self._usable, strict=True)):
             train, val = split_episodes(len(usable), val_ratio, seed)
-            self.train.append(Source(dataset, usable[train], weights[number] if weights else None))
+            weight, view = weights[number] if weights else None, self.views[number]
+            self.train.append(Source(dataset, usable[train], weight, view))
             if len(val):
-                self.val.append(Source(dataset, usable[val]))
+                self.val.append(Source(dataset, usable[val], action=view))
             self.num_train += len(train)
             self.num_val += len(val)
 
@@ -96,12 +112,13 @@ class Corpus:
 
     def spec(self, policy_config: Any) -> PolicySpec:
         """The data contract of a policy with this configuration. Raises ConfigError for features there are not."""
-        available = self.datasets[0].features
-        if ACTION not in available:
-            raise DatasetError(f"{self.name} has no feature 'action'; it has: {', '.join(sorted(available))}.")
+        available = self.train[0].features
         goals = tuple(getattr(policy_config, "goals", ()))
+        observations = _chosen(self.name, available, policy_config.observations, "observations")
+        if (layout := available[ACTION].layout) is not None:
+            ObservedReference(layout, observations)  # says what is missing, before anything is read
         return PolicySpec(
-            _chosen(self.name, available, policy_config.observations, "observations"),
+            observations,
             available[ACTION],
             policy_config.obs_horizon,
             policy_config.action_horizon,
@@ -118,10 +135,14 @@ class Corpus:
     def vectors(self, spec: PolicySpec) -> dict[str, np.ndarray]:
         """Feature -> `(N, *shape)`: what a policy reads and writes, as stored, of training and validation episodes.
 
+        Actions relative to the newest observation are those of all windows, and have other rows.
+
         Raises DatasetError for numbers that are not finite and for episodes that are all shorter than a window.
         """
         used = _features_of(spec)
-        collection = Collection([Source(d, u) for d, u in zip(self.datasets, self._usable, strict=True)], used)
+        whole = zip(self.datasets, self._usable, self.views, strict=True)
+        sources = [Source(dataset, usable, action=view) for dataset, usable, view in whole]
+        collection = Collection(sources, used)
         ends = collection.episode_ends
         longest = int(np.diff(ends, prepend=0)[collection.episodes].max())
         needed = spec.obs_horizon + spec.action_horizon - 1
@@ -131,7 +152,12 @@ class Corpus:
                 f"(--policy.obs-horizon {spec.obs_horizon}, --policy.action-horizon {spec.action_horizon}); "
                 "choose smaller horizons."
             )
-        return {name: collection.stored_array(name) for name in vector_features(spec)}
+        found = {name: collection.stored_array(name) for name in vector_features(spec)}
+        relative = collection.relative_actions(ACTION, spec.observation_features)
+        if relative is not None:
+            offsets = range(1 - spec.obs_horizon, spec.action_horizon)
+            found[ACTION] = relative.samples(ends, collection.episodes, offsets)
+        return found
 
 
 def vector_features(spec: PolicySpec) -> Features:

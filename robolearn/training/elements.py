@@ -65,7 +65,8 @@ def survey(
         arrays: feature -> `(N, *shape)` in the dtype it is stored in.
         action: which of them is the action.
         clip: bound of sampled actions, normalised; None = they have none.
-        rows: how many rows of the arrays come from each dataset; none = all from one.
+        rows: how many rows of the arrays come from each dataset; none = all from one. Of an array with other rows it
+            is not known.
     """
     elements = Elements()
     for name, array in arrays.items():
@@ -80,7 +81,7 @@ def survey(
         shift = np.ravel(normalizer.shift.get(name, np.zeros(features[name].shape)))
         names = features[name].names or [str(i) for i in range(flat.shape[1])]
         within = span
-        if len(rows) > 1:
+        if len(rows) > 1 and len(flat) == sum(rows):
             parts = [part for part in np.split(flat, np.cumsum(rows)[:-1]) if len(part)]
             within = np.max([span_of(part.min(axis=0), part.max(axis=0)) for part in parts], axis=0)
         for i, label in enumerate(names):

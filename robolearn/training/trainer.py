@@ -113,7 +113,9 @@ class Trainer:
             keep_freed_memory()
         torch.set_num_threads(config.num_threads or max(1, usable_cores() // self.processes.local_size))
         torch.manual_seed(derived_seed(config.seed))
-        self.corpus = Corpus(config.datasets, config.masks, config.weights, config.val_ratio, config.seed)
+        self.corpus = Corpus(
+            config.datasets, config.masks, config.weights, config.val_ratio, config.seed, config.action
+        )
         spec = self.corpus.spec(policy_config)
         if check_spec is not None:
             check_spec(spec)

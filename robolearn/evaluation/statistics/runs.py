@@ -60,6 +60,8 @@ class Run:
         if not self.config:
             return None
         kept: dict[str, Any] = {key: value for key, value in self.config.items() if key not in _INCIDENTAL}
+        if kept.get("action") is None:
+            kept.pop("action", None)  # runs of earlier versions do not say that actions are as stored
         if self.evaluation is not None:
             kept["sampling"] = self.sampling
             kept["execute"] = self.evaluation.settings["execute"]
