@@ -18,6 +18,7 @@ from robolearn.datasets.read.edits import QUARANTINE, edited_records, masks_of, 
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.read.streams import Stream
 from robolearn.datasets.view import series
+from robolearn.datasets.view.paths import describe_paths
 from robolearn.datasets.write.edits import edit_episodes, set_mask
 
 MAX_ELEMENTS = 256
@@ -205,6 +206,10 @@ class ViewedDataset:
         chosen = np.asarray(rows)[low:high].reshape(-1, size)[:, list(elements)].astype(np.float32)
         thin = series.thinned(times[low:high], chosen, min(max(points, 16), MAX_POINTS))
         return series.packed(*thin, {"elements": list(elements), "total": len(chosen)})
+
+    def paths(self, index: int) -> Json:
+        """Where the tool of each arm went; see `paths.describe_paths`."""
+        return describe_paths(self.dataset, index)
 
     def timing(self, index: int) -> Json:
         """How regularly the samples of an episode came, and where steps are late or show a sample again."""

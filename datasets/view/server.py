@@ -3,7 +3,7 @@
 GET  /TOKEN/                                  the page
 GET  /TOKEN/page/FILE                         its style and scripts
 GET  /TOKEN/api/dataset | api/episodes        overview, and one list per fact over all episodes
-GET  /TOKEN/api/episode/N[/timing]            one episode
+GET  /TOKEN/api/episode/N[/timing|/paths]     one episode
 GET  /TOKEN/api/episode/N/times[?stream=NAME] float64 seconds
 GET  /TOKEN/api/episode/N/series?name=NAME&source=grid|stream&elements=0,1&start=S&stop=S&points=P
 GET  /TOKEN/frame/grid|stream/NAME/ROW[?low=MM&high=MM]
@@ -151,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_json(viewed.episode(_whole("episode", index)))
             case ["api", "episode", index, "timing"]:
                 self._send_json(viewed.timing(_whole("episode", index)))
+            case ["api", "episode", index, "paths"]:
+                self._send_json(viewed.paths(_whole("episode", index)))
             case ["api", "episode", index, "times"]:
                 self._send(viewed.times(_whole("episode", index), query.get("stream")), "application/octet-stream")
             case ["api", "episode", index, "series"]:

@@ -3,6 +3,7 @@
 import { Cameras } from "./cameras.js";
 import { EpisodeList } from "./list.js";
 import { Panel } from "./panel.js";
+import { Paths } from "./paths.js";
 import { Player } from "./player.js";
 import { Plots } from "./plots.js";
 import { $, dark, getBuffer, getJson, number, remember, remembered, seconds, whole } from "./util.js";
@@ -11,9 +12,11 @@ let dataset, plots, opening = 0;
 const list = new EpisodeList((index) => open(index));
 const player = new Player((t) => {
   plots?.setTime(t);
+  paths.setTime(t);
   clearTimeout(player.note);
   player.note = setTimeout(() => history.replaceState(null, "", `#episode=${list.current}&t=${player.t.toFixed(3)}`), 300);
 });
+const paths = new Paths();
 const panel = new Panel(list, showLabels, (index) => open(index));
 panel.onTiming = ({ gaps, repeats }) => { player.marks = { gaps, repeats }; player.draw(); };
 
@@ -47,6 +50,7 @@ async function open(index, t) {
   $("unzoom").hidden = true;
   player.times = times;
   plots.open(index, player.start, player.stop, t ?? player.start);
+  paths.open(index, t ?? player.start);
   player.open(times, new Cameras(episode.cameras, cameraTimes), t);
   showLabels(episode);
   panel.open(episode, dataset.editable);
@@ -67,6 +71,7 @@ function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   player.draw();
   plots?.draw();
+  paths.draw();
   panel.drawTiming();
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from two_arms import record as record_two_arms
 
 from robolearn.core.clock import VirtualClock
 from robolearn.core.feature import Feature, features
@@ -249,6 +250,39 @@ def test_streams_are_shown_at_their_own_rate_with_their_losses(browser, streams)
         assert np.abs(pixels(page, CAMERAS[0]).astype(int) - stream.image(3)).max() <= 3
         names = page.evaluate("[...document.querySelectorAll('.plot canvas')].map(c => c.dataset.plot)")
         assert names == ["observation.state", "button"]
+
+
+def colours_on(page, view):
+    """How many pixels of the canvas of a view are of the colour of each arm."""
+    return page.evaluate(
+        "(() => { const c = document.querySelector('canvas[data-view=" + view + "]');"
+        "const copy = Object.assign(document.createElement('canvas'), {width: c.width, height: c.height});"
+        "const seen = copy.getContext('2d', {willReadFrequently: true}); seen.drawImage(c, 0, 0);"
+        "const d = seen.getImageData(0, 0, c.width, c.height).data;"
+        "return [...document.querySelectorAll('#paths-legend i')].map((i) => {"
+        "const [r, g, b] = getComputedStyle(i).backgroundColor.match(/\\d+/g).map(Number); let n = 0;"
+        "for (let k = 0; k < d.length; k += 4) n += d[k] === r && d[k + 1] === g && d[k + 2] === b && d[k + 3] === 255;"
+        "return n; }); })()"
+    )
+
+
+def test_the_tools_of_two_arms_are_drawn_in_two_colours_and_move_with_time(browser, tmp_path):
+    with opened(browser, record_two_arms(tmp_path / "two.zarr"), cameras=0) as page:
+        page.wait_for("!document.getElementById('paths').hidden")
+        assert page.evaluate("document.getElementById('paths-legend').textContent").startswith(
+            "left (panda)right (ur5e) · frame world, in m"
+        )
+        first = page.wait_for("Number(document.querySelector('canvas[data-view=above]').dataset.row) === 0") and {
+            view: colours_on(page, view) for view in ("above", "side")
+        }
+        page.click("#scrubber", x=0.99)
+        page.wait_for(f"Number(document.querySelector('canvas[data-view=above]').dataset.row) > {STEPS} / 2")
+        for view in ("above", "side"):
+            assert all(now > before > 0 for now, before in zip(colours_on(page, view), first[view], strict=True))
+
+
+def test_without_a_path_there_is_no_picture_of_one(page):
+    assert page.evaluate("document.getElementById('paths').hidden")
 
 
 def test_dark_and_light_follow_the_system(page):

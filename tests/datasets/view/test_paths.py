@@ -1,0 +1,58 @@
+"""Where the tools went: read from measured poses, and put into the world where it is known how the arms stand."""
+
+import numpy as np
+import pytest
+from two_arms import RADIUS_M, STEPS, circle, record
+
+from robolearn.core.feature import Feature, features
+from robolearn.core.rotation import POSE_NAMES
+from robolearn.datasets.format.episode import EpisodeData
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.view.paths import MAX_POINTS, describe_paths, tool_paths
+from robolearn.datasets.write.writer import DatasetWriter
+
+
+def test_two_arms_have_a_path_each_in_the_world(tmp_path):
+    left, right = tool_paths(Dataset(record(tmp_path / "two.zarr")), 0)
+    assert [(path.arm, path.robot, path.frame) for path in (left, right)] == [
+        ("left", "panda", "world"),
+        ("right", "ur5e", "world"),
+    ]
+    np.testing.assert_allclose(left.points_m, circle(6.0) + [0.0, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(right.points_m, circle(-3.0) * [-1, -1, 1] + [1.0, 0.0, 0.2], atol=1e-6)
+    np.testing.assert_allclose(left.opening + right.opening, 1.0, atol=1e-6)
+
+
+def test_without_mounts_each_is_in_its_own_base(tmp_path):
+    left, right = tool_paths(Dataset(record(tmp_path / "two.zarr", mounts=False)), 0)
+    assert left.frame == right.frame == "base"
+    assert np.ptp(right.points_m[:, 0]) == pytest.approx(2 * RADIUS_M, rel=0.01)
+
+
+def one_feature(path, feature, rows):
+    with DatasetWriter.create(path, features([feature]), 20, durable=False) as writer:
+        writer.write_episode(EpisodeData(np.arange(len(rows)) / 20, {feature.name: rows.astype(feature.dtype)}))
+    return Dataset(path)
+
+
+def test_a_dataset_without_layouts_has_the_path_that_its_names_say(tmp_path):
+    state = Feature("observation.state", (10,), names=(*POSE_NAMES, "gripper"))
+    rows = np.concatenate([circle(1.0), np.zeros((STEPS, 6)), np.ones((STEPS, 1))], axis=1)
+    (path,) = tool_paths(one_feature(tmp_path / "old.zarr", state, rows), 0)
+    assert (path.arm, path.robot, path.source) == ("", None, "observation.state")
+    np.testing.assert_allclose(path.points_m, circle(1.0), atol=1e-6)
+
+
+def test_where_nothing_says_where_the_tool_is_there_is_no_path(tmp_path):
+    state = Feature("observation.state", (3,), names=("x", "y", "z"))
+    assert describe_paths(one_feature(tmp_path / "d.zarr", state, circle(1.0)), 0)["arms"] == []
+
+
+def test_a_long_path_is_thinned_from_its_first_to_its_last_step(tmp_path):
+    state = Feature("observation.state", (10,), names=(*POSE_NAMES, "gripper"))
+    rows = np.zeros((3 * MAX_POINTS, 10))
+    rows[:, 0] = np.arange(len(rows))
+    found = describe_paths(one_feature(tmp_path / "long.zarr", state, rows), 0)
+    (arm,) = found["arms"]
+    assert len(arm["points"]) == len(arm["opening"]) == len(found["times"]) == MAX_POINTS
+    assert [arm["points"][0][0], arm["points"][-1][0]] == [0, len(rows) - 1]
