@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +32,51 @@ def action_layout(dataset: Dataset, action: str = "action") -> ActionLayout:
     feature = dataset.features[action]
     layout = layout_of(feature)
     if layout is None:
+        names = f" ({', '.join(feature.names)})" if feature.names else ""
         raise LayoutError(
-            f"{dataset.name} does not say what the {'x'.join(map(str, feature.shape))} numbers of its {action!r} mean, "
-            "so they cannot be brought into another layout; say it in a copy with: robolearn dataset features "
-            f"{dataset.name} --layout {action}=LAYOUT --output COPY"
+            f"{dataset.name} does not say what the {'x'.join(map(str, feature.shape))} numbers of its "
+            f"{action!r}{names} mean, so they cannot be brought into another layout; say it in a copy with: robolearn "
+            f"dataset relabel {dataset.name} --stored LAYOUT --action LAYOUT --output COPY"
         )
+    return _with_simulated(layout, dataset)
+
+
+def said_layout(dataset: Dataset, dialect: str, robots: Mapping[str, str], action: str = "action") -> ActionLayout:
+    """The layout of actions of which the dataset says nothing but how many numbers they are, where it is told.
+
+    There is one arm, or one for each of `robots` (prefix -> name), with a gripper where the numbers are so many.
+    Raises LayoutError where the dialect has another number of them.
+    """
+    feature, words = dataset.features[action], Dialect.parse(dialect)
+    sizes = []
+    for gripper in (True, False):
+        arms = []
+        for prefix, robot in (dict(robots) or {"": ""}).items():
+            joints: tuple[str, ...] = ()
+            if words.kind != "pose":
+                joints = _joints(robot) if robot else (feature.names or ())[: -1 if gripper else None]
+            arms.append(RecordedArm(prefix, robot, joints, gripper, ""))
+        layout = _named(words.layout(arms)) if words.kind == "pose" or all(arm.joint_names for arm in arms) else None
+        if layout is not None and (layout.size,) == feature.shape:
+            return _with_simulated(layout, dataset)
+        sizes.append("unnamed joints" if layout is None else str(layout.size))
+    raise LayoutError(
+        f"{dataset.name} has actions of {'x'.join(map(str, feature.shape))} numbers; {dialect!r} has {sizes[0]} with a "
+        f"gripper, {sizes[1]} without. Say other words, or which robots they are of with --robot."
+    )
+
+
+def with_robots(layout: ActionLayout, robots: Mapping[str, str]) -> ActionLayout:
+    """`layout` with robots (prefix -> name) that it does not name. Raises LayoutError where it says something else."""
+    for arm, robot in robots.items():
+        if arm not in layout.arms:
+            raise LayoutError(f"The robot {robot!r} is said to be arm {arm!r}; arms are {list(layout.arms)}.")
+        if layout.robot(arm) not in (None, robot):
+            raise LayoutError(f"The robot of arm {arm!r} is {layout.robot(arm)!r}, and is said to be {robot!r}.")
+    return ActionLayout(layout.parts, tuple({**dict(layout.robots), **robots}.items()))
+
+
+def _with_simulated(layout: ActionLayout, dataset: Dataset) -> ActionLayout:
     simulated = list((dataset.sim_env or {}).get("robots") or ())
     if not layout.robots and len(layout.arms) == 1 and len(simulated) == 1:
         return ActionLayout(layout.parts, ((layout.arms[0], simulated[0]),))
@@ -49,7 +90,18 @@ def layout_in(dialect: str, stored: ActionLayout, whose: str) -> ActionLayout:
     """
     words = Dialect.parse(dialect)
     layout = words.layout([_arm(stored, prefix, words.kind != "pose", whose) for prefix in stored.arms])
+    return _named(layout)
+
+
+def _named(layout: ActionLayout) -> ActionLayout:
+    """Without robots of which the name is not known."""
     return ActionLayout(layout.parts, tuple((arm, robot) for arm, robot in layout.robots if robot))
+
+
+def _joints(robot: str) -> tuple[str, ...]:
+    from robolearn.kinematics.robots import robot as known_robot
+
+    return known_robot(robot).joints
 
 
 def _arm(stored: ActionLayout, prefix: str, needs_joints: bool, whose: str) -> RecordedArm:
@@ -62,9 +114,7 @@ def _arm(stored: ActionLayout, prefix: str, needs_joints: bool, whose: str) -> R
                 f"{whose} does not say which robot its {arm} is, and the joints are asked for; say it in a copy with: "
                 "robolearn dataset relabel DATASET --action joints --robot NAME --output COPY"
             )
-        from robolearn.kinematics.robots import robot as known_robot
-
-        joints = known_robot(robot).joints
+        joints = _joints(robot)
     return RecordedArm(
         prefix, robot, joints, stored.gripper(prefix) is not None, motion.free if motion is not None else ""
     )

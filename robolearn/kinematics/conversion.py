@@ -46,12 +46,16 @@ class Conversion:
     Attributes:
         arms: one conversion for each arm of the target.
         dropped: prefixes of the source's arms that nothing is told.
+        mounted, dt_s, kinematics: see `conversion`.
     """
 
     source: ActionLayout
     target: ActionLayout
     arms: tuple[ArmConversion, ...]
     dropped: tuple[str, ...] = ()
+    mounted: tuple[Mounted, ...] = ()
+    dt_s: float | None = None
+    kinematics: Callable[[str], Kinematics] | None = None
 
     @property
     def identity(self) -> bool:
@@ -90,6 +94,11 @@ class Conversion:
                 here = observed.get(arm.target, observed.get(arm.source, ArmState()))
                 arm.ground(self.source.motion(arm.source), grounded, here)
         return grounded
+
+    def between(self, source: ActionLayout, target: ActionLayout) -> Conversion:
+        """Another conversion for the same arms, of which `target` has no more than this one's."""
+        arm = None if len(source.arms) == len(target.arms) else self.arms[0].source
+        return conversion(source, target, arm, mounted=self.mounted, dt_s=self.dt_s, kinematics=self.kinematics)
 
     def convert(
         self,
@@ -155,7 +164,7 @@ def conversion(
     for ours, theirs in pairs:
         place = places.get(theirs) or places.get(ours or "")
         arms.append(_arm(grounded, target, ours, theirs, place, dt_s, kinematics))
-    return Conversion(source, target, tuple(arms), dropped)
+    return Conversion(source, target, tuple(arms), dropped, tuple(mounted), dt_s, kinematics)
 
 
 def absolute(layout: ActionLayout) -> ActionLayout:

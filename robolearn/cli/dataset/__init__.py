@@ -18,6 +18,7 @@ VERBS = Registry(
         "drop": "robolearn.cli.dataset.drop:main",
         "resample": "robolearn.cli.dataset.resample:main",
         "resize": "robolearn.cli.dataset.resize:main",
+        "relabel": "robolearn.cli.dataset.relabel:main",
         "features": "robolearn.cli.dataset.features:main",
         "unflip": "robolearn.cli.dataset.unflip:main",
         "edit": "robolearn.cli.dataset.edit:main",
@@ -36,6 +37,7 @@ USAGE = """Usage: robolearn dataset VERB [OPTIONS]
   drop      make a dataset without some episodes or features
   resample  make a dataset at another rate
   resize    make a dataset with images of another size
+  relabel   make a dataset whose actions are written in another layout
   features  make a dataset whose features have other names or kinds
   unflip    make a dataset whose quaternions do not flip their sign
   edit      change task texts and labels of episodes, and masks

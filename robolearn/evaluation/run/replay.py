@@ -15,10 +15,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import DatasetError
 from robolearn.core.registry import SignatureError
 from robolearn.datasets.read.reader import Dataset
 from robolearn.evaluation.run.video import EpisodeVideo, VideoConfig
+from robolearn.kinematics.conversion import conversion
+from robolearn.kinematics.converter import ActionConverter
 from robolearn.sim.env import SimEnv
 from robolearn.sim.registry import make_env
 
@@ -158,19 +161,34 @@ def _play(env: SimEnv, dataset: Dataset, episode: int, way: Way, film: EpisodeVi
     steps = dataset.episode_slice(episode)
     recorded = dataset.array(_STATE)[steps] if _STATE in dataset.features else None
     tally = _Tally(recorded, film)
-    env.reset(options=_start_of(dataset.episodes[episode]))
+    observation, _ = env.reset(options=_start_of(dataset.episodes[episode]))
     if way == "states":
         for k, state in enumerate(states):
             tally.add(env, k, env.set_sim_state(state), env.task_info())
     else:
         actions = dataset.array(env.action_feature.name)[steps]
+        converter = _converter(env, dataset)
         # a start state that is reproduced exactly keeps what the state does not hold, such as solver warm starts
         if not np.array_equal(env.sim_state(), states[0]):
-            env.set_sim_state(states[0])
+            observation = env.set_sim_state(states[0])
+        if converter is not None:
+            converter.start(observation)
         for k, action in enumerate(actions):
-            observation, _, _, _, info = env.step(action)
+            told = action if converter is None else converter.convert(action, observation)
+            observation, _, _, _, info = env.step(told)
             tally.add(env, k + 1, observation, info)
     return tally.outcome()
+
+
+def _converter(env: SimEnv, dataset: Dataset) -> ActionConverter | None:
+    """What makes the environment's actions of the dataset's; None where they are the same."""
+    recorded, taken = (
+        layout_of(feature) for feature in (dataset.features[env.action_feature.name], env.action_feature)
+    )
+    if recorded is None or taken is None:
+        return None
+    plan = conversion(recorded, taken, dt_s=1.0 / env.control_hz)
+    return None if plan.identity else ActionConverter(plan, env.observation_features)
 
 
 def _start_of(record: dict[str, Any]) -> dict[str, Any]:
