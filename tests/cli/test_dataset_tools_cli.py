@@ -216,7 +216,7 @@ def test_features_are_given_other_names_kinds_and_labels(folder, capsys):
         (("features", "--rename", "a=b", "--rename", "a=c"), "--rename gives 'a' twice: b and c."),
         (("features", "--names", "action=x,x"), "--names action: every element needs a name of its own, found x,x."),
         (("features", "--range", "action=x"), "--range takes FEATURE=LOW,HIGH, such as img=0,1; found action=x."),
-        (("features",), "a.zarr: nothing to change; give --rename, --kind, --names or --drop."),
+        (("features",), "a.zarr: nothing to change; give --rename, --kind, --names, --layout or --drop."),
         (("features", "--kind", "actoin=action"), "Unknown feature 'actoin'. Did you mean 'action'?"),
         (("unflip", "--at", "action=first"), "--at takes FEATURE=FIRST, such as observation.state=3"),
         (("unflip",), "no quaternion is found in it; --at FEATURE=FIRST says where one is."),

@@ -1,4 +1,4 @@
-"""`robolearn dataset features`: a dataset whose features have other names, kinds or element names."""
+"""`robolearn dataset features`: a dataset whose features have other names, kinds, element names or meanings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from robolearn.cli.dataset.making import element_names, pairs, print_made, progress_bar, ranges
+from robolearn.cli.dataset.making import element_names, pairs, print_made, progress_bar, ranges, robots_of
 from robolearn.core.config import parse
 
-SUMMARY = "Make a dataset whose features have other names, kinds or element names."
+SUMMARY = "Make a dataset whose features have other names, kinds, element names or meanings."
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class FeaturesOptions:
     """FEATURE=KIND: state or action; image or depth makes pictures of an array of numbers. Once for each."""
     names: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FEATURE=A,B,C: names of the elements of a vector. Once for each."""
+    layout: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FEATURE=LAYOUT: what its numbers mean, where the dataset does not say it: joints, pose.axis_angle, robosuite, ...
+    or a json file with a layout. Once for each."""
+    robot: tuple[str, ...] = ()
+    """For --layout, which robot it is: NAME, or PREFIX=NAME for each of several arms."""
     drop: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A feature to leave out. Once for each."""
     range: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -37,14 +42,15 @@ class FeaturesOptions:
 
 
 def main(argv: list[str]) -> int:
-    """Make a dataset whose features have other names, kinds or element names."""
+    """Make a dataset whose features have other names, kinds, element names or meanings."""
     options = parse(FeaturesOptions, argv, "robolearn dataset features", SUMMARY)
     renamed, kinds = pairs(options.rename, "rename", "FEATURE=NAME"), pairs(options.kind, "kind", "FEATURE=KIND")
     labels, ends = element_names(options.names), ranges(options.range)
     from robolearn.datasets.read.reader import Dataset
     from robolearn.datasets.tools.features import Changes, change_features
 
-    changes = Changes(renamed, kinds, labels, options.drop, ends)
+    layouts = pairs(options.layout, "layout", "FEATURE=LAYOUT")
+    changes = Changes(renamed, kinds, labels, options.drop, ends, layouts, robots_of(options.robot))
     with progress_bar("Changing features") as progress:
         made = change_features(Dataset(options.path), options.output, changes, progress=progress)
     print_made([made], options.json)

@@ -54,6 +54,13 @@ def ranges(entries: Sequence[str]) -> dict[str, tuple[float, float]]:
     return found
 
 
+def robots_of(words: Sequence[str]) -> dict[str, str]:
+    """`("panda",)` or `("left=panda", "right=ur5e")` as prefix -> name. Raises ConfigError for anything else."""
+    if len(words) == 1 and "=" not in words[0]:
+        return {"": words[0]}
+    return pairs(words, "robot", "NAME, or PREFIX=NAME for each arm")
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function (episodes done, episodes in all) that moves a bar on stderr; silent when that is no terminal."""

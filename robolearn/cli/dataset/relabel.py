@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from robolearn.cli.dataset.making import pairs, print_made, progress_bar
+from robolearn.cli.dataset.making import print_made, progress_bar, robots_of
 from robolearn.core.config import main_stderr, parse, to_dict
 from robolearn.core.errors import ConfigError, RobolearnError
 
@@ -65,13 +65,6 @@ def main(argv: list[str]) -> int:
     for line in lines(found, replayed):
         print(line)
     return 0
-
-
-def robots_of(words: tuple[str, ...]) -> dict[str, str]:
-    """`("panda",)` or `("left=panda", "right=ur5e")` as prefix -> name. Raises ConfigError for anything else."""
-    if len(words) == 1 and "=" not in words[0]:
-        return {"": words[0]}
-    return pairs(words, "robot", "NAME, or PREFIX=NAME for each arm")
 
 
 def lines(found: Relabelled, replayed: dict[str, Any] | None) -> list[str]:

@@ -114,7 +114,7 @@ def test_streams_change_with_their_steps(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "nothing to change; give --rename, --kind, --names or --drop"),
+        ({}, "nothing to change; give --rename, --kind, --names, --layout or --drop"),
         ({"rename": {"action": "a"}}, "--rename: Unknown key 'action'. Did you mean 'actions'\\? Known: actions, obs"),
         (
             {"kinds": {"observation.images.front": "depth"}},
