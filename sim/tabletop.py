@@ -19,6 +19,7 @@ import numpy as np
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import POSE_NAMES, matrix_to_rot6d, rot6d_to_matrix
+from robolearn.kinematics.specs import ROBOT_BIT, WORLD_BIT
 from robolearn.sim.controllers import PoseIK
 from robolearn.sim.env import SimEnv
 from robolearn.sim.physics_state import physics_state, set_physics_state
@@ -43,7 +44,7 @@ class TabletopEnv(SimEnv):
         control_hz: actions per second; must divide the physics rate of 500 Hz.
     """
 
-    robots: Mapping[str, str] = MappingProxyType({panda.PANDA.name: panda.PANDA.version})
+    robots: Mapping[str, str] = MappingProxyType({panda.PANDA.name: panda.VERSION})
     available_cameras: ClassVar[tuple[str, ...]] = (FRONT_CAMERA, panda.WRIST_CAMERA)
     workspace_low_m: ClassVar[tuple[float, float, float]] = (0.25, -0.35, 0.01)
     workspace_high_m: ClassVar[tuple[float, float, float]] = (0.75, 0.35, 0.45)
@@ -214,7 +215,7 @@ class TabletopEnv(SimEnv):
         world.add_geom(
             name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.45, 0.6, 0.02], pos=[0.4, 0.0, -0.02],
             rgba=[0.55, 0.44, 0.34, 1.0], friction=[1.0, 0.005, 0.0001],
-            contype=panda.WORLD_BIT, conaffinity=panda.ROBOT_BIT | panda.WORLD_BIT,
+            contype=WORLD_BIT, conaffinity=ROBOT_BIT | WORLD_BIT,
         )  # fmt: skip
         world.add_geom(
             name="wall", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.01, 2.0, 1.5], pos=[-0.9, 0.0, 0.5],

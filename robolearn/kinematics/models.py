@@ -6,6 +6,7 @@ files, and a place that holds other ones is passed over.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,21 @@ class RobotModel:
             said.append(wrong)
         others = [wrong for wrong in said if wrong not in refused]
         raise MissingDependencyError(refused + "".join(f" Passed over: {wrong}." for wrong in others))
+
+    def measured_version(self) -> str:
+        """`version`; of a model without a pinned checksum, with the first digits of that of the files in use.
+
+        Raises like `folder`.
+        """
+        return (
+            self.version if self.sha256 is not None else f"{self.version}-{_short_checksum(self.folder(), self.files)}"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _short_checksum(folder: Path, files: tuple[str, ...]) -> str:
+    """Read once a process: files of a model are not changed under a running program."""
+    return checksum(folder, files)[:12]
 
 
 def checksum(folder: Path, files: tuple[str, ...]) -> str:

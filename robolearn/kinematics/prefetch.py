@@ -1,26 +1,36 @@
-"""Takes the models of all robots of our own scenes now, instead of when a scene is first made.
+"""Takes models of robots now, instead of when a scene is first made.
 
-python -m robolearn.kinematics.prefetch
+python -m robolearn.kinematics.prefetch            the Panda of put_on_plate
+python -m robolearn.kinematics.prefetch ur5e xarm7 the robots named; "all" for all
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robolearn.core.errors import RobolearnError
-from robolearn.kinematics.robots import ROBOTS
+from robolearn.kinematics.models import RobotModel
+from robolearn.kinematics.robots import ROBOTS, robot
 
 
-def prefetch() -> dict[str, Path]:
-    """Robot -> folder of its model. Raises like `RobotModel.folder`."""
-    return {name: robot.folder() for name, robot in ROBOTS.items()}
+def prefetch(names: Sequence[str] = ("panda",)) -> Iterator[tuple[str, str, Path]]:
+    """Robot, version and folder of each model. Raises like `robot` and `RobotModel.folder`."""
+    for name in ROBOTS if list(names) == ["all"] else names:
+        found = robot(name)
+        models: list[RobotModel] = [found.model]
+        if found.gripper is not None and found.gripper.model is not None:
+            models.append(found.gripper.model)
+        for model in models:
+            folder = model.folder()
+            yield name, model.measured_version(), folder
 
 
-def main() -> int:
+def main(names: Sequence[str]) -> int:
     try:
-        for name, folder in prefetch().items():
-            print(f"{name}: {ROBOTS[name].version}, {folder}")
+        for name, version, folder in prefetch(names or ("panda",)):
+            print(f"{name}: {version}, {folder}")
     except RobolearnError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -28,4 +38,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

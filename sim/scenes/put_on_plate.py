@@ -17,7 +17,7 @@ import numpy as np
 
 from robolearn.core.feature import Feature
 from robolearn.core.rotation import ROT6D_NAMES, axis_angle_to_quaternion, matrix_to_rot6d
-from robolearn.sim.robots import panda
+from robolearn.kinematics.specs import ROBOT_BIT, WORLD_BIT
 from robolearn.sim.tabletop import TabletopEnv
 
 BAR_HALF_M = (0.035, 0.014, 0.014)
@@ -45,7 +45,7 @@ class PutOnPlate(TabletopEnv):
         return Feature("observation.environment_state", (18,), "float32", "state", names, frame="base")
 
     def add_objects(self, spec: mujoco.MjSpec) -> None:
-        solid = {"contype": panda.WORLD_BIT, "conaffinity": panda.ROBOT_BIT | panda.WORLD_BIT}
+        solid = {"contype": WORLD_BIT, "conaffinity": ROBOT_BIT | WORLD_BIT}
         bar = spec.worldbody.add_body(name="bar", pos=[0.5, 0.0, BAR_HALF_M[2]])
         bar.add_freejoint(name="bar")
         bar.add_geom(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import MissingDependencyError
-from robolearn.kinematics.robots import PANDA
+from robolearn.kinematics import specs
+from robolearn.kinematics.robots.panda import MODEL as PANDA
 from robolearn.sim.robots import panda
 from robolearn.sim.scenes.put_on_plate import PutOnPlate
 
@@ -30,7 +31,7 @@ def compiled_from(place, monkeypatch) -> mujoco.MjModel:
         robot.folder()
     except MissingDependencyError as error:
         pytest.skip(f"cannot be had here: {error}")
-    monkeypatch.setattr(panda, "PANDA", robot)
+    monkeypatch.setattr(panda, "PANDA", dataclasses.replace(panda.PANDA, model=robot))
     return PutOnPlate().model
 
 
@@ -50,7 +51,7 @@ def test_making_the_scene_says_nothing_and_leaves_no_file(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=panda._NO_PREFIX)  # as in the module, which pytest takes back
+        warnings.filterwarnings("ignore", message=specs.NO_PREFIX)  # as in the module, which pytest takes back
         PutOnPlate().model_xml()
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
@@ -58,7 +59,7 @@ def test_making_the_scene_says_nothing_and_leaves_no_file(tmp_path, monkeypatch,
 
 def test_other_warnings_of_mujoco_are_passed_on():
     before = mujoco.get_mju_user_warning()
-    with panda._no_prefix(), pytest.warns(UserWarning, match="something else"):
+    with specs.no_prefix(), pytest.warns(UserWarning, match="something else"):
         mujoco.get_mju_user_warning()("something else")
     assert mujoco.get_mju_user_warning() is before
 

@@ -3,7 +3,7 @@
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.write.writer import DatasetWriter
-from robolearn.kinematics.robots import PANDA
+from robolearn.kinematics.robots.panda import MODEL as PANDA
 from robolearn.sim.scenes.put_on_plate import PutOnPlate
 from robolearn.teleop.dataset import store_scene
 

@@ -1,4 +1,4 @@
-"""The robots of our scenes: one source each, the same files whether its package is installed or not."""
+"""The Panda of our scenes: one source, the same files whether its package is installed or not."""
 
 import subprocess
 import sys
@@ -7,15 +7,14 @@ import pytest
 
 from robolearn.core.errors import MissingDependencyError
 from robolearn.kinematics.models import checksum
-from robolearn.kinematics.robots import PANDA, ROBOTS
+from robolearn.kinematics.robots.panda import MODEL as PANDA
 from robolearn.kinematics.sources import PackageData
 from robolearn.kinematics.wheel import PinnedWheel
 
 
-@pytest.mark.parametrize("robot", ROBOTS.values(), ids=ROBOTS)
-def test_every_robots_files_are_pinned(robot):
-    assert robot.sha256 is not None and len(robot.sha256) == 64
-    assert len(set(robot.files)) == len(robot.files)
+def test_its_files_are_pinned():
+    assert PANDA.sha256 is not None and len(PANDA.sha256) == 64
+    assert len(set(PANDA.files)) == len(PANDA.files)
 
 
 @pytest.mark.parametrize("place", PANDA.places, ids=lambda place: type(place).__name__)
@@ -36,7 +35,7 @@ def test_another_version_of_robosuite_is_passed_over(tmp_path):
         (folder / file).write_text("of another version")
     (tmp_path / "robosuite" / "__init__.py").write_text("")
     program = (
-        "from robolearn.kinematics.robots import PANDA; p, w = PANDA.places;"
+        "from robolearn.kinematics.robots.panda import MODEL as PANDA; p, w = PANDA.places;"
         "print(p.folder(PANDA.files)); print(PANDA.folder())"
     )
     (tmp_path / "cache").write_text("a file, so that the wheel cannot be had")
@@ -48,7 +47,7 @@ def test_another_version_of_robosuite_is_passed_over(tmp_path):
     assert "The wheel of robosuite 1.5.2, which robot models are taken from, cannot be kept in" in done.stderr
 
 
-def test_each_robot_says_where_a_wheel_comes_from():
+def test_it_says_where_a_wheel_comes_from():
     package, wheel = PANDA.places
     assert isinstance(package, PackageData) and isinstance(wheel, PinnedWheel)
     assert PANDA.version == f"{wheel.name}-{wheel.version}"
