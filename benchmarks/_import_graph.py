@@ -37,6 +37,22 @@ ROOMS = {
         "repair": {"checks", "write", "read", "format"},
         "tools": {"repair", "convert", "write", "read", "format"},
     },
+    "sim": {
+        "": {"registry"},
+        "coarse_meshes": set(),
+        "env": set(),
+        "rendering": {"coarse_meshes"},
+        "health": {"rendering"},
+        "robots": set(),
+        "observables": {"robots", "rendering"},
+        "engine": {"observables", "robots", "env"},
+        "worlds": {"engine", "robots"},
+        "tasks": {"worlds", "engine", "observables"},
+        "experts": {"tasks", "worlds"},
+        "adapters": {"rendering", "env"},
+        "registry": {"engine", "rendering", "env"},
+        "realtime": {"registry", "env"},
+    },
     "evaluation": {"statistics": set(), "run": {"statistics"}, "pages": {"run", "statistics"}},
 }
 

@@ -29,7 +29,7 @@ from robolearn.evaluation.run.source import PolicySource
 from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
 from robolearn.evaluation.statistics.results import EvaluationResults
 from robolearn.sim import make_env
-from robolearn.sim.scenes.avoiding import GOAL_Y_M, POST_RADIUS_M, ROWS_M
+from robolearn.sim.worlds.posts import GOAL_Y_M, POST_RADIUS_M, ROWS_M
 
 ROOT = Path("outputs/bench_avoiding")
 EXECUTE, WHOLE_CHUNK = 4, 8

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 
-from robolearn.core.errors import ConfigError, FeatureError, unknown_name
+from robolearn.core.action import ActionLayout
+from robolearn.core.action_dialect import Dialect
+from robolearn.core.earlier_layouts import layout_of
+from robolearn.core.errors import ConfigError, FeatureError, LayoutError, unknown_name
 from robolearn.core.feature import Feature, Features
+from robolearn.core.meaning import layout_difference
+from robolearn.kinematics.mounted import MountedRobot
 
 
 def space_of(feature: Feature) -> gymnasium.spaces.Box:
@@ -23,11 +29,33 @@ def space_of(feature: Feature) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(-np.inf, np.inf, feature.shape, dtype.type)
 
 
+@dataclass(frozen=True)
+class _Arm:
+    """What a layout says of an arm, as dialects ask for it."""
+
+    prefix: str
+    robot_name: str
+    joint_names: tuple[str, ...]
+    has_gripper: bool
+    free: str
+
+
+def _spoken(dialect: str, own: ActionLayout) -> ActionLayout:
+    """The dialect's layout of the arms that `own` speaks of."""
+    arms = []
+    for prefix in own.arms:
+        motion = own.motion(prefix)
+        free, names = (motion.free, motion.names) if motion is not None else ("", ())
+        arms.append(_Arm(prefix, own.robot(prefix) or "", names, own.gripper(prefix) is not None, free))
+    return Dialect.parse(dialect).layout(arms)
+
+
 class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     """Dict observations named by features; one vector action.
 
     `reset(seed, options={"init_state": k})` gives start state k of the scene's fixed list. What happens in an
     episode depends on (scene_version, init_state, actions) only, never on what ran before or beside it.
+    An environment may take actions of several layouts: `make_env(name, action=...)` chooses one, `takes` says which.
     `info` has `success` (bool, now), `mode` (behaviour mode or None), and `score` in [0, 1] (partial credit).
 
     An environment with `accepts_goal` also takes `options={"goal": {feature: (G, *shape)}}`, observations wanted in the
@@ -47,9 +75,10 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         demonstrated: start states that published demonstrations of this environment begin from.
         accepts_goal: see above.
         modes: how many behaviour modes there are, where `info["mode"]` tells them apart.
-        workspace_low_m, workspace_high_m: corners of the box that the TCP may be commanded to, in the base frame.
+        workspace_low_m, workspace_high_m: corners of the box that a TCP may be commanded to, in its arm's base frame.
 
     Attributes of the class or of an instance:
+        mounted: robots in it, and where they stand, in the order of their parts of an action.
         video_camera: which camera films an episode where none is asked for.
         cameras: those whose pictures are in the observations.
         model, data: `mujoco.MjModel` and `MjData` of a MuJoCo scene that a viewer may show; None for others.
@@ -62,14 +91,15 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     observation_features: Features
     action_feature: Feature
     robots: Mapping[str, str] = MappingProxyType({})
-    evaluation_start: ClassVar[int] = 0
-    demonstrated: ClassVar[range] = range(0)
-    accepts_goal: ClassVar[bool] = False
-    modes: ClassVar[int | None] = None
-    workspace_low_m: ClassVar[tuple[float, float, float]] = (-np.inf, -np.inf, -np.inf)
-    workspace_high_m: ClassVar[tuple[float, float, float]] = (np.inf, np.inf, np.inf)
+    evaluation_start: int = 0
+    demonstrated: range = range(0)
+    accepts_goal: bool = False
+    modes: int | None = None
+    workspace_low_m: tuple[float, float, float] = (-np.inf, -np.inf, -np.inf)
+    workspace_high_m: tuple[float, float, float] = (np.inf, np.inf, np.inf)
     video_camera: str = "front"
     cameras: tuple[str, ...] = ()
+    mounted: tuple[MountedRobot, ...] = ()
     model: Any = None
     data: Any = None
 
@@ -83,6 +113,19 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     def check_action(self, action: Any) -> np.ndarray:
         """Shape, dtype and finiteness of an action. Raises FeatureError."""
         return self.action_feature.check(action, where=f"environment {self.name!r}")
+
+    def takes(self, layout: ActionLayout) -> bool:
+        """Whether `make_env` makes an environment of this name that takes actions of `layout`."""
+        own = layout_of(self.action_feature)
+        return own is not None and layout_difference(own, layout) is None
+
+    def require_layout(self, action: str | ActionLayout) -> None:
+        """Raises LayoutError for actions, a dialect or a layout, that this environment does not take as it is."""
+        own = layout_of(self.action_feature)
+        if own is None or not self.takes(action if isinstance(action, ActionLayout) else _spoken(action, own)):
+            asked = action if isinstance(action, str) else action.describe()
+            has = "actions of no declared layout" if own is None else f"actions {own.describe()!r}"
+            raise LayoutError(f"Environment {self.name!r} takes {has} only, found {asked!r}.")
 
     @staticmethod
     def init_state_of(seed: int | None, options: dict[str, Any] | None) -> int:
@@ -140,13 +183,14 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 @runtime_checkable
 class RealtimeEnv(Protocol):
     """What an environment has beside `SimEnv` to run in real time (`robolearn.sim.realtime`): a target can be set, and
-    the simulation let run for a while, each by itself. Table-top scenes have it.
+    the simulation let run for a while, each by itself. Tasks in worlds of our own have it.
 
     Attributes:
         timestep_s: simulated seconds of one substep.
     """
 
     observation_features: Features
+    action_feature: Feature
     control_hz: float
     max_steps: int
     timestep_s: float

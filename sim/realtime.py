@@ -28,13 +28,17 @@ import numpy as np
 
 from robolearn.core import config
 from robolearn.core.clock import Clock, MonotonicClock
-from robolearn.core.errors import ConfigError, DeviceError, RobolearnError
+from robolearn.core.earlier_layouts import layout_of
+from robolearn.core.errors import ConfigError, DeviceError, LayoutError, RobolearnError
+from robolearn.core.feature import Feature
 from robolearn.core.interrupt import stopped_in_order
+from robolearn.core.meaning import layout_difference
 from robolearn.core.process import adopt_parent_from_environment
 from robolearn.core.realtime import no_interruptions
 from robolearn.core.rotation import matrix_to_rot6d
 from robolearn.core.shared_record import SharedRecord
 from robolearn.core.shared_segment import SharedSegment, remove_left_over
+from robolearn.execution.command import COMMAND_LAYOUT
 
 if TYPE_CHECKING:
     from robolearn.sim.env import RealtimeEnv
@@ -208,6 +212,17 @@ def describe(env: RealtimeEnv, rate_hz: float) -> dict[str, Any]:
     }
 
 
+def check_cell_layout(action: Feature, env: str) -> None:
+    """Raises LayoutError unless actions are the absolute pose of one arm with a gripper: a cell is told no others."""
+    found = layout_of(action)
+    if found is None or layout_difference(COMMAND_LAYOUT, found) is not None:
+        told = "actions that it says nothing of" if found is None else f"actions {found.describe()!r}"
+        raise LayoutError(
+            f"Environment {env!r} takes {told}; a simulated cell is told {COMMAND_LAYOUT.describe()!r} of one arm. "
+            "Policies act in this environment without real time with: robolearn eval."
+        )
+
+
 def run_cell(options: CellOptions) -> None:
     """Run until a signal ends it.
 
@@ -220,6 +235,11 @@ def run_cell(options: CellOptions) -> None:
     if not isinstance(env, RealtimeEnv):
         env.close()
         raise ConfigError(f"Environment {options.env!r} cannot run in real time: it takes no targets between steps.")
+    try:
+        check_cell_layout(env.action_feature, options.env)
+    except RobolearnError:
+        env.close()
+        raise
     clock = MonotonicClock(spin_s=0.0002)
     cell = Cell(env, clock)
     records = Records(options.name, cell.observation)

@@ -1,23 +1,29 @@
-"""Environments by name. `name/variant` passes the part after the slash on: `robosuite/Lift`, `pusht/keypoints`."""
+"""Environments by name. `name/variant` passes the part after the slash on: `robosuite/Lift`, `pusht/keypoints`.
+
+What a name stands for is a task, which `MujocoEnv` runs, or makes an environment.
+"""
 
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from robolearn.core.action import ActionLayout
 from robolearn.core.errors import ConfigError
 from robolearn.core.registry import Registry
 from robolearn.sim.rendering import check_setting
 
 if TYPE_CHECKING:
+    from robolearn.sim.engine.task import Task
     from robolearn.sim.env import SimEnv
 
 ENVIRONMENTS = Registry(
     "environment",
     {
-        "avoiding": "robolearn.sim.scenes.avoiding:Avoiding",
-        "block_push": "robolearn.sim.scenes.block_push:BlockPush",
-        "put_on_plate": "robolearn.sim.scenes.put_on_plate:PutOnPlate",
+        "avoiding": "robolearn.sim.tasks.avoiding:Avoiding",
+        "block_push": "robolearn.sim.tasks.block_push:BlockPush",
+        "put_on_plate": "robolearn.sim.tasks.put_on_plate:PutOnPlate",
         "pusht": "robolearn.sim.adapters.pusht:PushT",
         "robosuite": "robolearn.sim.adapters.robosuite:RobosuiteEnv",
     },
@@ -27,28 +33,38 @@ ENVIRONMENTS = Registry(
 )
 
 
-def make_env(name: str, **options: Any) -> SimEnv:
+def make_env(name: str, action: str | ActionLayout | None = None, **options: Any) -> SimEnv:
     """Make the environment called `name`.
 
-    Raises ConfigError for an unknown name and for what is no `SimEnv`, SignatureError for options that this environment
-    does not have, and like `check_setting`.
+    Args:
+        action: what its actions mean: a dialect (`robolearn.core.action_dialect`) or a layout; by default as it has it.
+        options: common to all: `cameras: tuple[str, ...]` to put pictures into observations (none by default, and then
+            no GL is needed) and `image_size: int` in pixels.
 
-    Options common to all: `cameras: tuple[str, ...]` to put images into observations (none by default, and
-    then no GL is needed) and `image_size: int` in pixels.
+    Raises ConfigError for an unknown name and for what is no `SimEnv`, SignatureError for options that this environment
+    does not have, LayoutError for actions that it does not take, and like `check_setting`.
     """
     check_setting()
     base, _, variant = name.partition("/")
-    if variant and "cameras" in list(inspect.signature(ENVIRONMENTS.resolve(base)).parameters)[:1]:
+    kind = ENVIRONMENTS.resolve(base)
+    from robolearn.sim.engine.environment import MujocoEnv  # gymnasium, which comes with the environment
+    from robolearn.sim.engine.task import Task
+    from robolearn.sim.env import SimEnv
+
+    if isinstance(kind, type) and issubclass(kind, Task):
+        return ENVIRONMENTS.make(base, by=partial(MujocoEnv, kind(variant)), action=action, **options)
+    if variant and "cameras" in list(inspect.signature(kind).parameters)[:1]:
         raise ConfigError(f"Environment {base!r} has no variants, found {name!r}.")
     env = ENVIRONMENTS.make(base, *([variant] if variant else []), **options)
-    from robolearn.sim.env import SimEnv  # gymnasium, which comes with the environment
-
     if not isinstance(env, SimEnv):
-        kind = f"{type(env).__module__}.{type(env).__qualname__}"
+        found = f"{type(env).__module__}.{type(env).__qualname__}"
         raise ConfigError(
-            f"The environment {base!r} ({ENVIRONMENTS[base]}) is a {kind}; expected a subclass of "
-            "robolearn.sim.env.SimEnv, which says what an environment has (docs/simulators.md)."
+            f"The environment {base!r} ({ENVIRONMENTS[base]}) is a {found}; expected a subclass of "
+            "robolearn.sim.env.SimEnv or robolearn.sim.engine.task.Task, which say what an environment has "
+            "(docs/simulators.md)."
         )
+    if action is not None:
+        env.require_layout(action)
     return env
 
 
@@ -62,10 +78,11 @@ def demonstrated_states(name: str) -> range:
     return _kind(name).demonstrated
 
 
-def _kind(name: str) -> type[SimEnv]:
+def _kind(name: str) -> type[SimEnv] | type[Task]:
     """The class of the environment; of one that a function makes, the base of all, which has what holds for most."""
     check_setting()
     kind = ENVIRONMENTS.resolve(name.partition("/")[0])
+    from robolearn.sim.engine.task import Task
     from robolearn.sim.env import SimEnv
 
-    return kind if isinstance(kind, type) and issubclass(kind, SimEnv) else SimEnv
+    return kind if isinstance(kind, type) and issubclass(kind, SimEnv | Task) else SimEnv

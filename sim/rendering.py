@@ -163,14 +163,24 @@ class SceneRenderer:
 
     def render(self, data: mujoco.MjData, camera: str, width: int, height: int) -> np.ndarray:
         """(height, width, 3) uint8 RGB, upright. Raises like `ensure_backend`."""
-        canvas = self._canvases.get((width, height)) or self._make(width, height)
-        return canvas.render(self._model, data, camera, self._options)
+        return self._canvas(width, height).render(self._model, data, camera, self._options)
+
+    def depth(self, data: mujoco.MjData, camera: str, width: int, height: int) -> np.ndarray:
+        """(height, width) float64 distances [m] along the optical axis, to the far plane at most. Raises as above."""
+        return self._canvas(width, height).depth(self._model, data, camera, self._options)
+
+    def geoms(self, data: mujoco.MjData, camera: str, width: int, height: int) -> np.ndarray:
+        """(height, width) int32: which geom is seen where, -1 = none. Raises as above."""
+        return self._canvas(width, height).geoms(self._model, data, camera, self._options)
 
     def switch(self, model: mujoco.MjModel) -> None:
         """Draw another model from now on. What GL holds is kept where meshes and textures are the same."""
         if any(not canvas.fits(model) for canvas in self._canvases.values()):
             self.close()
         self._model = model
+
+    def _canvas(self, width: int, height: int) -> _Canvas:
+        return self._canvases.get((width, height)) or self._make(width, height)
 
     def _make(self, width: int, height: int) -> _Canvas:
         choice = ensure_backend()
@@ -225,6 +235,41 @@ class _Canvas:
         return all(np.array_equal(getattr(model, name), array) for name, array in self._uploaded.items())
 
     def render(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, options: mujoco.MjvOption) -> np.ndarray:
+        self._draw(model, data, camera, options)
+        return self._colours()
+
+    def depth(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, options: mujoco.MjvOption) -> np.ndarray:
+        import mujoco
+
+        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        self._draw(model, data, camera, options, as_numbers=True)
+        found = np.empty((self._rectangle.height, self._rectangle.width), np.float32)
+        mujoco.mjr_readPixels(None, found, self._rectangle, self._context)
+        # 1 at the near plane, 0 at the far one, linear in the reciprocal distance
+        near, far = (plane * model.stat.extent for plane in (model.vis.map.znear, model.vis.map.zfar))
+        return near * far / (near + found[::-1].astype(np.float64) * (far - near))
+
+    def geoms(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, options: mujoco.MjvOption) -> np.ndarray:
+        import mujoco
+
+        self._draw(model, data, camera, options, as_numbers=True)
+        picture = self._colours().astype(np.int32)
+        number = picture[..., 0] + 256 * picture[..., 1] + 65536 * picture[..., 2]  # 0 = nothing
+        found = np.full(self._scene.ngeom + 1, -1, np.int32)
+        for seen in self._scene.geoms[: self._scene.ngeom]:
+            if seen.segid >= 0 and seen.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                found[seen.segid + 1] = seen.objid
+        return found[number]
+
+    def _draw(
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        camera: str,
+        options: mujoco.MjvOption,
+        as_numbers: bool = False,
+    ) -> None:
+        """`as_numbers`: every geom in a colour that is its number in the scene."""
         import mujoco
 
         if model is not self._scene_of:
@@ -233,10 +278,15 @@ class _Canvas:
         view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         view.fixedcamid = model.camera(camera).id
         mujoco.mjv_updateScene(model, data, options, None, view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        flags = mujoco.mjtRndFlag
+        self._scene.flags[flags.mjRND_SHADOW] = self._scene.flags[flags.mjRND_REFLECTION] = False
+        self._scene.flags[flags.mjRND_SEGMENT] = self._scene.flags[flags.mjRND_IDCOLOR] = as_numbers
         self._gl.make_current()
         mujoco.mjr_render(self._rectangle, self._scene, self._context)
+
+    def _colours(self) -> np.ndarray:
+        import mujoco
+
         picture = np.empty((self._rectangle.height, self._rectangle.width, 3), np.uint8)
         mujoco.mjr_readPixels(picture, None, self._rectangle, self._context)
         return np.ascontiguousarray(picture[::-1])

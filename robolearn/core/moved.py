@@ -91,6 +91,10 @@ MOVED = (
         "robolearn.evaluation.report": "robolearn.evaluation.pages.demo",
         "robolearn.sim.experts.demonstrations": "robolearn.teleop.demonstrations",
         "robolearn.policies.spec": "robolearn.execution.policy_spec",
+        "robolearn.sim.controllers": "robolearn.sim.engine.scene_ik and robolearn.sim.engine.controller",
+        "robolearn.sim.physics_state": "robolearn.sim.engine.physics_state",
+        "robolearn.sim.scenes": "robolearn.sim.tasks and robolearn.sim.worlds",
+        "robolearn.sim.tabletop": "robolearn.sim.engine.environment and robolearn.sim.worlds.tabletop",
     }
 )
 

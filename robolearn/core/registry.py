@@ -11,7 +11,7 @@ import importlib
 import operator
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
@@ -90,12 +90,12 @@ class Registry(Mapping[str, str]):
         self.resolve(name)
         return sys.modules[self[name].partition(":")[0]]
 
-    def make(self, name: str, *args: Any, **options: Any) -> Any:
-        """Call what `name` stands for.
+    def make(self, name: str, *args: Any, by: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Call what `name` stands for, or in its place `by`, which makes something of it.
 
         Raises like `resolve`, SignatureError when it does not take these arguments, and what the call raises.
         """
-        maker = self.resolve(name)
+        maker = self.resolve(name) if by is None else by
         try:
             return maker(*args, **options)
         except TypeError as error:

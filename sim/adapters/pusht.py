@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.feature import Feature, features
 from robolearn.sim.env import SimEnv
@@ -27,10 +28,10 @@ SUCCESS_COVERAGE = 0.95
 CAMERAS = ("top",)
 VARIANTS = ("keypoints",)
 SIM_STATE_SIZE = 10
-_AGENT = ("agent_x", "agent_y")
-_STATE = Feature("observation.state", (2,), names=_AGENT, unit="px", frame="world", rate_hz=10.0)
+_AGENT = ActionLayout((Part("pose", arm="agent", coordinates="xy", rotation="none", unit="px", frame="world"),))
+_STATE = Feature("observation.state", (2,), unit="px", frame="world", rate_hz=10.0, layout=_AGENT)
 _KEYPOINTS = Feature("observation.environment_state", (16,), unit="px", frame="world", rate_hz=10.0)
-_ACTION = Feature("action", (2,), kind="action", names=_AGENT, unit="px", frame="world", rate_hz=10.0)
+_ACTION = Feature("action", (2,), kind="action", unit="px", frame="world", rate_hz=10.0, layout=_AGENT)
 
 
 def start_pose(init_state: int) -> np.ndarray:
@@ -56,8 +57,8 @@ class PushT(SimEnv):
         max_steps: actions until truncation.
     """
 
-    evaluation_start: ClassVar[int] = 100_000  # as in the published evaluations
-    demonstrated: ClassVar[range] = range(206)  # episode k of the human demonstrations begins from k
+    evaluation_start = 100_000  # as in the published evaluations
+    demonstrated = range(206)  # episode k of the human demonstrations begins from k
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import ConfigError, unknown_name
 from robolearn.core.feature import Feature, Features, features
 from robolearn.core.rotation import POSE_NAMES, matrix_to_axis_angle, matrix_to_rot6d, rot6d_to_matrix
@@ -22,6 +23,7 @@ from robolearn.sim.env import SimEnv
 from robolearn.sim.rendering import SceneRenderer
 
 MAX_FINGER_M = 0.04
+_JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 _SEED_SPACE = 0x0B05  # separates our start states from plain `default_rng(k)` streams
 
 
@@ -53,7 +55,7 @@ class RobosuiteEnv(SimEnv):
     `observation.joint_position` (7,) [rad]; `observation.images.<camera>` for each camera asked for.
     Action (10,): the TCP target in the layout of `observation.state`. The gripper is driven by the sign of
     opening - 0.5, as robosuite's is: above opens, below closes. Tasks without a gripper (Wipe) have 9 elements in
-    both; two-arm tasks have both arms' vectors one after the other, the names of each ending in `_robot0`, `_robot1`.
+    both; two-arm tasks have both arms' vectors one after the other, with the prefixes `robot0` and `robot1`.
 
     Start state k seeds all of robosuite's randomness (object sizes, placement, initial joint noise). The option
     `geoms` of `reset` (geom name -> MJCF attributes) replaces shapes in that start state's model; imported
@@ -263,14 +265,15 @@ class RobosuiteEnv(SimEnv):
 
     def _observation_features(self) -> Features:
         observation = self._observe()
-        joints = [f"joint{i}{suffix}" for suffix in self._suffixes() for i in range(1, 8)]
+        state = self._layout()
+        joints = ActionLayout(tuple(Part("joints", _JOINTS, prefix) for prefix in state.arms), state.robots)
         images = [
             Feature(f"observation.images.{camera}", (self.image_size, self.image_size, 3), "uint8", "image")
             for camera in self.cameras
         ]
         found = [
-            Feature("observation.state", (len(self._vector_names()),), names=self._vector_names(), frame="base"),
-            Feature("observation.joint_position", (len(joints),), names=tuple(joints), unit="rad"),
+            Feature("observation.state", (state.size,), frame="base", layout=state),
+            Feature("observation.joint_position", (joints.size,), unit="rad", layout=joints),
         ]
         objects = observation.get("observation.environment_state")
         if objects is not None:
@@ -278,17 +281,18 @@ class RobosuiteEnv(SimEnv):
         return features(found + images)
 
     def _action_feature(self) -> Feature:
-        names = self._vector_names()
-        return Feature("action", (len(names),), kind="action", names=names, frame="base", rate_hz=self.control_hz)
+        layout = self._layout()
+        return Feature("action", (layout.size,), kind="action", frame="base", rate_hz=self.control_hz, layout=layout)
 
-    def _suffixes(self) -> list[str]:
-        return [f"_robot{i}" for i in range(len(self._arms))] if len(self._arms) > 1 else [""]
-
-    def _vector_names(self) -> tuple[str, ...]:
-        names = []
-        for arm, suffix in zip(self._arms, self._suffixes(), strict=True):
-            names += [f"{name}{suffix}" for name in (*POSE_NAMES, "gripper")[: arm.action_size]]
-        return tuple(names)
+    def _layout(self) -> ActionLayout:
+        """Of the targets that the controller takes, and of the state: absolute, each arm in its own base's frame."""
+        prefixes = [f"robot{i}" for i in range(len(self._arms))] if len(self._arms) > 1 else [""]
+        parts: list[Part] = []
+        for arm, prefix in zip(self._arms, prefixes, strict=True):
+            parts += [Part("pose", arm=prefix), *([Part("gripper", arm=prefix)] if arm.has_fingers else [])]
+        # with a hand the grip site is our Panda's TCP; the tool of Wipe has it elsewhere
+        robots = [(prefix, "panda") for arm, prefix in zip(self._arms, prefixes, strict=True) if arm.has_fingers]
+        return ActionLayout(tuple(parts), tuple(robots))
 
     def _edit_xml(self, text: str) -> str:
         """Called by robosuite with each model before it is compiled."""

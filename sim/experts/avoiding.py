@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from robolearn.sim.scenes.avoiding import AREA_HIGH_M, GAP_M, MODES, ROWS_M, Avoiding
+from robolearn.sim.tasks.avoiding import MODES, Avoiding
+from robolearn.sim.worlds.posts import AREA_HIGH_M, GAP_M, ROWS_M
 
 _SPEED_M_S = (0.19, 0.25)  # uniform
 _AIM_M, _MAX_AIM_M = 0.006, 0.010  # where in a passage: normal, cut off

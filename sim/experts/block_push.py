@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robolearn.sim.scenes.block_push import CUBE_HALF_M, EFFECTOR_RADIUS_M, TARGETS_M
+from robolearn.sim.worlds.pushing_plane import CUBE_HALF_M, EFFECTOR_RADIUS_M, TARGETS_M
 
 _PERIOD_S = 0.1
 _PUSH_M, _TRAVEL_M, _ORIENT_M = 0.20 * _PERIOD_S, 0.35 * _PERIOD_S, 0.15 * _PERIOD_S  # for each action

@@ -10,7 +10,6 @@ from robolearn.core.feature import Feature, features
 from robolearn.sim.env import RealtimeEnv, SimEnv
 from robolearn.sim.realtime import CellOptions, run_cell
 from robolearn.sim.registry import ENVIRONMENTS, demonstrated_states, evaluation_start, make_env
-from robolearn.sim.scenes.put_on_plate import PutOnPlate
 
 
 class Bare(SimEnv):
@@ -78,6 +77,6 @@ def test_what_is_no_environment_is_refused_with_what_was_expected():
 
 
 def test_only_what_takes_targets_between_steps_runs_in_real_time():
-    assert isinstance(PutOnPlate(), RealtimeEnv)
+    assert isinstance(make_env("put_on_plate"), RealtimeEnv)
     with pytest.raises(ConfigError, match="'bare' cannot run in real time: it takes no targets between steps"):
         run_cell(CellOptions(env="bare", name="never_made"))

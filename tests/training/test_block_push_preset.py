@@ -12,7 +12,7 @@ from robolearn.execution.policy_spec import PolicySpec
 from robolearn.policies.base import Policy
 from robolearn.policies.checkpoint import make_policy
 from robolearn.sim import make_env
-from robolearn.sim.scenes.block_push import TARGETS_M
+from robolearn.sim.worlds.pushing_plane import TARGETS_M
 from robolearn.training.presets import load_preset
 
 CUBES = "observation.environment_state"

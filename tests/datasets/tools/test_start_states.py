@@ -82,7 +82,7 @@ def test_only_whole_numbers_are_start_states():
 
 KILLED = """
 import os, signal, sys
-from robolearn.sim.scenes import put_on_plate
+from robolearn.sim.tasks import put_on_plate
 from robolearn.cli.main import main
 from robolearn.datasets.write.writer import DatasetWriter
 append, steps = DatasetWriter.append, []

@@ -7,10 +7,11 @@ import pytest
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.core.rotation import angle_between, axis_angle_to_matrix, rot6d_to_matrix, slerp
 from robolearn.sim import make_env
+from robolearn.sim.engine.environment import MujocoEnv
 from robolearn.sim.experts import EXPERTS
-from robolearn.sim.scenes import put_on_plate as scene
-from robolearn.sim.tabletop import TabletopEnv
+from robolearn.sim.tasks.put_on_plate import MIN_DISTANCE_M, SETUPS
 
+SETUP = SETUPS[""]
 EXPERT_SPEED_M, EXPERT_TURN_RAD = 0.0125, 0.06  # per control step
 
 
@@ -19,11 +20,12 @@ def env():
     return make_env("put_on_plate")
 
 
-def follow_expert(env: TabletopEnv, init_state: int, steps: int = 250) -> tuple[list[np.ndarray], dict]:
+def follow_expert(env: MujocoEnv, init_state: int, steps: int = 250) -> tuple[list[np.ndarray], dict]:
     """Actions of an expert followed at a constant speed, and the last info."""
     expert = EXPERTS.resolve("put_on_plate")()
     observation, info = env.reset(options={"init_state": init_state})
-    position, rotation = env.tcp_pose()
+    arm = env.simulation.arm
+    position, rotation = arm.tcp_pose()
     actions, held, passed = [], 0, set()
     for _ in range(steps):
         waypoint = expert.waypoint(observation)
@@ -33,7 +35,7 @@ def follow_expert(env: TabletopEnv, init_state: int, steps: int = 250) -> tuple[
         position = position + gap * min(1.0, EXPERT_SPEED_M / max(np.linalg.norm(gap), 1e-9))
         angle = angle_between(rotation, waypoint.rotation)
         rotation = slerp(rotation, waypoint.rotation, min(1.0, EXPERT_TURN_RAD / max(angle, 1e-9)))
-        near = np.linalg.norm(env.tcp_pose()[0] - waypoint.position_m) < waypoint.tolerance_m and angle < 0.1
+        near = np.linalg.norm(arm.tcp_pose()[0] - waypoint.position_m) < waypoint.tolerance_m and angle < 0.1
         held = held + 1 if near else 0
         if near and held >= waypoint.hold_s * env.control_hz:
             expert.reached()
@@ -82,8 +84,8 @@ def test_start_states_lie_in_the_declared_area_and_differ(env):
         objects = env.reset(options={"init_state": k})[0]["observation.environment_state"]
         bar, plate = objects[:2], objects[9:11]
         for xy in (bar, plate):
-            assert (xy >= scene.AREA_LOW_M - 1e-6).all() and (xy <= scene.AREA_HIGH_M + 1e-6).all()
-        assert np.linalg.norm(bar - plate) >= scene.MIN_DISTANCE_M - 1e-6
+            assert (xy >= np.array(SETUP.area_low_m) - 1e-6).all() and (xy <= np.array(SETUP.area_high_m) + 1e-6).all()
+        assert np.linalg.norm(bar - plate) >= MIN_DISTANCE_M - 1e-6
         seen.append(objects)
     assert len(np.unique(np.array(seen).round(6), axis=0)) == 50
 
@@ -211,7 +213,7 @@ def test_a_bar_dropped_on_the_plate_comes_to_rest_flat(env, turn):
     env.data.qpos[address : address + 7] = [*(plate + [0.01, -0.02, 0.05]), np.cos(turn / 2), 0, 0, np.sin(turn / 2)]
     env.advance(500)
     objects = env.observe()["observation.environment_state"]
-    resting_m = scene.PLATE_HEIGHT_M + scene.BAR_HALF_M[2]
+    resting_m = SETUP.plate.height_m + SETUP.bar.half_m[2]
     assert objects[2] == pytest.approx(resting_m, abs=1e-3)
     assert objects[:2] == pytest.approx(plate[:2] + [0.01, -0.02], abs=2e-3)
     assert np.abs(env.data.qvel[dof : dof + 6]).max() < 1e-3

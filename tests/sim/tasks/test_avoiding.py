@@ -8,17 +8,17 @@ import pytest
 
 from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyError
 from robolearn.sim import make_env
+from robolearn.sim.engine.environment import MujocoEnv
 from robolearn.sim.experts.avoiding import AvoidingExpert, corners, plan
-from robolearn.sim.scenes.avoiding import (
+from robolearn.sim.tasks.avoiding import MODES
+from robolearn.sim.worlds.posts import (
     AREA_HIGH_M,
     AREA_LOW_M,
     GOAL_Y_M,
     MAX_STEP_M,
-    MODES,
     POST_RADIUS_M,
     ROD_RADIUS_M,
     ROWS_M,
-    Avoiding,
 )
 
 POSTS_M = np.array([(x, y) for y, posts in ROWS_M for x in posts])
@@ -26,11 +26,11 @@ STATE = "observation.state"
 
 
 @pytest.fixture
-def env() -> Avoiding:
+def env() -> MujocoEnv:
     return make_env("avoiding")
 
 
-def steer(env: Avoiding, *points: tuple[float, float]) -> dict:
+def steer(env: MujocoEnv, *points: tuple[float, float]) -> dict:
     """Move the command in straight lines from the start to each of `points` and rest there; the last info."""
     observation, info = env.reset()
     for point in points:
@@ -42,7 +42,7 @@ def steer(env: Avoiding, *points: tuple[float, float]) -> dict:
     return info
 
 
-def demonstrate(env: Avoiding, init_state: int) -> tuple[np.ndarray, dict]:
+def demonstrate(env: MujocoEnv, init_state: int) -> tuple[np.ndarray, dict]:
     """(T, 4) observations of the expert's episode, and the last info."""
     expert = AvoidingExpert()
     observation, info = env.reset(options={"init_state": init_state})

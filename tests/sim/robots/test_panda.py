@@ -9,9 +9,8 @@ import pytest
 
 from robolearn.core.errors import MissingDependencyError
 from robolearn.kinematics import specs
-from robolearn.kinematics.robots.panda import MODEL as PANDA
-from robolearn.sim.robots import panda
-from robolearn.sim.scenes.put_on_plate import PutOnPlate
+from robolearn.kinematics.robots import panda
+from robolearn.sim import make_env
 
 
 def numbers(model: mujoco.MjModel) -> dict[str, np.ndarray]:
@@ -26,17 +25,17 @@ def numbers(model: mujoco.MjModel) -> dict[str, np.ndarray]:
 
 
 def compiled_from(place, monkeypatch) -> mujoco.MjModel:
-    robot = dataclasses.replace(PANDA, places=(place,))
+    model = dataclasses.replace(panda.MODEL, places=(place,))
     try:
-        robot.folder()
+        model.folder()
     except MissingDependencyError as error:
         pytest.skip(f"cannot be had here: {error}")
-    monkeypatch.setattr(panda, "PANDA", dataclasses.replace(panda.PANDA, model=robot))
-    return PutOnPlate().model
+    monkeypatch.setattr(panda, "PANDA", dataclasses.replace(panda.PANDA, model=model))
+    return make_env("put_on_plate").model
 
 
 def test_from_the_package_and_from_the_wheel_the_scene_is_the_same_to_the_bit(monkeypatch):
-    package, wheel = (numbers(compiled_from(place, monkeypatch)) for place in PANDA.places)
+    package, wheel = (numbers(compiled_from(place, monkeypatch)) for place in panda.MODEL.places)
     assert package.keys() == wheel.keys() and len(package) > 400
     for name, values in package.items():
         np.testing.assert_array_equal(values, wheel[name], err_msg=name)
@@ -44,7 +43,8 @@ def test_from_the_package_and_from_the_wheel_the_scene_is_the_same_to_the_bit(mo
 
 def test_the_scene_version_stands_for_one_source_of_the_robot():
     """A Panda from elsewhere is another scene: its version changes with it, and its figures are measured again."""
-    assert (PutOnPlate.scene_version, dict(PutOnPlate.robots)) == ("put_on_plate-1", {"panda": "robosuite-1.5.2"})
+    env = make_env("put_on_plate")
+    assert (env.scene_version, dict(env.robots)) == ("put_on_plate-1", {"panda": "robosuite-1.5.2"})
 
 
 def test_making_the_scene_says_nothing_and_leaves_no_file(tmp_path, monkeypatch, capfd):
@@ -52,7 +52,7 @@ def test_making_the_scene_says_nothing_and_leaves_no_file(tmp_path, monkeypatch,
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=specs.NO_PREFIX)  # as in the module, which pytest takes back
-        PutOnPlate().model_xml()
+        make_env("put_on_plate").model_xml()
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
 
@@ -66,7 +66,7 @@ def test_other_warnings_of_mujoco_are_passed_on():
 
 def test_the_saved_scene_is_the_scene():
     """As datasets keep it: it can be read again, with every name as it was."""
-    scene = PutOnPlate()
+    scene = make_env("put_on_plate")
     read = mujoco.MjModel.from_xml_string(scene.model_xml())
     assert read.names == scene.model.names
     for name in ("qpos0", "body_mass", "body_inertia", "geom_size", "actuator_gainprm", "dof_damping"):

@@ -5,7 +5,8 @@ import pytest
 from robolearn.core.errors import ConfigError, FeatureError
 from robolearn.sim import make_env
 from robolearn.sim.experts.block_push import BlockPushExpert
-from robolearn.sim.scenes import block_push as scene
+from robolearn.sim.tasks import block_push as scene
+from robolearn.sim.worlds import pushing_plane as world
 
 CUBES = "observation.environment_state"
 
@@ -54,7 +55,7 @@ def test_no_start_state_is_a_success_or_touches_the_effector(env):
         observation, info = env.reset(options={"init_state": k})
         assert info["score"] == 0.0 and info["mode"] is None
         distance = np.hypot(*(observation[CUBES].reshape(2, 2) - scene.EFFECTOR_START_M).T)
-        assert (distance > scene.CUBE_HALF_M * np.sqrt(2) + scene.EFFECTOR_RADIUS_M).all()
+        assert (distance > world.CUBE_HALF_M * np.sqrt(2) + world.EFFECTOR_RADIUS_M).all()
 
 
 def test_cubes_at_rest_stay_where_they_are(env):
@@ -72,10 +73,10 @@ def test_the_command_moves_by_the_action_and_no_further_than_a_step_or_the_works
     np.testing.assert_allclose(after["observation.state"][2:] - observation["observation.state"][2:], shift, atol=1e-6)
     far, *_ = env.step(np.array([3.0, 4.0], np.float32))
     moved = far["observation.state"][2:] - after["observation.state"][2:]
-    np.testing.assert_allclose(moved, scene.MAX_STEP_M * np.array([0.6, 0.8]), atol=1e-6)
+    np.testing.assert_allclose(moved, world.MAX_STEP_M * np.array([0.6, 0.8]), atol=1e-6)
     for _ in range(40):
         far, *_ = env.step(np.array([0.1, 0.0], np.float32))
-    assert far["observation.state"][2] == pytest.approx(scene.WORKSPACE_HIGH_M[0])
+    assert far["observation.state"][2] == pytest.approx(world.WORKSPACE_HIGH_M[0])
 
 
 def test_the_effector_follows_its_command_and_pushes_a_cube_ahead_of_it(env):
@@ -87,7 +88,7 @@ def test_the_effector_follows_its_command_and_pushes_a_cube_ahead_of_it(env):
         observation, *_ = env.step(np.zeros(2, np.float32))
     state, cubes = observation["observation.state"], observation[CUBES].reshape(2, 2)
     np.testing.assert_allclose(state[:2], state[2:], atol=2e-3)
-    touching = state[1] + scene.EFFECTOR_RADIUS_M + scene.CUBE_HALF_M
+    touching = state[1] + world.EFFECTOR_RADIUS_M + world.CUBE_HALF_M
     assert cubes[0] == pytest.approx([0.40, touching], abs=4e-3)
     np.testing.assert_allclose(cubes[1], [0.55, -0.10], atol=1e-5)
 
@@ -110,7 +111,7 @@ def test_a_cube_looks_the_same_after_a_quarter_turn(env):
 
 
 def test_without_a_goal_the_first_cube_gives_049_and_both_in_different_targets_051_more(env):
-    left, right = scene.TARGETS_M
+    left, right = world.TARGETS_M
     away = np.array([0.4, -0.2])
     env.reset(options={"init_state": 0})
     place(env, np.array([away, left + [0.0, -0.06]]))
@@ -126,7 +127,7 @@ def test_without_a_goal_the_first_cube_gives_049_and_both_in_different_targets_0
 
 
 def test_with_a_goal_the_score_is_the_share_of_the_pairs_it_asks_for(env):
-    left, right = scene.TARGETS_M
+    left, right = world.TARGETS_M
     away = np.array([0.4, -0.2])
     env.reset(options={"init_state": 0, "goal": goal(right, left)})
     place(env, np.array([left, away]))
@@ -144,7 +145,7 @@ def test_with_a_goal_the_score_is_the_share_of_the_pairs_it_asks_for(env):
 
 
 def test_a_cube_that_is_moved_out_again_keeps_its_score_but_leaves_no_success_without_a_goal(env):
-    left, right = scene.TARGETS_M
+    left, right = world.TARGETS_M
     away = np.array([0.4, -0.2])
     for asked, success in ({}, False), ({"goal": goal(left, right)}, True):
         env.reset(options={"init_state": 0, **asked})
@@ -155,8 +156,8 @@ def test_a_cube_that_is_moved_out_again_keeps_its_score_but_leaves_no_success_wi
 
 
 def test_the_reward_is_what_the_score_gains(env):
-    env.reset(options={"init_state": 0, "goal": goal(*scene.TARGETS_M)})
-    env.data.qpos[:2] = scene.TARGETS_M[0]
+    env.reset(options={"init_state": 0, "goal": goal(*world.TARGETS_M)})
+    env.data.qpos[:2] = world.TARGETS_M[0]
     rewards = [env.step(np.zeros(2, np.float32))[1] for _ in range(3)]
     assert rewards == [0.5, 0.0, 0.0]
 
@@ -182,14 +183,14 @@ def test_a_goal_of_the_wrong_kind_is_refused(env, asked, error, words):
 
 def test_an_environment_without_goals_says_so():
     with pytest.raises(ConfigError, match="takes no goals"):
-        make_env("pusht").goal_of({"goal": goal(*scene.TARGETS_M)})
+        make_env("pusht").goal_of({"goal": goal(*world.TARGETS_M)})
 
 
 def test_an_episode_does_not_depend_on_what_ran_before(env):
     actions, _, _ = play(env, 5)
     states = []
     for before in (2, 11):
-        play(env, before, {"goal": goal(*scene.TARGETS_M)})
+        play(env, before, {"goal": goal(*world.TARGETS_M)})
         env.reset(options={"init_state": 5})
         for action in actions:
             env.step(action)
@@ -234,7 +235,7 @@ def test_the_expert_is_a_function_of_the_start_state(env):
     play(env, 3)
     second, _, _ = play(env, 12)
     np.testing.assert_array_equal(first, second)
-    assert max(np.hypot(*np.array(first).T)) <= scene.MAX_STEP_M + 1e-6
+    assert max(np.hypot(*np.array(first).T)) <= world.MAX_STEP_M + 1e-6
 
 
 def test_the_last_observation_of_a_demonstration_asks_for_what_it_did(env):

@@ -1,1 +1,0 @@
-"""Scenes of our own: one task a file."""
