@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -48,6 +48,36 @@ class Kinematics(Protocol):
     def solve(self, start: np.ndarray, position_m: np.ndarray, rotation: np.ndarray) -> _Solution: ...
 
 
+class ArmRobot:
+    """The kinematics of a robot, made when they are first asked for: MuJoCo is imported then, and not before.
+
+    Args:
+        name: of the robot.
+        kinematics: of a name; those of the registry by default. They belong to one thread.
+    """
+
+    def __init__(self, name: str, kinematics: Callable[[str], Kinematics] | None = None):
+        self.name = name
+        self._make = kinematics
+        self._made: Kinematics | None = None
+
+    def __call__(self) -> Kinematics:
+        if self._made is None:
+            self._made = registered_kinematics(self.name) if self._make is None else self._make(self.name)
+        return self._made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": None}
+
+
+def registered_kinematics(name: str) -> Kinematics:
+    """Of a robot of the registry. Raises ConfigError for an unknown name."""
+    from robolearn.kinematics.arm import ArmKinematics
+    from robolearn.kinematics.robots import robot
+
+    return ArmKinematics(robot(name))
+
+
 @dataclass(frozen=True)
 class ArmConversion:
     """One arm of a conversion.
@@ -59,7 +89,7 @@ class ArmConversion:
         gripper: how the number of the gripper is.
         mount: where the base of the arm is in the world; None where no frame is left.
         dt_s: between two actions.
-        robot: kinematics of the arm that carries it out, None where it is not known; called when first needed.
+        robot: the one that carries it out; None where it is not known.
     """
 
     source: str | None
@@ -70,7 +100,19 @@ class ArmConversion:
     gripper: How
     mount: Pose | None
     dt_s: float | None
-    robot: Callable[[], Kinematics | None]
+    robot: ArmRobot | None
+
+    @property
+    def relative(self) -> Part | None:
+        """A motion part that says nothing without where the arm is, or was told to go; None where there is none."""
+        if self.motion != "through its goal":
+            return None
+        parts = [part for part, _ in (*self.source_parts, *self.target_parts) if part.kind != "gripper"]
+        if self.source is None:
+            return parts[0] if parts else None
+        return next(
+            (p for p in parts if p.reference != "absolute" or p.kind == "velocity" or p.rotation == "none"), None
+        )
 
     def convert(
         self, action: np.ndarray, measured: ArmState, target: ArmState, out: np.ndarray, counts: Counts
@@ -129,8 +171,9 @@ class ArmConversion:
                     out[where] = inside
         counts.clipped += clipped
         if self.dt_s is not None and self.motion == "through its goal":
-            robot = self.robot() if goal.joints is not None and target.joints is not None else None
-            counts.jumps += jumps(target, goal, self.dt_s, None if robot is None else robot.speeds_rad_s)
+            by_joints = self.robot is not None and goal.joints is not None and target.joints is not None
+            speeds = self.robot().speeds_rad_s if by_joints and self.robot is not None else None
+            counts.jumps += jumps(target, goal, self.dt_s, speeds)
         return goal
 
     def _read(self, part: Part, numbers: np.ndarray, measured: ArmState, target: ArmState, goal: ArmState) -> ArmState:
@@ -169,13 +212,13 @@ class ArmConversion:
                 goal = goal.at(self.pose(goal))
         elif goal.joints is None:
             goal = self._solved(goal, measured, target, counts)
-        if goal.joints is not None and (robot := self.robot()) is not None:
-            low, high = robot.limits_rad.T
+        if goal.joints is not None and self.robot is not None:
+            low, high = self.robot().limits_rad.T
             counts.beyond_limits += bool(((goal.joints < low - 1e-6) | (goal.joints > high + 1e-6)).any())
         return goal
 
     def _solved(self, goal: ArmState, measured: ArmState, target: ArmState, counts: Counts) -> ArmState:
-        robot = _known(self.robot(), self.target)
+        robot = _known(self.robot, self.target)
         assert goal.position_m is not None and goal.rotation is not None  # the plan made sure
         best: _Solution | None = None
         # along the way first: another posture of the arm may be as near, and would be a jump
@@ -198,13 +241,13 @@ class ArmConversion:
             return state.pose
         if state.joints is None:
             raise LayoutError(f"Neither the pose nor the joints of {arm_name(self.target)} are known here.")
-        return Pose(*_known(self.robot(), self.target).forward(state.joints))
+        return Pose(*_known(self.robot, self.target).forward(state.joints))
 
     def joints(self, state: ArmState, part: Part) -> np.ndarray:
         """The joints of a state, from its pose where they are not given."""
         if state.joints is not None:
             return state.joints
-        robot = _known(self.robot(), self.target)
+        robot = _known(self.robot, self.target)
         if state.position_m is None or state.rotation is None:
             raise LayoutError(f"The {part.name} is {part.describe()}, and the arm's joints are not known.")
         return robot.solve(robot.home_rad, state.position_m, state.rotation).joints
@@ -227,7 +270,7 @@ def arm_name(prefix: str) -> str:
     return f"the arm {prefix!r}" if prefix else "the arm"
 
 
-def _known(robot: Kinematics | None, prefix: str) -> Kinematics:
+def _known(robot: ArmRobot | None, prefix: str) -> Kinematics:
     if robot is None:
         raise LayoutError(f"Which robot {arm_name(prefix)} is is not known; say it with --robot.")
-    return robot
+    return robot()

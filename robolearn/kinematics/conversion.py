@@ -20,7 +20,7 @@ import numpy as np
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import LayoutError
 from robolearn.core.rotation import quaternion_to_matrix
-from robolearn.kinematics.arm_conversion import ArmConversion, How, Kinematics, arm_name
+from robolearn.kinematics.arm_conversion import ArmConversion, ArmRobot, How, Kinematics, arm_name
 from robolearn.kinematics.conversion_counts import Counts
 from robolearn.kinematics.pose import Pose
 from robolearn.kinematics.state import ArmState
@@ -242,7 +242,7 @@ def _arm(
                     f"{_words(have)} of the robot {written_for} cannot be converted for the robot {here}: joints are "
                     "another robot's. Poses can: `robolearn dataset relabel --action pose` writes them."
                 )
-            how = _motion(have, motion, name, mount, dt_s)
+            how = _motion(have, motion, name, mount, dt_s, _joints_of if kinematics is None else None)
         if held is not None and gripper is not None:
             of_gripper = "as they are" if replace(held, arm=theirs) == gripper else "scaled"
         told = [part for part in (have, held) if part is not None]
@@ -255,11 +255,18 @@ def _arm(
         of_gripper,
         mount,
         dt_s,
-        functools.partial(_robot, name, kinematics),
+        None if name is None else ArmRobot(name, kinematics),
     )
 
 
-def _motion(have: Part, want: Part, robot: str | None, mount: Pose | None, dt_s: float | None) -> How:
+def _motion(
+    have: Part,
+    want: Part,
+    robot: str | None,
+    mount: Pose | None,
+    dt_s: float | None,
+    joint_names: Callable[[str], tuple[str, ...]] | None,
+) -> How:
     """How the numbers of one motion part become those of another. Raises LayoutError where they do not."""
     if replace(have, arm=want.arm) == want:
         return "as they are"
@@ -278,6 +285,9 @@ def _motion(have: Part, want: Part, robot: str | None, mount: Pose | None, dt_s:
         _whole_pose(have if have.kind == "pose" else want, want, why)
         if robot is None:
             raise LayoutError(f"{why} where it is not known which robot {arm_name(want.arm)} is; say it with --robot.")
+        joints = have if have.kind != "pose" else want
+        if joint_names is not None and joints.names != (names := joint_names(robot)):
+            raise LayoutError(f"{why}: the joints are {list(joints.names)}, those of {robot} are {list(names)}.")
     elif have.names != want.names:
         raise LayoutError(f"{why}: the joints are {list(have.names)} of the one, {list(want.names)} of the other.")
     if "velocity" in (have.kind, want.kind) and dt_s is None:
@@ -316,8 +326,11 @@ def _same_pose(have: Part, want: Part, why: str) -> None:
         )
 
 
-def _robot(name: str | None, kinematics: Callable[[str], Kinematics] | None) -> Kinematics | None:
-    return None if name is None or kinematics is None else kinematics(name)
+def _joints_of(name: str) -> tuple[str, ...]:
+    """Raises ConfigError for an unknown robot."""
+    from robolearn.kinematics.robots import robot
+
+    return robot(name).joints
 
 
 def _words(part: Part) -> str:

@@ -8,10 +8,11 @@ import numpy as np
 
 from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature
+from robolearn.kinematics.arm_conversion import ArmConversion, arm_name
 from robolearn.kinematics.conversion import Conversion
 from robolearn.kinematics.conversion_counts import Counts
 from robolearn.kinematics.pose import Pose
-from robolearn.kinematics.state import ArmState, state_of
+from robolearn.kinematics.state import ArmState, state_of, state_parts
 
 
 class ActionConverter:
@@ -28,22 +29,23 @@ class ActionConverter:
     Args:
         conversion: what becomes what.
         observation_features: of what observations hold.
-        mounts: pose of each arm's base in the world, for states that are given there.
 
     Attributes:
         counts: what was not exact, since the converter was made.
+
+    Raises LayoutError where observations do not say what actions are relative to.
     """
 
-    def __init__(
-        self,
-        conversion: Conversion,
-        observation_features: Mapping[str, Feature],
-        mounts: Mapping[str, Pose] | None = None,
-    ):
+    def __init__(self, conversion: Conversion, observation_features: Mapping[str, Feature]):
         self.conversion = conversion
         self.counts = Counts()
         self._features = dict(observation_features)
-        self._mounts = mounts
+        self._mounts: dict[str, Pose] = {}
+        if not conversion.identity:
+            for arm in conversion.arms:
+                names = {arm.target, arm.source or ""}
+                self._mounts |= {name: arm.mount for name in names if arm.mount is not None}
+                _require_observed(arm, names, self._features)
         self._target: dict[str, ArmState] | None = None
 
     def start(self, observation: Mapping[str, np.ndarray], target: Mapping[str, ArmState] | None = None) -> None:
@@ -74,3 +76,24 @@ class ActionConverter:
         if set(states) & {arm.target for arm in self.conversion.arms}:
             return states
         return {renamed.get(prefix, prefix): state for prefix, state in states.items()}
+
+
+def _require_observed(arm: ArmConversion, names: set[str], features: Mapping[str, Feature]) -> None:
+    """Raise LayoutError where what the arm's conversion starts from is not observed, or in an unknown frame."""
+    relative = arm.relative
+    if relative is None:
+        return
+    said = {name: [p for p in parts if p.arm in names] for name, parts in state_parts(features).items()}
+    places = [part for parts in said.values() for part in parts if part.kind in ("pose", "joints")]
+    if not any(part.kind == "pose" or arm.robot is not None or relative.kind != "pose" for part in places):
+        seen = ", ".join(features) or "nothing"
+        raise LayoutError(
+            f"The {relative.name} is {relative.describe()}, and no observation says where {arm_name(arm.target)} is; "
+            f"it has {seen}. It takes 'observation.state' with the pose, or 'observation.joint_position'."
+        )
+    frames = {part.frame for part in places if part.kind == "pose"}
+    if relative.kind == "pose" and frames and arm.mount is None and relative.frame not in frames:
+        raise LayoutError(
+            f"The {relative.name} is in the frame {relative.frame!r}, and the pose of {arm_name(arm.target)} is "
+            f"observed in {', '.join(sorted(frames))}; where the arm stands is not known."
+        )

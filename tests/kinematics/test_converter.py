@@ -1,6 +1,8 @@
 """A conversion along an episode."""
 
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +90,32 @@ def test_an_arm_that_is_out_of_reach_is_counted_over_episodes_and_comes_back():
 def test_nothing_is_converted_before_an_episode_begins():
     with pytest.raises(LayoutError, match="none has begun: call `start` first"):
         converter("pose", "joints").convert(np.zeros(10), observation(0.0))
+
+
+def test_what_actions_are_relative_to_must_be_observed():
+    layouts = [Dialect.parse(text).layout([GantryArm()]) for text in ("pose.current.tool", "pose")]
+    words = (
+        "The pose is pose relative to the current one (tool axes, rot6d), and no observation says where the arm is; it"
+    )
+    with pytest.raises(LayoutError, match=re.escape(words)):
+        ActionConverter(conversion(*layouts), features([Feature("observation.force", (3,))]))
+    in_world = replace(layouts[1], parts=(replace(layouts[1].parts[0], frame="world"), layouts[1].parts[1]))
+    state = Feature("observation.state", (10,), layout=in_world)
+    with pytest.raises(
+        LayoutError, match=r"is in the frame 'base', and the pose of the arm is observed in world; where"
+    ):
+        ActionConverter(conversion(*layouts), features([state]))
+
+
+def test_states_that_are_given_in_the_world_are_brought_into_the_base_of_the_arm():
+    class Standing(GantryArm):
+        position_m, quaternion = (1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)  # half a turn
+
+    layouts = [Dialect.parse(text).layout([Standing()]) for text in ("pose.current", "pose")]
+    in_world = replace(layouts[1], parts=(replace(layouts[1].parts[0], frame="world"), layouts[1].parts[1]))
+    plan = conversion(*layouts, mounted=[Standing()])
+    made = ActionConverter(plan, features([Feature("observation.state", (10,), layout=in_world)]))
+    seen = {"observation.state": observation(0.25)["observation.state"]}
+    made.start(seen)
+    step = np.array([0.01, 0, 0, 1, 0, 0, 0, 1, 0, 1.0])
+    np.testing.assert_allclose(made.convert(step, seen)[:3], [0.76, 0, 0], atol=1e-12)
