@@ -226,14 +226,20 @@ class ArmConversion:
             if start is None:
                 continue
             found = robot.solve(start, goal.position_m, goal.rotation)
+            if found.reached and any(part.free for part, _ in self.source_parts):
+                return self._at(goal, found.joints)  # what the arm cannot follow is not where it will be
             if found.reached:
                 return replace(goal, joints=found.joints)
             if best is None or found.position_error_m < best.position_error_m:
                 best = found
         assert best is not None
         counts.missed(best.position_error_m, best.rotation_error_rad)
-        position, rotation = robot.forward(best.joints)
-        return replace(goal, joints=best.joints, position_m=position, rotation=rotation)
+        return self._at(goal, best.joints)
+
+    def _at(self, goal: ArmState, joints: np.ndarray) -> ArmState:
+        """`goal` at these joints and where they bring the tool."""
+        position, rotation = _known(self.robot, self.target).forward(joints)
+        return replace(goal, joints=joints, position_m=position, rotation=rotation)
 
     def pose(self, state: ArmState) -> Pose:
         """The pose of a state, from its joints where it is not given. Raises LayoutError where neither is known."""
