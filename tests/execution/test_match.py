@@ -37,7 +37,7 @@ def test_what_does_not_fit_names_both_sides(change, words):
 
 
 class Panda:
-    prefix, robot_name, joint_names, has_gripper, free = "", "panda", tuple(f"joint{i}" for i in range(7)), True, ""
+    prefix, robot_name, joint_names, has_gripper, free = "", "panda", tuple(f"joint{i}" for i in range(1, 8)), True, ""
 
 
 class LeftPanda(Panda):
