@@ -47,7 +47,7 @@ def describe_layouts(features: Iterable[Feature], simulated: Mapping[str, Any] |
             robots.setdefault(arm, robot)
         layouts[feature.name] = {
             "layout": found.to_dict(),
-            "described": found.describe(),
+            "described": ActionLayout(found.parts).describe(),  # robots are told by themselves
             "units": list(units_of(found)),
             "stored": feature.layout is not None,
         }

@@ -1,4 +1,6 @@
-"""Where the tool of each arm went in an episode: from measured poses, in the world where the mounts are known."""
+"""Where the tool of each arm went in an episode: from measured poses, or measured joints where the robot's files are on
+this machine; in the world where the mounts are known.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from robolearn.core.earlier_layouts import layout_of
+from robolearn.core.errors import RobolearnError
 from robolearn.core.rotation import quaternion_to_matrix
 from robolearn.datasets.format.layout import Json
 from robolearn.datasets.read.reader import Dataset
 from robolearn.kinematics.pose import Pose, pose_of, values_of
+from robolearn.kinematics.robots import robot
 
 MAX_POINTS = 2000
 
@@ -56,9 +60,10 @@ def describe_paths(dataset: Dataset, episode: int) -> Json:
 
 
 def tool_paths(dataset: Dataset, episode: int) -> list[ToolPath]:
-    """Of each arm whose pose is measured, in the order of its first mention."""
+    """Of each arm whose pose, or else whose joints are measured, in the order of its first mention."""
     steps = dataset.episode_slice(episode)
     found: dict[str, ToolPath] = {}
+    joints: dict[str, ToolPath] = {}
     openings: dict[str, np.ndarray] = {}
     mounts = _mounts(dataset.sim_env or {})
     for name, feature in dataset.features.items():
@@ -75,7 +80,34 @@ def tool_paths(dataset: Dataset, episode: int) -> list[ToolPath]:
                 position = pose_of(replace(part, rotation="none", names=()), rows[:, where][:, : len(part.coordinates)])
                 points, frame = _placed(position.position_m, part.frame, mounts.get(part.arm))
                 found[part.arm] = ToolPath(part.arm, layout.robot(part.arm), name, frame, points)
+            elif part.kind == "joints" and part.arm not in joints:
+                known = layout.robot(part.arm) or _only_robot(dataset)
+                reached = _by_joints(known, part.names, values_of(part, rows[:, where]))
+                if reached is not None:
+                    points, frame = _placed(reached, "base", mounts.get(part.arm))
+                    joints[part.arm] = ToolPath(part.arm, known, name, frame, points)
+    found = joints | found
     return [replace(path, opening=openings.get(arm)) for arm, path in found.items()]
+
+
+def _by_joints(name: str | None, names: tuple[str, ...], joints: np.ndarray) -> np.ndarray | None:
+    """(T, 3) in the arm's base; None for a robot that is not known, has other joints, or whose files are not here."""
+    try:
+        known = robot(name or "")
+        if not known.is_present or known.joints != names:
+            return None
+        from robolearn.kinematics.arm import ArmKinematics
+
+        arm = ArmKinematics(known)
+    except (RobolearnError, ImportError):
+        return None
+    return np.array([arm.forward(row)[0] for row in joints])
+
+
+def _only_robot(dataset: Dataset) -> str | None:
+    """The robot of a simulated environment that has one; files without layouts name it there."""
+    names = list((dataset.sim_env or {}).get("robots") or ())
+    return str(names[0]) if len(names) == 1 else None
 
 
 def _placed(points: np.ndarray, frame: str, mount: Pose | None) -> tuple[np.ndarray, str]:

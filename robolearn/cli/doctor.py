@@ -1,4 +1,4 @@
-"""`robolearn doctor`: what is installed, how rendering will work, which devices are seen, what clashes."""
+"""`robolearn doctor`: what is installed, how rendering will work, which robots' models and devices are there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from robolearn.core.config import parse
 from robolearn.core.health import HealthCheck, machine_checks
 from robolearn.core.packages import package_checks
 from robolearn.hardware.health import device_checks
+from robolearn.kinematics.health import robot_checks
 from robolearn.policies.health import learning_checks
 from robolearn.sim.health import rendering_checks
 
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 def all_checks() -> Iterator[HealthCheck]:
     """Every check, in the order in which a person would ask."""
-    for checks in (machine_checks, package_checks, rendering_checks, learning_checks, device_checks):
+    for checks in (machine_checks, package_checks, rendering_checks, robot_checks, learning_checks, device_checks):
         yield from checks()
 
 

@@ -25,6 +25,10 @@ class ModelPlace(Protocol):
         """
         ...
 
+    def present(self) -> Path | None:
+        """The folder that `folder` would give, where files are on this machine. Nothing is downloaded or raised."""
+        ...
+
     @property
     def remedy(self) -> str:
         """What to do about wrong files, as the end of a sentence."""
@@ -83,6 +87,16 @@ class RobotModel:
         return (
             self.version if self.sha256 is not None else f"{self.version}-{_short_checksum(self.folder(), self.files)}"
         )
+
+    def present(self) -> Path | None:
+        """The folder with `files` in it, where a place has them on this machine already. Nothing is downloaded."""
+        for place in self.places:
+            folder = place.present()
+            if folder is None or not all((folder / file).is_file() for file in self.files):
+                continue
+            if self.sha256 is None or checksum(folder, self.files) == self.sha256:
+                return folder
+        return None
 
 
 @functools.lru_cache(maxsize=64)

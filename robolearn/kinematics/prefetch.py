@@ -11,18 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robolearn.core.errors import RobolearnError
-from robolearn.kinematics.models import RobotModel
 from robolearn.kinematics.robots import ROBOTS, robot
 
 
 def prefetch(names: Sequence[str] = ("panda",)) -> Iterator[tuple[str, str, Path]]:
     """Robot, version and folder of each model. Raises like `robot` and `RobotModel.folder`."""
     for name in ROBOTS if list(names) == ["all"] else names:
-        found = robot(name)
-        models: list[RobotModel] = [found.model]
-        if found.gripper is not None and found.gripper.model is not None:
-            models.append(found.gripper.model)
-        for model in models:
+        for model in robot(name).models:
             folder = model.folder()
             yield name, model.measured_version(), folder
 

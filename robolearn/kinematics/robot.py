@@ -119,8 +119,17 @@ class Robot:
 
         Raises MissingDependencyError where those are not to be had.
         """
-        models = [self.model, *([self.gripper.model] if self.gripper and self.gripper.model else [])]
-        return "+".join(model.measured_version() for model in models)
+        return "+".join(model.measured_version() for model in self.models)
+
+    @property
+    def models(self) -> tuple[RobotModel, ...]:
+        """All files that it is made of: the arm's, then the gripper's where they are not the arm's."""
+        return (self.model, *([self.gripper.model] if self.gripper is not None and self.gripper.model else []))
+
+    @property
+    def is_present(self) -> bool:
+        """Whether all its files are on this machine, so that `spec` downloads nothing."""
+        return all(model.present() is not None for model in self.models)
 
     def spec(self) -> Any:
         """The arm with its gripper as a `mujoco.MjSpec` of one body: collision geoms that are drawn, the site

@@ -24,15 +24,17 @@ class PackageData:
     inside: str = "."
 
     def folder(self, files: tuple[str, ...]) -> Path:
-        found = find_spec(self.package)
-        for location in (found.submodule_search_locations or ()) if found is not None else ():
-            folder = Path(location) / self.inside
-            if folder.is_dir():
-                return folder
+        if (folder := self.present()) is not None:
+            return folder
         raise MissingDependencyError(
             f"The package {self.package!r} with its robot models is not installed. "
             f"Install it with: pip install {self.package}"
         )
+
+    def present(self) -> Path | None:
+        found = find_spec(self.package)
+        locations = (found.submodule_search_locations or ()) if found is not None else ()
+        return next((folder for place in locations if (folder := Path(place) / self.inside).is_dir()), None)
 
     @property
     def remedy(self) -> str:
@@ -75,6 +77,20 @@ class Menagerie:
                 f"({one_line(error)}). Where there is a network, type: mujoco-menagerie prefetch {self.model}; or set "
                 "MENAGERIE_ROOT to a checkout of https://github.com/google-deepmind/mujoco_menagerie"
             ) from error
+
+    def present(self) -> Path | None:
+        if root := os.environ.get("MENAGERIE_ROOT"):
+            folder = Path(root) / self.model
+            return folder.absolute() if folder.is_dir() else None
+        try:
+            import mujoco_menagerie
+        except ModuleNotFoundError:
+            return None
+        try:
+            cache, robot = mujoco_menagerie.Cache(), mujoco_menagerie.get(self.model)
+            return Path(cache.model_path(robot)) if cache.is_cached(robot) else None
+        except (mujoco_menagerie.MenagerieError, OSError):
+            return None
 
     def _of_checkout(self, root: Path) -> Path:
         if not root.is_dir():

@@ -62,6 +62,7 @@ def dress(spec: mujoco.MjSpec, rgba: tuple[float, ...], pads: Collection[str] = 
         geom.rgba = rgba
         if geom.contype or geom.conaffinity:
             geom.contype, geom.conaffinity = ROBOT_BIT, WORLD_BIT
+            geom.group = 0  # many files keep what collides in a group that is not drawn
         if geom.name in pads:
             geom.rgba = GREY
             geom.friction, geom.condim = (2.0, 0.05, 0.0001), 4

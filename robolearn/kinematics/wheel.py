@@ -69,6 +69,10 @@ class PinnedWheel:
             ) from error
         return folder
 
+    def present(self) -> Path | None:
+        folder = self._models / self.inside
+        return folder if folder.is_dir() else None
+
     @property
     def remedy(self) -> str:
         return f"remove {self._models}, and it is made again"

@@ -38,5 +38,5 @@ def test_findings_are_aligned(monkeypatch, capsys):
 @pytest.mark.slow
 def test_this_machine_is_examined_without_raising():
     found = list(doctor.all_checks())
-    assert {check.group for check in found} == {"Machine", "Packages", "Rendering", "Learning", "Devices"}
+    assert {check.group for check in found} == {"Machine", "Packages", "Rendering", "Robots", "Learning", "Devices"}
     assert all(check.advice for check in found if check.status in ("warn", "bad"))

@@ -18,5 +18,6 @@ ROBOTS = Registry(
 def robot(name: str) -> Robot:
     """Raises ConfigError for an unknown name, with the closest match, and for an entry that is no `Robot`."""
     found = ROBOTS.resolve(name)
-    ROBOTS.require(name, found, Robot)
+    if not isinstance(found, Robot):  # asking one for all it has would read its files
+        ROBOTS.require(name, found, Robot)
     return found

@@ -9,12 +9,21 @@ from robolearn.core.rotation import axis_angle_to_matrix, axis_angle_to_quaterni
 from robolearn.datasets.checks import validate
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.kinematics.robots import robot
 
 STEPS = 30
 TURNS = np.linspace([0.0, 0.0, 0.0], [0.4, -0.3, 0.9], STEPS)
 POSITIONS = np.linspace([0.4, 0.0, 0.2], [0.5, 0.1, 0.1], STEPS)
 ROT6D = matrix_to_rot6d(axis_angle_to_matrix(TURNS))
 OPENING = np.linspace(0.0, 1.0, STEPS)[:, None]
+
+
+def needs(name):
+    """The robot, where its files are."""
+    known = robot(name)
+    if not known.is_present:
+        pytest.skip(f"the files of {name} are not on this machine")
+    return known
 
 
 def found(tmp_path, layout, *numbers):
@@ -70,3 +79,30 @@ def test_numbers_that_will_be_clipped_are_found(tmp_path):
         finding.message
         == "pose: 20 of 60 steps are outside of -1 to 1: what carries them out clips them (by up to 0.5)"
     )
+
+
+def test_joints_beyond_the_limits_of_their_robot_are_counted_and_the_worst_is_named(tmp_path):
+    panda = needs("panda")
+    joints = ActionLayout((Part("joints", panda.joints),), (("", "panda"),))
+    rows = np.tile(panda.home_rad, (STEPS, 1))
+    assert found(tmp_path / "home", joints, rows) == []
+    rows[3:5, 1], rows[7, 3] = 1.7628 + 0.1, 1.0  # joint2 ends at 1.7628, joint4 at -0.0698
+    (finding,) = found(tmp_path / "far", joints, rows)
+    assert (finding.severity, finding.episode, finding.step) == ("warning", 0, 3)
+    assert finding.message == (
+        "joints: 6 of 60 steps are beyond the limits of panda's joints, farthest of joint4 (by up to 1.07); is their "
+        "unit the radian?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "known", "told"),
+    [
+        (("a", "b"), "panda", "joints: they are called a, b; those of panda joint1, joint2, joint3, joint4, joint5, "),
+        (("a", "b"), "pandas", "joints: Unknown robot 'pandas'. Did you mean 'panda'? Known: "),
+    ],
+)
+def test_joints_of_another_robot_and_an_unknown_one_are_told(tmp_path, names, known, told):
+    layout = ActionLayout((Part("joints", names),), (("", known),))
+    (finding,) = found(tmp_path, layout, np.zeros((STEPS, len(names))))
+    assert finding.severity == "warning" and finding.message.startswith(told)

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from two_arms import RADIUS_M, STEPS, circle, record
 
+from robolearn.core.action import ActionLayout, Part
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import POSE_NAMES
 from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.view.paths import MAX_POINTS, describe_paths, tool_paths
 from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.kinematics.robots import robot
 
 
 def test_two_arms_have_a_path_each_in_the_world(tmp_path):
@@ -56,3 +58,26 @@ def test_a_long_path_is_thinned_from_its_first_to_its_last_step(tmp_path):
     (arm,) = found["arms"]
     assert len(arm["points"]) == len(arm["opening"]) == len(found["times"]) == MAX_POINTS
     assert [arm["points"][0][0], arm["points"][-1][0]] == [0, len(rows) - 1]
+
+
+def test_measured_joints_give_the_path_where_no_pose_is_measured(tmp_path):
+    panda = robot("panda")
+    if not panda.is_present:
+        pytest.skip("the files of panda are not on this machine")
+    layout = ActionLayout((Part("joints", panda.joints),), (("", "panda"),))
+    rows = panda.home_rad + np.linspace(0.0, 0.3, STEPS)[:, None] * [1, 0, 0, 0, 0, 0, 0]
+    (path,) = tool_paths(
+        one_feature(tmp_path / "d.zarr", Feature("observation.joint_position", (7,), layout=layout), rows), 0
+    )
+    # the first joint turns about the base's z axis
+    x, y, z = path.points_m.T
+    np.testing.assert_allclose(np.hypot(x, y), np.hypot(x[0], y[0]), atol=1e-6)
+    np.testing.assert_allclose(np.arctan2(y, x) - np.arctan2(y[0], x[0]), np.linspace(0.0, 0.3, STEPS), atol=1e-6)
+    np.testing.assert_allclose(z, z[0], atol=1e-6)
+    assert 0.4 < x[0] < 0.7 and 0.2 < z[0] < 0.5
+
+
+def test_joints_of_a_robot_that_is_not_known_give_none(tmp_path):
+    layout = ActionLayout((Part("joints", ("a", "b")),), (("", "panda"),))
+    state = Feature("observation.joint_position", (2,), layout=layout)
+    assert tool_paths(one_feature(tmp_path / "d.zarr", state, np.zeros((STEPS, 2))), 0) == []

@@ -1,0 +1,37 @@
+"""What `robolearn doctor` finds of robots' models. Nothing is downloaded, and nothing here raises."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from robolearn.core.errors import RobolearnError
+from robolearn.core.health import HealthCheck
+from robolearn.kinematics.robots import ROBOTS, robot
+
+_GROUP = "Robots"
+
+
+def robot_checks() -> Iterator[HealthCheck]:
+    """One for each robot of the registry: where its files are, or how to get them."""
+    for name in ROBOTS:
+        try:
+            found = robot(name)
+            folders = [model.present() for model in found.models]
+        except (RobolearnError, OSError) as error:
+            yield HealthCheck(_GROUP, name, "warn", str(error), "mend or remove the package that brings it")
+            continue
+        there = [str(folder) for folder in folders if folder is not None]
+        if len(there) == len(folders):
+            yield HealthCheck(_GROUP, name, "ok", f"{found.title}: {', '.join(there)}")
+            continue
+        lacking = ", ".join(
+            model.version for model, folder in zip(found.models, folders, strict=True) if folder is None
+        )
+        root = os.environ.get("MENAGERIE_ROOT")
+        where = f"not in MENAGERIE_ROOT={root}" if root else "not on this machine: downloaded when first used"
+        advice = f"python -m robolearn.kinematics.prefetch {name}"
+        yield HealthCheck(
+            _GROUP, name, "info", f"{found.title}: {lacking} {where}",
+            f"unset MENAGERIE_ROOT, or check out that model there; then {advice}" if root else f"now: {advice}",
+        )  # fmt: skip
