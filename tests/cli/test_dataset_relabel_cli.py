@@ -37,7 +37,7 @@ def test_a_copy_in_another_dialect_is_made_and_replayed_in_its_scene(folder, cap
     )
     assert re.fullmatch(r"Largest error of a target: \S+ mm and \S+ deg\.", error)
     assert replayed.startswith("Replayed open loop in put_on_plate: 1 of 1 episodes succeed (1 as recorded); largest ")
-    assert float(replayed.split()[-1].rstrip(".")) < 1e-4
+    assert float(replayed.split()[-1].rstrip(".")) < 0.01  # what moves the servos differs by its rounding and tolerance
     # back again: the numbers that were recorded
     assert relabel("copy", "--action", "pose", "--output", "back", "--replay", 0, "--json") == 0
     report = json.loads(capsys.readouterr().out)

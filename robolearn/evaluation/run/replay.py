@@ -131,10 +131,16 @@ def _environment(dataset: Dataset) -> SimEnv:
         )
     name, rate = described["name"], described.get("control_hz")
     env = make_env(name)
+    recorded = layout_of(dataset.features[env.action_feature.name])
+    action = {}
+    if recorded is not None and recorded != layout_of(env.action_feature) and env.takes(recorded):
+        action = {"action": recorded}
+        env.close()
+        env = make_env(name, **action)
     if rate is not None and abs(rate - env.control_hz) > 1e-6 * env.control_hz:
         env.close()
         try:
-            env = make_env(name, control_hz=rate)
+            env = make_env(name, control_hz=rate, **action)
         except SignatureError as error:
             raise DatasetError(
                 f"{dataset.name} was recorded at {rate} Hz; {name} runs at {env.control_hz} Hz."
@@ -181,13 +187,13 @@ def _play(env: SimEnv, dataset: Dataset, episode: int, way: Way, film: EpisodeVi
 
 
 def _converter(env: SimEnv, dataset: Dataset) -> ActionConverter | None:
-    """What makes the environment's actions of the dataset's; None where they are the same."""
+    """What makes the environment's actions of the dataset's, where it does not take them; None where it does."""
     recorded, taken = (
         layout_of(feature) for feature in (dataset.features[env.action_feature.name], env.action_feature)
     )
     if recorded is None or taken is None:
         return None
-    plan = conversion(recorded, taken, dt_s=1.0 / env.control_hz)
+    plan = conversion(recorded, taken, mounted=env.mounted, dt_s=1.0 / env.control_hz)
     return None if plan.identity else ActionConverter(plan, env.observation_features)
 
 
