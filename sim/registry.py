@@ -23,6 +23,7 @@ ENVIRONMENTS = Registry(
     {
         "avoiding": "robolearn.sim.tasks.avoiding:Avoiding",
         "block_push": "robolearn.sim.tasks.block_push:BlockPush",
+        "lift": "robolearn.sim.tasks.lift:Lift",
         "put_on_plate": "robolearn.sim.tasks.put_on_plate:PutOnPlate",
         "pusht": "robolearn.sim.adapters.pusht:PushT",
         "robosuite": "robolearn.sim.adapters.robosuite:RobosuiteEnv",

@@ -99,7 +99,7 @@ class MujocoEnv(SimEnv):
         task.bind(self.simulation)
         self.controller = world.controller(layout, self.simulation, self.control_hz)
         photographs = {camera: read_photograph(source) for camera, source in (overlay or {}).items()}
-        self._pictures = Cameras(self.name, self.model, self.data, world.cameras, world.shows_hulls, photographs)
+        self._pictures = Cameras(self.name, self.model, self.data, world.shows_hulls, photographs)
         for camera in (*cameras, *depth, *segmentation):
             self._pictures.check(camera)
         seen = self._observables(depth, segmentation)

@@ -48,9 +48,15 @@ class PlanarController:
 def planar_layout(action: str | None) -> ActionLayout:
     """One pose of x and y: relative to the last target, or as the dialect says. Raises LayoutError for other kinds."""
     dialect = Dialect.parse("pose.target" if action is None else action)
-    if dialect.kind != "pose" or dialect.limit is not None:
+    if dialect.kind != "pose" or dialect.limit is not None:  # numbers of other units, for instance CALVIN's
         raise LayoutError(f"What moves in a plane takes poses of x and y, not {dialect.name!r}.")
-    return ActionLayout((Part("pose", reference=dialect.reference, coordinates="xy", rotation="none", frame="world"),))
+    return ActionLayout(
+        (
+            Part(
+                "pose", reference=dialect.reference, axes=dialect.axes, coordinates="xy", rotation="none", frame="world"
+            ),
+        )
+    )
 
 
 def planar_refusal(layout: ActionLayout) -> str | None:

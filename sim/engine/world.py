@@ -21,7 +21,6 @@ class World(abc.ABC):
     Attributes:
         name: of the model that is made of it.
         arms: in the order of their parts of an action.
-        cameras: names of those that there are.
         timestep_s: simulated seconds of a physics step.
         workspace_low_m, workspace_high_m: corners of the box that each TCP may be commanded to, in its base's frame.
         settles: whether what is observed needs positions of bodies and sites, which `mj_step` leaves one step behind.
@@ -30,7 +29,6 @@ class World(abc.ABC):
 
     name: str
     arms: tuple[MountedRobot, ...] = ()
-    cameras: tuple[str, ...]
     timestep_s: ClassVar[float]
     workspace_low_m: tuple[float, float, float] = (-np.inf, -np.inf, -np.inf)
     workspace_high_m: tuple[float, float, float] = (np.inf, np.inf, np.inf)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import mujoco
@@ -23,13 +23,13 @@ class Cameras:
 
     Args:
         name: of the environment, for messages.
-        names: of the cameras.
         hulls: draw the hulls of meshes in place of the meshes, which may have thousands of triangles.
         photographs: camera -> (H, W, 3) uint8 picture of a real place, seen where the world's own geoms (a table, a
             wall) or nothing would be: arms and things are drawn over it. After the visual matching of SIMPLER (Li et
             al. 2024, arXiv:2405.05941).
 
     Attributes:
+        names: of the cameras.
         labels: what the numbers of a segmentation stand for: "nothing", the world's geoms, the bodies that stand in it.
     """
 
@@ -38,11 +38,10 @@ class Cameras:
         name: str,
         model: mujoco.MjModel,
         data: mujoco.MjData,
-        names: Sequence[str],
         hulls: bool = False,
         photographs: Mapping[str, np.ndarray] | None = None,
     ):
-        self.names = tuple(names)
+        self.names = tuple(model.camera(number).name for number in range(model.ncam))
         self._name, self._model, self._data = name, model, data
         self._photographs = dict(photographs or {})
         for camera in self._photographs:

@@ -45,7 +45,6 @@ class Posts(World):
     """See the module's text. `userdata` has 1 + 3 numbers for a task to remember things in."""
 
     name = "avoiding"
-    cameras = (CAMERA,)
     timestep_s: ClassVar[float] = 0.005
     settles: ClassVar[bool] = False
 

@@ -36,7 +36,6 @@ class PushingPlane(World):
     """
 
     name = "block_push"
-    cameras = (CAMERA,)
     timestep_s: ClassVar[float] = 0.01
     settles: ClassVar[bool] = False
 

@@ -14,7 +14,7 @@ import mujoco
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.action_dialect import Dialect
 from robolearn.kinematics.mounted import MountedRobot, require_prefixes
-from robolearn.kinematics.robot import TCP_SITE, WRIST_CAMERA
+from robolearn.kinematics.robot import TCP_SITE
 from robolearn.sim.engine.controller import ArmsController, arms_refusal
 from robolearn.sim.engine.motions import Workspace
 from robolearn.sim.engine.pose_solver import ArmSolver, PoseSolver
@@ -76,8 +76,6 @@ class Tabletop(World):
         self.name, self.arms, self.things = name, tuple(arms), tuple(things)
         self.workspace_low_m, self.workspace_high_m = workspace_low_m, workspace_high_m
         self.front, self.scene_ik = front, scene_ik
-        wrists = (arm.named(WRIST_CAMERA) for arm in self.arms)
-        self.cameras = (FRONT_CAMERA, *wrists)
 
     def compose(self) -> mujoco.MjSpec:
         spec = mujoco.MjSpec()
