@@ -23,6 +23,7 @@ ENVIRONMENTS = Registry(
     {
         "avoiding": "robolearn.sim.tasks.avoiding:Avoiding",
         "block_push": "robolearn.sim.tasks.block_push:BlockPush",
+        "hand_over": "robolearn.sim.tasks.hand_over:HandOver",
         "lift": "robolearn.sim.tasks.lift:Lift",
         "put_on_plate": "robolearn.sim.tasks.put_on_plate:PutOnPlate",
         "pusht": "robolearn.sim.adapters.pusht:PushT",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import robolearn
+from robolearn.core.errors import RobolearnError
 from robolearn.datasets.convert.export.registry import EXPORTERS
 from robolearn.datasets.convert.registry import CONVERTERS
 from robolearn.datasets.format.codecs import ImageCodec
@@ -75,11 +77,18 @@ OURS = {name for table in (EXPERTS, ENVIRONMENTS) for name in table if table[nam
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(OURS - {"robosuite"}))
-def test_every_scene_is_stepped_by_its_expert(name):
+@pytest.mark.parametrize("name", sorted(OURS - {"hand_over", "robosuite"}))
+def test_every_scene_is_stepped_by_its_expert(name, monkeypatch):
     if name.startswith("robosuite/") and importlib.util.find_spec("robosuite") is None:
         pytest.skip("robosuite is not installed")
-    env = make_env(name)
+    if "MENAGERIE_ROOT" not in os.environ:
+        monkeypatch.setenv("MENAGERIE_ROOT", str(ROOT.parent / "shared/data/menagerie"))
+    try:
+        env = make_env(name)
+    except RobolearnError as error:
+        if "MENAGERIE_ROOT" not in str(error):
+            raise
+        pytest.skip(f"no robot's files here: {error}")
     expert = EXPERTS.resolve(name)() if name in EXPERTS else None
     before, _ = env.reset(options={"init_state": env.evaluation_start})
     if isinstance(expert, ActionExpert):

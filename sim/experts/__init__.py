@@ -11,6 +11,8 @@ EXPERTS = Registry(
     {
         "avoiding": "robolearn.sim.experts.avoiding:AvoidingExpert",
         "block_push": "robolearn.sim.experts.block_push:BlockPushExpert",
+        "hand_over/panda": "robolearn.sim.experts.hand_over:PandaHandOverExpert",
+        "hand_over/vx300s": "robolearn.sim.experts.hand_over:Vx300sHandOverExpert",
         "put_on_plate": "robolearn.sim.experts.put_on_plate:PutOnPlateExpert",
         "robosuite/Lift": "robolearn.sim.experts.robosuite_lift:LiftExpert",
         "robosuite/Stack": "robolearn.sim.experts.robosuite_stack:StackExpert",

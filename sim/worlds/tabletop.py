@@ -23,7 +23,7 @@ from robolearn.sim.engine.simulation import Simulation
 from robolearn.sim.engine.world import World
 from robolearn.sim.robots.arm import Arm
 from robolearn.sim.robots.attach import attach
-from robolearn.sim.worlds.things import SOLID, Thing
+from robolearn.sim.worlds.things import FIRST_ARM_BIT, SOLID, Thing
 
 FRONT_CAMERA = "front"
 
@@ -57,6 +57,8 @@ class Tabletop(World):
         workspace_low_m, workspace_high_m: corners of the box that TCPs may be commanded to, each in its base's frame.
         front: what the camera "front" sees.
         scene_ik: solve absolute poses as the scene version put_on_plate-1 does.
+        table_half_m: half the table's sides; its middle is at x = 0.4 m.
+        arms_touch: whether one arm stops another; by default each touches the table and things only.
     """
 
     timestep_s: ClassVar[float] = 0.002
@@ -71,11 +73,14 @@ class Tabletop(World):
         workspace_high_m: tuple[float, float, float] = (0.75, 0.35, 0.45),
         front: View = FRONT,
         scene_ik: bool = False,
+        table_half_m: tuple[float, float] = (0.45, 0.6),
+        arms_touch: bool = False,
     ):
         require_prefixes(arms)
         self.name, self.arms, self.things = name, tuple(arms), tuple(things)
         self.workspace_low_m, self.workspace_high_m = workspace_low_m, workspace_high_m
         self.front, self.scene_ik = front, scene_ik
+        self.table_half_m, self.arms_touch = table_half_m, arms_touch
 
     def compose(self) -> mujoco.MjSpec:
         spec = mujoco.MjSpec()
@@ -93,7 +98,7 @@ class Tabletop(World):
         world = spec.worldbody
         world.add_light(pos=[0.3, -0.6, 1.6], dir=[0.1, 0.5, -1.0], diffuse=[0.5] * 3, castshadow=False)
         world.add_geom(
-            name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.45, 0.6, 0.02], pos=[0.4, 0.0, -0.02],
+            name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[*self.table_half_m, 0.02], pos=[0.4, 0.0, -0.02],
             rgba=[0.55, 0.44, 0.34, 1.0], friction=[1.0, 0.005, 0.0001], **SOLID,
         )  # fmt: skip
         world.add_geom(
@@ -104,6 +109,8 @@ class Tabletop(World):
         world.add_camera(name=FRONT_CAMERA, pos=view.position_m, xyaxes=[*view.right, *view.up], fovy=view.height_deg)
         for arm in self.arms:
             attach(spec, arm)
+        if self.arms_touch:
+            _let_touch(spec, self.arms)
         for thing in self.things:
             thing.add(spec)
         return spec
@@ -123,3 +130,14 @@ class Tabletop(World):
 
         workspace = Workspace(self.workspace_low_m, self.workspace_high_m)
         return ArmsController(layout, simulation.by_prefix, solver, workspace, 1.0 / control_hz)
+
+
+def _let_touch(spec: mujoco.MjSpec, arms: Sequence[MountedRobot]) -> None:
+    """Give each arm a bit of its own that the other arms' geoms collide with, and its own do not."""
+    bits = [FIRST_ARM_BIT << number for number in range(len(arms))]
+    for arm, bit in zip(arms, bits, strict=True):
+        for body in spec.bodies:
+            for geom in body.geoms if body.name.startswith(arm.named("")) else ():
+                if geom.contype:
+                    geom.contype |= bit
+                    geom.conaffinity |= sum(bits) - bit

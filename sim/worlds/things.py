@@ -10,6 +10,8 @@ import mujoco
 
 from robolearn.kinematics.specs import ROBOT_BIT, WORLD_BIT
 
+FIRST_ARM_BIT = 4
+"""The first of those that arms which touch each other have besides, one each."""
 SOLID = {"contype": WORLD_BIT, "conaffinity": ROBOT_BIT | WORLD_BIT}
 SHOWN = {"contype": 0, "conaffinity": 0}
 

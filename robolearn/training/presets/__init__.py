@@ -19,6 +19,7 @@ PRESETS = Registry(
         "pusht": "robolearn.training.presets.pusht:PRESETS",
         "avoiding": "robolearn.training.presets.avoiding:PRESETS",
         "block_push": "robolearn.training.presets.block_push:PRESETS",
+        "hand_over": "robolearn.training.presets.hand_over:PRESETS",
         "robosuite": "robolearn.training.presets.robosuite:PRESETS",
     },
     extra="train",
