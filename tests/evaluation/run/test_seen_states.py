@@ -15,7 +15,8 @@ def trained_on(env, ranges, unknown=0):
 def test_evaluations_begin_where_an_environment_says():
     ours = [env for env in ENVIRONMENTS if env != "tiny_line"]  # other tests register that one
     assert {env: evaluation_start(env) for env in ours} == {
-        "avoiding": 0, "block_push": 100_000, "hand_over": 0, "put_on_plate": 0, "pusht": 100_000, "robosuite": 0,
+        "avoiding": 0, "block_push": 100_000, "hand_over": 0, "lift": 0, "put_on_plate": 0, "pusht": 100_000,
+        "robosuite": 0,
     }  # fmt: skip
     assert evaluation_start("robosuite/Lift") == 0
     assert EvaluationConfig("pusht", 3).init_states() == [100_000, 100_001, 100_002]
