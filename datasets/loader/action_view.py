@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from robolearn.core.action import ActionLayout
-from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import DatasetError, LayoutError
 from robolearn.core.feature import Feature
 from robolearn.datasets.read.arms import action_layout, layout_in
@@ -16,6 +15,7 @@ from robolearn.datasets.read.reader import Dataset
 from robolearn.kinematics.conversion import absolute, conversion
 from robolearn.kinematics.conversion_counts import Counts
 from robolearn.kinematics.converter import ActionConverter
+from robolearn.kinematics.episode import convert_episode, observed_parts
 from robolearn.kinematics.observed import relative_to_observation
 
 
@@ -82,20 +82,11 @@ class ActionView:
 
     def _make(self, episode: int, column: np.ndarray) -> None:
         dataset, steps = self._dataset, self._dataset.episode_slice(episode)
-        states = {
-            name: feature
-            for name, feature in dataset.features.items()
-            if feature.kind == "state" and layout_of(feature) is not None
-        }
+        states = {name: dataset.features[name] for name in observed_parts(dataset.features)}
         observed = {name: dataset.array(name)[steps] for name in states}
-        actions = dataset.array(self.feature.name)[steps]
         converter = ActionConverter(self.conversion, states)
         converter.counts = self.counts
-        observations = [{name: values[k] for name, values in observed.items()} for k in range(len(actions))]
-        k = 0
         try:
-            converter.start(observations[0])
-            for k, observation in enumerate(observations):
-                column[steps.start + k] = converter.convert(actions[k], observation)
+            column[steps] = convert_episode(converter, dataset.array(self.feature.name)[steps], observed)
         except LayoutError as error:
-            raise DatasetError(f"{dataset.name}, episode {episode} at its step {k}: {error}") from error
+            raise DatasetError(f"{dataset.name}, episode {episode}, {error}") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robolearn.core.action import ActionLayout, Part, Rotation
+from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature
 from robolearn.core.rotation import angle_between
 from robolearn.kinematics.conversion import Conversion
@@ -60,14 +61,18 @@ def convert_episode(
     """Actions (T, A) of one episode -> (T, B), float64, in order: along the way, from the first observation.
 
     `observations`: name -> (T, *shape), what was observed when each action was carried out; features that say nothing
-    of an arm are not needed. What is not exact is counted by the converter.
+    of an arm are not needed. What is not exact is counted by the converter. Raises LayoutError, which names the step,
+    for numbers that are not finite.
     """
     converted = np.empty((len(actions), converter.conversion.target.size))
     for step, action in enumerate(actions):
         observation = {name: rows[step] for name, rows in observations.items()}
         if step == 0:
             converter.start(observation)
-        converted[step] = converter.convert(converter.chunk(action, observation), observation)
+        try:
+            converted[step] = converter.convert(converter.chunk(action, observation), observation)
+        except LayoutError as error:
+            raise LayoutError(f"step {step}: {error}") from error
     return converted
 
 

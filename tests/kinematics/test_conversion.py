@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robolearn.core.action import ActionLayout, Part
@@ -74,6 +74,7 @@ def pose_numbers(goal: ArmState) -> np.ndarray:
     return np.concatenate([goal.position_m, matrix_to_rot6d(goal.rotation), [goal.opening]])
 
 
+@settings(max_examples=50)
 @given(states, states)
 def test_numbers_of_relative_layouts_are_those_of_the_closed_forms(start, goal):
     """Position and rotation of the table in `robolearn.core.action`, worked out here."""

@@ -126,6 +126,6 @@ def test_a_number_that_is_not_finite_names_its_step(tmp_path):
     spoilt = written.array(ACTION).copy()
     spoilt[4, 1] = np.nan
     written.array = lambda name: spoilt if name == ACTION else type(written).array(written, name)
-    with pytest.raises(DatasetError, match=r"d\.zarr, episode 1 at its step 1: .*nan at y; expected finite"):
+    with pytest.raises(DatasetError, match=r"d\.zarr, episode 1, step 1: .*nan at y; expected finite"):
         view.column([0, 1])
     assert np.isfinite(view.column([0])).all()

@@ -7,13 +7,15 @@ import pytest
 
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.earlier_layouts import layout_of
-from robolearn.core.errors import DatasetError, FeatureError, LayoutError
+from robolearn.core.errors import DatasetError, FeatureError, LayoutError, RobolearnError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import POSE_NAMES, matrix_to_rot6d, rot6d_to_matrix, rpy_to_matrix
 from robolearn.datasets.format.episode import EpisodeData, StreamRows
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.relabel import relabel
 from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.kinematics.arm import ArmKinematics
+from robolearn.kinematics.robots import robot
 
 STATE = Feature("observation.state", (10,), names=(*POSE_NAMES, "gripper"), frame="base")
 ACTION = Feature("action", (10,), kind="action", names=(*POSE_NAMES, "gripper"), frame="base")
@@ -195,5 +197,58 @@ def test_an_action_that_is_no_number_is_said_with_its_episode(tmp_path, monkeypa
         return found
 
     monkeypatch.setattr(Dataset, "read_episode", damaged)
-    with pytest.raises(DatasetError, match=r"episode 1: An action holds nan at z; expected finite numbers"):
+    with pytest.raises(DatasetError, match=r"episode 1: step 0: An action holds nan at z; expected finite numbers"):
         relabel(parent, tmp_path / "b.zarr", "pose.target")
+
+
+def test_two_arms_are_relabelled_each_for_itself_and_one_of_them_can_be_kept(tmp_path, panda):
+    """Where every joint turns a little at each step: poses of two arms become the joints of two arms."""
+    home = panda.home_rad
+    paths = {"left": home + 0.01 * np.arange(6)[:, None], "right": home - 0.01 * np.arange(6)[:, None]}
+    rows = {
+        arm: [np.concatenate([p, matrix_to_rot6d(r), [0.5]]) for p, r in map(panda.forward, path)]
+        for arm, path in paths.items()
+    }
+    numbers = np.concatenate([rows["left"], rows["right"]], axis=1).astype(np.float32)
+    parts = tuple(part for arm in paths for part in (Part("pose", arm=arm), Part("gripper", arm=arm)))
+    layout = ActionLayout(parts, (("left", "panda"), ("right", "panda")))
+    state, action = (
+        Feature(name, (20,), kind=kind, layout=layout)
+        for name, kind in (("observation.state", "state"), ("action", "action"))
+    )
+    with DatasetWriter.create(tmp_path / "a.zarr", features([state, action]), 10, durable=False) as writer:
+        writer.write_episode(EpisodeData(np.arange(6) / 10, {"observation.state": numbers, "action": numbers}))
+    found = relabel(Dataset(tmp_path / "a.zarr"), tmp_path / "b.zarr", "joints")
+    copy = Dataset(tmp_path / "b.zarr")
+    assert copy.features["action"].names[:2] == ("left_joint1", "left_joint2") and found.counts.exact
+    for arm, first in (("left", 0), ("right", 8)):
+        for row, joints in zip(rows[arm], copy.array("action")[:, first : first + 7], strict=True):
+            np.testing.assert_allclose(panda.forward(joints.astype(float))[0], row[:3], atol=1e-6)
+    kept = relabel(copy, tmp_path / "c.zarr", "pose", arm="right")
+    assert kept.conversion.endswith("the arm 'left' of the actions is dropped")
+    alone = Dataset(tmp_path / "c.zarr")
+    assert alone.features["action"].layout.robots == (("right", "panda"),)
+    np.testing.assert_allclose(alone.array("action"), numbers[:, 10:], atol=1e-5)
+
+
+@pytest.fixture
+def panda():
+    try:
+        return ArmKinematics(robot("panda"))
+    except RobolearnError as error:
+        pytest.skip(f"no files of the panda here: {error}")
+
+
+def test_poses_that_the_arm_does_not_reach_are_held_counted_and_said(tmp_path, panda):
+    position, rotation = panda.forward(panda.home_rad)
+    asked = np.tile(np.concatenate([position, matrix_to_rot6d(rotation), [1.0]]), (4, 1)).astype(np.float32)
+    asked[2, 0] += 1.0
+    data = EpisodeData(np.arange(4) / 10, {"observation.state": asked[[0] * 4], "action": asked})
+    with DatasetWriter.create(tmp_path / "a.zarr", features([STATE, ACTION]), 10, durable=False) as writer:
+        writer.write_episode(data)
+    found = relabel(Dataset(tmp_path / "a.zarr"), tmp_path / "b.zarr", "joints", robots={"": "panda"})
+    assert found.counts.out_of_reach == 1 and found.counts.jumps == 2  # there and back
+    assert found.errors.position_m == pytest.approx(found.counts.farthest_m, rel=1e-3)
+    assert re.match(
+        "Of 4 actions 1 out of reach, held at the nearest pose found .*, 2 that jump", found.counts.describe()
+    )
