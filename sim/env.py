@@ -18,6 +18,7 @@ from robolearn.core.errors import ConfigError, FeatureError, LayoutError, unknow
 from robolearn.core.feature import Feature, Features
 from robolearn.core.meaning import layout_difference
 from robolearn.kinematics.mounted import MountedRobot
+from robolearn.kinematics.state import ArmState
 
 
 def space_of(feature: Feature) -> gymnasium.spaces.Box:
@@ -158,6 +159,16 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
             lengths = ", ".join(f"{name} {len(values)}" for name, values in checked.items())
             raise FeatureError(f"All features of a goal have the same number of steps, found {lengths}.")
         return checked
+
+    def arm_state(self) -> dict[str, ArmState]:
+        """Prefix -> where each arm is, measured, in the frame of its own base; exact, unlike observations. Nothing
+        where only observations tell.
+        """
+        return {}
+
+    def arm_targets(self) -> dict[str, ArmState]:
+        """Prefix -> what each arm is told to do now, likewise."""
+        return {}
 
     @abc.abstractmethod
     def task_info(self) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class RecordOptions:
     rates."""
     operator: str = "keyboard"
     """Who drives: keyboard, scripted, or a device of an installed package."""
+    action: str | None = None
+    """What recorded actions mean: pose, joints, pose.current, pose.target, calvin, ... (docs/actions.md); by default
+    the scene's own."""
     num_episodes: int = 50
     """Episodes to record in this session; with --resume, this many more."""
     task: str | None = None
@@ -87,7 +90,7 @@ def _record(options: RecordOptions, env_name: str | None, task: str) -> tuple[Re
     """Somebody moves the hand. Returns also the exit status for when a signal ended it."""
     config = StationConfig(
         env_name, options.operator, options.robot, options.fps, options.camera, options.image_size,
-        options.seed, options.speed, options.viewer,
+        options.seed, options.speed, options.viewer, options.action,
     )  # fmt: skip
     with open_station(config) as station, open_sink(options.dataset, station, config) as sink:
         session = RecordingSession(
@@ -107,8 +110,8 @@ def _demonstrate(options: RecordOptions, env_name: str, task: str) -> tuple[Reco
         )
     with StopRequest() as stop, progress_bar("recording") as progress:
         summary = record_demonstrations(
-            env_name, options.num_episodes, options.dataset, cameras=options.camera, image_size=options.image_size,
-            task=task, resume=options.resume, progress=progress, stop=stop,
+            env_name, options.num_episodes, options.dataset, action=options.action, cameras=options.camera,
+            image_size=options.image_size, task=task, resume=options.resume, progress=progress, stop=stop,
         )  # fmt: skip
     return summary, stop.exit_status
 

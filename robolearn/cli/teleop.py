@@ -21,6 +21,9 @@ class TeleopOptions:
     """Robot to drive in place of --env, such as sim:put_on_plate."""
     operator: str = "keyboard"
     """Who drives: keyboard, scripted, or a device of an installed package."""
+    action: str | None = None
+    """Layout of the actions that the hand's poses are turned into: joints, pose.target, ...; by default the scene's
+    own."""
     duration_s: float | None = None
     """Stop after this many seconds."""
     fps: float | None = None
@@ -45,7 +48,14 @@ def main(argv: list[str]) -> int:
         raise ConfigError("Give either --env (a scene) or --robot, found both.")
     env = options.env if options.env or options.robot else "put_on_plate"
     config = StationConfig(
-        env, options.operator, options.robot, options.fps, seed=options.seed, speed=options.speed, viewer=options.viewer
+        env,
+        options.operator,
+        options.robot,
+        options.fps,
+        seed=options.seed,
+        speed=options.speed,
+        viewer=options.viewer,
+        action=options.action,
     )
     with open_station(config) as station:
         summary = drive(station, options.duration_s, options.init_state)

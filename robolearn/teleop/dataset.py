@@ -104,12 +104,18 @@ def _check_same(path: Path, stored: Features, offered: Features) -> None:
 
 
 def store_scene(writer: DatasetWriter, env: SimEnv, name: str, cameras: tuple[str, ...], image_size: int) -> None:
-    """Keep what is needed to run or render the episodes of `env` again: its model, and how `make_env` made it.
+    """Keep what is needed to run or render the episodes of `env` again: its model, how `make_env` made it, and where
+    its arms stand. Of which layout its actions are says the action's feature.
 
     Raises DatasetError for a dataset of another scene, or of another version of it.
     """
     made_in = {
         "name": name, "scene_version": env.scene_version, "robots": dict(env.robots), "control_hz": env.control_hz,
         "cameras": list(cameras), "image_size": image_size,
+        "mounts": [
+            {"prefix": arm.prefix, "robot": arm.robot_name, "position_m": list(arm.position_m),
+             "quaternion": list(arm.quaternion)}
+            for arm in env.mounted
+        ],
     }  # fmt: skip
     writer.set_sim_model(env.model_xml(), made_in)

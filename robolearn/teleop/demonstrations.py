@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import ConfigError, RobolearnError
 from robolearn.core.progress import Progress, no_progress
 from robolearn.core.provenance import provenance
@@ -27,6 +28,7 @@ from robolearn.sim.experts.protocol import ActionExpert
 from robolearn.sim.registry import make_env
 from robolearn.teleop.attempts import Attempts
 from robolearn.teleop.dataset import check_dataset_path, open_writer, store_scene
+from robolearn.teleop.env_actions import EnvActions
 from robolearn.teleop.episode import software
 from robolearn.teleop.recording import RecordSummary
 from robolearn.teleop.sink import EpisodeSink, StepSink
@@ -40,6 +42,7 @@ def record_demonstrations(
     output: Path,
     init_states: Iterable[int] | None = None,
     *,
+    action: str | None = None,
     cameras: tuple[str, ...] = (),
     image_size: int = 96,
     task: str | None = None,
@@ -53,13 +56,16 @@ def record_demonstrations(
         output: dataset to make, or with `resume` to add to.
         init_states: tried in this order; when they end, so does the recording. By default those that the dataset has
             not had, from `FIRST_RECORDED_STATE` on.
+        action: what the recorded actions mean: a dialect (`robolearn.core.action_dialect`) that the environment takes,
+            into which those of the expert are converted; the environment's own, which the expert speaks, when None.
         cameras, image_size: pictures in the observations.
         task: in words; the environment's name by default.
         progress: called with (episodes recorded, `num_episodes`).
         stop: asked before each episode; True ends the recording.
 
-    Raises ConfigError for an environment whose expert gives no actions, DatasetError for a path that is taken or a
-    dataset of another scene, and RobolearnError when the expert fails again and again; what succeeded is kept.
+    Raises ConfigError for an environment whose expert gives no actions, LayoutError for actions that it does not take
+    or that do not follow from the expert's, DatasetError for a path that is taken or a dataset of another scene, and
+    RobolearnError when the expert fails again and again; what succeeded is kept.
     """
     if num_episodes < 1:
         raise ConfigError(f"The number of episodes must be at least 1, found {num_episodes}.")
@@ -68,7 +74,7 @@ def record_demonstrations(
     check_dataset_path(output, resume, f"robolearn record --env {env_name} --operator {OPERATOR} --dataset {output}")
     started = time.monotonic()
     expert: ActionExpert = EXPERTS.resolve(env_name)()
-    env = make_env(env_name, cameras=cameras, image_size=image_size)
+    env = make_env(env_name, action, cameras=cameras, image_size=image_size)
     facts = {"task": env_name.replace("_", " ") if task is None else task, "operator": OPERATOR}
     described = {"env": env_name, "robot": None, "operator": OPERATOR, "provenance": provenance()}
     summary = RecordSummary(str(output), rate_hz=env.control_hz)
@@ -76,6 +82,7 @@ def record_demonstrations(
     # not durable: what a power cut destroys can be made again
     with closing(env), open_writer(output, env, env.control_hz, described, durable=False) as writer:
         store_scene(writer, env, env_name, cameras, image_size)
+        actions = _spoken_by_expert(env_name, env) if action is not None else None
         sink = StepSink(writer)
         states = itertools.count(next_init_state(output)) if init_states is None else init_states
         attempts = Attempts(num_episodes, states, f"expert of {env_name!r}", output)
@@ -84,7 +91,7 @@ def record_demonstrations(
             if stop():
                 summary.stopped = "signal"
                 break
-            steps, info = demonstrate(env, expert, init_state, sink, facts)
+            steps, info = demonstrate(env, expert, init_state, sink, facts, actions)
             if not info["success"]:
                 sink.discard()
                 summary.failed += 1
@@ -113,20 +120,40 @@ def _others() -> str:
     return ", ".join(found)
 
 
+def _spoken_by_expert(env_name: str, env: SimEnv) -> EnvActions | None:
+    """What turns an expert's actions, which are those of the environment as it is by default, into those of `env`."""
+    with closing(make_env(env_name)) as own:
+        spoken = layout_of(own.action_feature)
+    if spoken is None or spoken == layout_of(env.action_feature):
+        return None
+    return EnvActions(env, spoken)
+
+
 def demonstrate(
-    env: SimEnv, expert: ActionExpert, init_state: int, sink: EpisodeSink, known: dict[str, Any]
+    env: SimEnv,
+    expert: ActionExpert,
+    init_state: int,
+    sink: EpisodeSink,
+    known: dict[str, Any],
+    actions: EnvActions | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """One episode into the sink, until the expert is done or the environment ends it.
+
+    `actions` turns the expert's into the environment's, where they speak different layouts.
 
     Returns the number of steps and the environment's last info. An episode that an error cuts short is discarded.
     """
     observation, info = env.reset(options={"init_state": init_state})
     expert.start_episode(init_state)
+    if actions is not None:
+        actions.start(observation)
     sink.start_episode({**known, "init_state": init_state})
     steps, ended = 0, False
     try:
-        while not ended and (action := expert.action(observation)) is not None:
-            action = np.asarray(action, env.action_feature.dtype)
+        while not ended and (given := expert.action(observation)) is not None:
+            action = np.asarray(given, env.action_feature.dtype)
+            if actions is not None:
+                action = actions.action(np.asarray(given), observation)
             sink.step(steps / env.control_hz, {**observation, env.action_feature.name: action}, env.sim_state())
             observation, _, terminated, truncated, info = env.step(action)
             steps, ended = steps + 1, terminated or truncated

@@ -24,6 +24,7 @@ class Episode:
         success: what the target says at the end; None where nothing measures it.
         mark: what the operator said: True, False or None.
         slowed_by: what keeps the recorded ticks from coming at the rate asked for, see `robolearn.teleop.pace`.
+        inexact: what of the hand's commands the actions do not say exactly, see `TeleopTarget.inexact`.
         paused, waiting: the operator has the clutch down; the first motion has not come yet.
     """
 
@@ -38,6 +39,7 @@ class Episode:
     success: bool | None = None
     mark: bool | None = None
     slowed_by: str | None = None
+    inexact: str = ""
     paused: bool = False
     waiting: bool = False
 

@@ -157,5 +157,7 @@ class RecordingSession:
             f"{self._heading} saved: {episode.steps} steps, {episode.duration_s:.1f} s at {episode.rate_hz:.2f} Hz, "
             f"{outcome}; {counts}"
         )
+        if episode.inexact:
+            self._status.say("  " + episode.inexact)
         if episode.slowed_by:
             self._status.say("  " + describe_slow("recorded", episode.rate_hz, self._rate_hz, episode.slowed_by))

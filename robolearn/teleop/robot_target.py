@@ -18,7 +18,7 @@ from robolearn.core.clock import MonotonicClock, Ticker
 from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import DeviceError, FeatureError
 from robolearn.core.feature import Feature, Features
-from robolearn.execution.command import COMMAND_LAYOUT, check_measured
+from robolearn.execution.command import COMMAND_LAYOUT, Command, check_measured
 from robolearn.execution.scheduler import ActionScheduler
 from robolearn.hardware.robot import Robot
 
@@ -82,6 +82,9 @@ class RobotTarget:
             self._follower.check()
         return self.robot.read().values
 
+    def action(self, command: Command) -> np.ndarray:
+        return command.to_action().astype(np.float32)
+
     def apply(self, action: np.ndarray) -> None:
         if self._follower is None:
             raise DeviceError(f"Robot {self.name!r} is not in an episode; call start_episode first.")
@@ -92,6 +95,9 @@ class RobotTarget:
 
     def sim_state(self) -> None:
         return None
+
+    def inexact(self) -> str:
+        return ""
 
     def end_episode(self) -> None:
         """Brake, and stop commanding the arm: it holds by itself. Does nothing when it is at rest already."""

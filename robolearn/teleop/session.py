@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from robolearn.core.clock import Clock, Ticker
 from robolearn.core.provenance import wall_time
 from robolearn.execution.command import Command
@@ -100,7 +98,7 @@ class TeleopSession:
             still = episode.paused or episode.waiting
             self._pace.counting = not still
             command = self._integrator.step(Motion() if still else motion, measured, ticker.period_s)
-            action = command.to_action().astype(np.float32)
+            action = target.action(command)
             if not still:
                 if episode.steps == 0:
                     first_step_s = now_s
@@ -118,6 +116,7 @@ class TeleopSession:
                 episode.success = target.success()
             if self._on_tick is not None:
                 self._on_tick(episode, measured, command)
+        episode.inexact = target.inexact()
         self._sink.pause()  # what devices do from here on, while the arm comes to rest, is not the episode
         if episode.paused and episode.pauses:
             episode.pauses.pop()  # nothing was recorded after it

@@ -37,6 +37,7 @@ class StationConfig:
         seed: of whatever is random in the operator.
         speed: `real` time, as fast as possible (`max`), or `auto`: real time exactly when a person holds the device.
         viewer: whether to show the scene in a window when the session runs in real time.
+        action: what the actions of `env` mean: a dialect (`robolearn.core.action_dialect`); its own when None.
     """
 
     env: str | None
@@ -48,6 +49,7 @@ class StationConfig:
     seed: int = 0
     speed: Speed = "auto"
     viewer: bool = True
+    action: str | None = None
 
 
 @dataclass
@@ -101,6 +103,8 @@ def _open_target(config: StationConfig, stack: ExitStack) -> tuple[TeleopTarget,
         env = open_env(config)
         stack.callback(env.close)
         return SimTarget(env), env.control_hz
+    if config.action is not None:
+        raise ConfigError("--action is for --env; an arm is told absolute poses, found both --robot and --action.")
     if config.cameras:
         raise ConfigError("--camera is for --env; a robot's cameras are part of it, found both --robot and --camera.")
     if config.speed == "max":
@@ -130,7 +134,7 @@ def make_clock_and_device(config: StationConfig, rate_hz: float) -> tuple[Clock,
 
 def open_env(config: StationConfig) -> SimEnv:
     """The environment at the rate asked for. Raises ConfigError when it has only another rate."""
-    options: dict[str, Any] = {"cameras": config.cameras, "image_size": config.image_size}
+    options: dict[str, Any] = {"cameras": config.cameras, "image_size": config.image_size, "action": config.action}
     if config.env is None:
         raise ConfigError("Nothing to drive: give --env or --robot.")
     env = make_env(config.env, **options)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.action import ActionLayout
+from robolearn.core.earlier_layouts import layout_of
+from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature, Features
+from robolearn.execution.command import COMMAND_LAYOUT, Command
 from robolearn.hardware.robot import Robot
 from robolearn.sim.env import SimEnv
+from robolearn.teleop.env_actions import EnvActions
 
-ACTION_SIZE = 10  # position, 6-d rotation, gripper: see `Command.to_action`
+STATE = "observation.state"
 
 
 class TeleopTarget(Protocol):
-    """An arm with its cameras and its task. Observations hold at least `observation.state` in the action's layout."""
+    """An arm with its cameras and its task. `observation.state` is the measured pose of its TCP, in the layout of a
+    `Command`; actions may be in another one.
+    """
 
     @property
     def name(self) -> str: ...
@@ -49,8 +56,12 @@ class TeleopTarget(Protocol):
         """The newest observation."""
         ...
 
+    def action(self, command: Command) -> np.ndarray:
+        """What is recorded and applied so that the arm does what the hand commands now, as `action_feature` has it."""
+        ...
+
     def apply(self, action: np.ndarray) -> None:
-        """Command `(10,)` float32 for one control period."""
+        """Carry out an action for one control period."""
         ...
 
     def success(self) -> bool | None:
@@ -61,6 +72,10 @@ class TeleopTarget(Protocol):
         """(S,) float64 simulator state behind the newest observation; None for a robot."""
         ...
 
+    def inexact(self) -> str:
+        """What of the hand's commands the actions of this episode do not say exactly, in one line; else empty."""
+        ...
+
     def end_episode(self) -> None:
         """The operator has finished: come to rest and hold."""
         ...
@@ -69,19 +84,17 @@ class TeleopTarget(Protocol):
 class SimTarget:
     """A `SimEnv` as a teleoperation target: one `apply` is one control step, so between ticks time stands still.
 
-    Raises ConfigError for an environment whose action is not a TCP pose with a gripper.
+    The hand's poses become actions of the environment's own layout (joints, steps, ...).
+
+    Raises LayoutError for an environment that a hand cannot drive: of several arms, without a measured pose of the
+    TCP, or whose actions do not follow from one.
     """
 
     robot = None
 
     def __init__(self, env: SimEnv):
-        if env.action_feature.shape != (ACTION_SIZE,) or "observation.state" not in env.observation_features:
-            raise ConfigError(
-                f"Environment {env.name!r} takes actions of shape {env.action_feature.shape}; teleoperation needs "
-                f"a TCP pose with gripper, shape ({ACTION_SIZE},), and its measured value in observation.state. "
-                "Try --env put_on_plate, or record this one with --operator scripted if it has a script."
-            )
         self.env = env
+        self._actions = EnvActions(env, hand_layout(env))
         self._observation: dict[str, np.ndarray] = {}
         self._info: dict[str, Any] = {}
 
@@ -103,9 +116,13 @@ class SimTarget:
 
     def start_episode(self, init_state: int) -> None:
         self._observation, self._info = self.env.reset(options={"init_state": init_state})
+        self._actions.start(self._observation)
 
     def observe(self) -> dict[str, np.ndarray]:
         return self._observation
+
+    def action(self, command: Command) -> np.ndarray:
+        return self._actions.action(command.to_action(), self._observation)
 
     def apply(self, action: np.ndarray) -> None:
         # the operator ends an episode, not the environment's own termination or step limit
@@ -118,5 +135,39 @@ class SimTarget:
     def sim_state(self) -> np.ndarray | None:
         return self.env.sim_state()
 
+    def inexact(self) -> str:
+        return self._actions.counts.describe()
+
     def end_episode(self) -> None:
         """Nothing to do: time stands still."""
+
+
+def hand_layout(env: SimEnv) -> ActionLayout:
+    """`COMMAND_LAYOUT` of the environment's arm, whose free rotation a hand leaves free, too.
+
+    Raises LayoutError for an environment that one hand cannot drive.
+    """
+    state = env.observation_features.get(STATE)
+    found = layout_of(state) if state is not None else None
+    actions = layout_of(env.action_feature)
+    arms = (actions or found or COMMAND_LAYOUT).arms
+    if len(arms) > 1:
+        raise LayoutError(
+            f"Environment {env.name!r} has the arms {' and '.join(map(repr, arms))}, and an operator's hand moves one. "
+            "An expert that gives the actions of all of them drives it, where there is one: robolearn record --env "
+            f"{env.name} --operator scripted."
+        )
+    told = actions.motion(arms[0]) if actions is not None else None
+    in_space = told is not None and (told.kind != "pose" or told.coordinates == "xyz")
+    if state is None or state.shape != (COMMAND_LAYOUT.size,) or actions is None or not in_space:
+        raise LayoutError(
+            f"Environment {env.name!r} has no arm that a hand could drive: its actions are of shape "
+            f"{env.action_feature.shape}{f' ({actions.describe()})' if actions else ''}, and a TCP pose with gripper "
+            f"is needed, and measured in {STATE!r}. Try --env put_on_plate, or record this one with --operator "
+            "scripted if it has a script."
+        )
+    pose, gripper = COMMAND_LAYOUT.parts
+    motion = found.motion(found.arms[0]) if found is not None else None
+    arm = arms[0]
+    free = motion.free if motion is not None else ""
+    return ActionLayout((replace(pose, arm=arm, free=free), replace(gripper, arm=arm)))

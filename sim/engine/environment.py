@@ -6,6 +6,7 @@ only state never touches GL.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from robolearn.core.action import ActionLayout
 from robolearn.core.errors import ConfigError, LayoutError, unknown_name
 from robolearn.core.feature import Feature, features
 from robolearn.core.registry import SignatureError
+from robolearn.kinematics.arm import ArmKinematics
 from robolearn.kinematics.state import ArmState
 from robolearn.sim.engine.physics_state import physics_state, set_physics_state, state_size
 from robolearn.sim.engine.simulation import Simulation
@@ -186,6 +188,19 @@ class MujocoEnv(SimEnv):
             opening = arm.opening() if arm.has_gripper else None
             found[arm.prefix] = ArmState(arm.joints_rad.copy(), position, rotation, opening)
         return found
+
+    def arm_targets(self) -> dict[str, ArmState]:
+        """Prefix -> what each arm is told: what its servos' targets stand for, in the frame of its own base."""
+        found = {}
+        for arm in self.simulation.arms:
+            position, rotation = self._kinematics[arm.prefix].forward(arm.targets_rad)
+            opening = arm.target_opening() if arm.has_gripper else None
+            found[arm.prefix] = ArmState(arm.targets_rad.copy(), position, rotation, opening)
+        return found
+
+    @functools.cached_property
+    def _kinematics(self) -> dict[str, ArmKinematics]:
+        return {arm.prefix: ArmKinematics(arm.mounted.robot) for arm in self.simulation.arms}
 
     def sim_state(self) -> np.ndarray:
         """(S,): MuJoCo's integration state, then what the task remembers."""

@@ -69,6 +69,12 @@ class Arm:
             way += sign * (place - closed)
         return min(max(way / self._width, 0.0), 1.0)
 
+    def target_opening(self) -> float:
+        """What the gripper was told, in [0, 1]; of an arm without one 1."""
+        if self._fingers is None:
+            return 1.0
+        return float(np.mean((self._ctrl[self._finger_servos] - self._closed) / self._span))
+
     @property
     def has_gripper(self) -> bool:
         return self._fingers is not None

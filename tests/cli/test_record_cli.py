@@ -370,6 +370,13 @@ def test_a_scene_and_a_robot_at_once_are_refused(tmp_path, capfd):
         (["--robot", "sim:put_on_plat"], "Unknown environment 'put_on_plat'. Did you mean 'put_on_plate'?"),
         (["--robot", "sin:put_on_plate"], "Unknown robot 'sin'. Did you mean 'sim'?"),
         (["--env", "put_on_plate/x"], "Environment 'put_on_plate' has no variants, found 'put_on_plate/x'."),
+        (["--action", "joint"], "Unknown word 'joint' in the action layout 'joint'. Did you mean 'joints'? Known: "),
+        (["--action", "umi"], "its pose is relative to the newest observation, of which an environment knows nothing"),
+        (["--env", "avoiding", "--action", "joints"], "What moves in a plane takes poses of x and y, not 'joints'."),
+        (
+            ["--robot", "sim:put_on_plate", "--action", "joints"],
+            "--action is for --env; an arm is told absolute poses, found both --robot and --action.",
+        ),
         (["--image-size", "0"], "--image-size must be at least 1, found 0."),
     ],
 )
@@ -396,3 +403,20 @@ def test_a_dataset_that_is_being_recorded_is_refused_before_anything_moves(tmp_p
     with DatasetWriter.create(tmp_path / "x.zarr", features([Feature("action", (1,), kind="action")]), 10.0):
         assert main(arguments(tmp_path / "x.zarr", 1, "--resume")) == 2
     assert f"is being written by process {os.getpid()}; wait for it" in capfd.readouterr().err
+
+
+def test_actions_are_recorded_in_the_layout_asked_for_and_the_dataset_says_so(tmp_path, capfd):
+    path = tmp_path / "joints.zarr"
+    assert main(arguments(path, 1, "--action", "joints")) == 0
+    dataset = Dataset(path)
+    layout = dataset.features["action"].layout
+    assert [part.kind for part in layout.parts] == ["joints", "gripper"] and layout.robots == (("", "panda"),)
+    # what the servos are told is a little ahead of what is measured
+    measured, told = dataset.array("observation.joint_position"), dataset.array("action")[:, :7]
+    assert 1e-3 < np.abs(told - measured).max() < 0.2
+    assert dataset.episodes[0]["success"] is True
+    assert main(arguments(path, 1, "--resume")) == 2
+    assert (
+        "holds 'action' as joints, this session has pose (rot6d); use a new --dataset, or bring a copy of it into this "
+        f"layout with: robolearn dataset relabel {path}"
+    ) in capfd.readouterr().err

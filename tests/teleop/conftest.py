@@ -9,6 +9,7 @@ import pytest
 
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_rot6d
+from robolearn.execution.command import COMMAND_LAYOUT
 from robolearn.hardware.input.protocol import Motion
 from robolearn.sim.env import SimEnv
 
@@ -23,7 +24,8 @@ class PointEnv(SimEnv):
 
     def __init__(self) -> None:
         self._declare(
-            features([Feature("observation.state", (10,), frame="base")]), Feature("action", (10,), kind="action")
+            features([Feature("observation.state", (10,), frame="base", layout=COMMAND_LAYOUT)]),
+            Feature("action", (10,), kind="action", layout=COMMAND_LAYOUT),
         )
         self.actions: list[np.ndarray] = []
         self.init_states: list[int] = []

@@ -16,4 +16,7 @@ def test_a_dataset_names_the_scene_and_the_model_of_each_of_its_robots(tmp_path)
     assert Dataset(tmp_path / "d.zarr").sim_env == {
         "name": "put_on_plate", "scene_version": "put_on_plate-1", "robots": {"panda": PANDA.version},
         "control_hz": 25.0, "cameras": ["front"], "image_size": 96,
+        "mounts": [
+            {"prefix": "", "robot": "panda", "position_m": [0.0, 0.0, 0.0], "quaternion": [1.0, 0.0, 0.0, 0.0]}
+        ],
     }  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robolearn.core.clock import VirtualClock
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature
 from robolearn.hardware.input.protocol import Event, Motion
 from robolearn.teleop.session import TeleopSession
@@ -127,7 +127,7 @@ def test_the_device_is_told_the_attempt_and_the_time(point_env, played):
 
 def test_an_environment_without_a_pose_action_is_refused(point_env):
     point_env.action_feature = Feature("action", (2,), kind="action")
-    with pytest.raises(ConfigError, match=r"shape \(2,\).*--env put_on_plate"):
+    with pytest.raises(LayoutError, match=r"shape \(2,\).*--env put_on_plate"):
         SimTarget(point_env)
 
 
