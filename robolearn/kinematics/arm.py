@@ -23,7 +23,9 @@ import mujoco
 import numpy as np
 
 from robolearn.core.errors import ConfigError
+from robolearn.kinematics.clearance import Clearance, Distances
 from robolearn.kinematics.ik import CONVERSION, IKSettings, Solution
+from robolearn.kinematics.mounted import MountedRobot
 from robolearn.kinematics.robot import TCP_SITE, Robot
 
 _MU, _MU_HIGHEST = 0.1, 1e9
@@ -116,6 +118,14 @@ class ArmKinematics:
             if found.reached:
                 break
         return found
+
+    def distances(self, joints_rad: np.ndarray, opening: float = 1.0, within_m: float = 0.5) -> Distances:
+        """Between the arm's own links, and to the plane it stands on; of several arms see `Clearance`."""
+        return self._clearance.at({"": joints_rad}, {"": opening}, within_m)
+
+    @functools.cached_property
+    def _clearance(self) -> Clearance:
+        return Clearance((MountedRobot(self.robot),))
 
     def _descend(self, settings: IKSettings) -> Solution:
         """From the joints in `_q`."""
@@ -210,15 +220,15 @@ class ArmKinematics:
         wanted = q.copy()
         fixed = np.zeros(q.size)
         for _ in range(q.size):
-            leaving = np.logical_and(clipped != wanted, ~held)
+            leaving: np.ndarray = (clipped != wanted) & ~held
             if not leaving.any():
                 break
             held = held | leaving
             fixed[leaving] = (clipped - self._before)[leaving]
             moving = np.where(held, 0.0, self._jacobian)
             rest = self._error - self._jacobian @ fixed
-            step = moving.T @ np.linalg.solve(moving @ moving.T + (damping + 1e-12) * np.eye(rest.size), rest)
-            wanted = self._before + np.where(held, fixed, step)
+            others = moving.T @ np.linalg.solve(moving @ moving.T + (damping + 1e-12) * np.eye(rest.size), rest)
+            wanted = self._before + np.where(held, fixed, others)
             clipped = np.clip(wanted, self._low, self._high)
         q[:] = clipped
 

@@ -47,6 +47,7 @@ class GripperModel:
         joints: that are driven; what else moves in the gripper is coupled to them.
         closed, open: their positions, rad or m.
         opening_m: distance between the fingers when open.
+        pads: names of the geoms that hold things, of one finger and of the other.
         model: its files where they are not the arm's.
     """
 
@@ -54,6 +55,7 @@ class GripperModel:
     closed: tuple[float, ...]
     open: tuple[float, ...]
     opening_m: float
+    pads: tuple[tuple[str, ...], tuple[str, ...]]
     model: RobotModel | None = None
 
     def positions(self, opening: float) -> np.ndarray:

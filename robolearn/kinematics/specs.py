@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
 
-from robolearn.kinematics.robot import TCP_SITE, WRIST_CAMERA
+from robolearn.kinematics.robot import TCP_SITE, WRIST_CAMERA, GripperModel
 
 # Bits of MuJoCo's contype/conaffinity: robot parts touch the world and objects, never each other.
 ROBOT_BIT, WORLD_BIT = 1, 2
@@ -21,19 +22,43 @@ warnings.filterwarnings("ignore", message=NO_PREFIX)
 
 
 def read(file: Path) -> mujoco.MjSpec:
-    """An MJCF file without actuators, sensors, cameras, lights and key frames, its meshes at absolute paths.
+    """An MJCF file without actuators, sensors, tendons, cameras, lights and key frames.
 
-    Two files may name their meshes alike, so paths are made absolute before they are merged.
+    Two files may name their meshes and default classes alike, so that paths are made absolute and classes dissolved
+    before they are merged: every element has its values itself already.
     """
     spec = mujoco.MjSpec.from_file(str(file))
-    for unwanted in (spec.actuators, spec.sensors, spec.cameras, spec.lights, spec.keys):
+    for unwanted in (spec.actuators, spec.sensors, spec.tendons, spec.cameras, spec.lights, spec.keys):
         for element in list(unwanted):
             spec.delete(element)
     folder = file.parent / spec.meshdir
     for mesh in spec.meshes:
+        mesh.name = mesh.name or Path(mesh.file).stem
         mesh.file = str(folder / mesh.file)
     spec.meshdir = spec.texturedir = ""
+    elements = (
+        spec.bodies,
+        spec.geoms,
+        spec.joints,
+        spec.sites,
+        spec.meshes,
+        spec.materials,
+        spec.equalities,
+        spec.pairs,
+    )
+    for element in (element for kind in elements for element in kind):
+        element.classname = spec.default
+    for name in _classes(file):
+        if (unused := spec.find_default(name)) is not None and name != spec.default.name:
+            spec.delete(unused)
+    spec.default.name = file.stem
     return spec
+
+
+def _classes(file: Path) -> list[str]:
+    """Names of the outermost default classes of a file."""
+    found = [inner for outer in ElementTree.parse(file).getroot().findall("default") for inner in outer]
+    return [inner.attrib["class"] for inner in found if inner.tag == "default"]
 
 
 def keep_collision_geoms(spec: mujoco.MjSpec, but: Collection[str] = ()) -> None:
@@ -56,8 +81,9 @@ def keep_collision_geoms(spec: mujoco.MjSpec, but: Collection[str] = ()) -> None
             spec.delete(element)
 
 
-def dress(spec: mujoco.MjSpec, rgba: tuple[float, ...], pads: Collection[str] = ()) -> None:
-    """Colours, contact bits and gravity compensation of a robot; `pads` name the geoms that grip."""
+def dress(spec: mujoco.MjSpec, rgba: tuple[float, ...], gripper: GripperModel | None = None) -> None:
+    """Colours, contact bits and gravity compensation of a robot, and friction of its gripper's pads."""
+    pads = gripper.pads[0] + gripper.pads[1] if gripper is not None else ()
     for geom in spec.geoms:
         geom.rgba = rgba
         if geom.contype or geom.conaffinity:
@@ -72,8 +98,9 @@ def dress(spec: mujoco.MjSpec, rgba: tuple[float, ...], pads: Collection[str] = 
 
 
 def set_passive(joint: mujoco.MjsJoint, damping: float, armature: float) -> None:
-    """Viscous damping without dry friction. Newer MuJoCo has polynomial damping: coefficients instead of a number."""
+    """Viscous damping, no dry friction and no spring. Newer MuJoCo has polynomials in place of numbers."""
     joint.damping = np.array([damping, 0.0, 0.0]) if np.ndim(joint.damping) else damping
+    joint.stiffness = np.zeros(3) if np.ndim(joint.stiffness) else 0.0
     joint.frictionloss, joint.armature = 0.0, armature
 
 
@@ -106,10 +133,9 @@ def couple(spec: mujoco.MjSpec, joint: str, driver: str, ratio: float) -> None:
 
 
 def drop_linkage(spec: mujoco.MjSpec) -> None:
-    """Delete tendons and all constraints between fingers: `couple` says the same with fewer of them."""
-    for unwanted in (spec.equalities, spec.tendons):
-        for element in list(unwanted):
-            spec.delete(element)
+    """Delete all constraints between fingers: `couple` says the same with fewer of them."""
+    for constraint in list(spec.equalities):
+        spec.delete(constraint)
 
 
 def add_wrist_camera(body: mujoco.MjsBody, position_m: tuple[float, ...], xyaxes: tuple[float, ...]) -> None:

@@ -101,7 +101,9 @@ def test_reachable_poses_are_found_from_anywhere_within_the_limits(kinematics):
         solved = kinematics.solve(kinematics.home_rad, position, rotation, SEARCH)
         assert solved.reached
         found, turned = kinematics.forward(solved.joints)
-        assert np.linalg.norm(found - position) < 1e-6 and angle_between(turned, rotation) < 1e-6
+        assert np.linalg.norm(found - position) < 1e-6
+        if not kinematics.robot.free:  # else there is more than one answer
+            assert angle_between(turned, rotation) < 1e-6
         assert (low <= solved.joints).all() and (solved.joints <= high).all()
 
 

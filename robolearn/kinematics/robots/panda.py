@@ -43,6 +43,7 @@ MODEL = RobotModel(
 
 _JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 _FINGERS = ("finger_joint1", "finger_joint2")
+_PADS = (("finger1_pad_collision",), ("finger2_pad_collision",))
 # gains of a stiff joint impedance controller
 _STIFFNESS = (4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0)  # N m / rad
 _DAMPING = (450.0, 450.0, 350.0, 350.0, 200.0, 200.0, 200.0)  # N m s / rad
@@ -54,7 +55,7 @@ def _build(robot: Robot) -> mujoco.MjSpec:
 
     files = robot.model.folder()
     arm = _arm_spec(files / "robots" / "panda")
-    hand = _hand_spec(files / "grippers")
+    hand = _hand_spec(robot, files / "grippers")
     mount = arm.body("right_hand").add_frame()
     with specs.no_prefix():
         mount.attach_body(hand.body("right_gripper"), "", "")
@@ -73,14 +74,14 @@ def _arm_spec(files: Path) -> mujoco.MjSpec:
     return spec
 
 
-def _hand_spec(files: Path) -> mujoco.MjSpec:
+def _hand_spec(robot: Robot, files: Path) -> mujoco.MjSpec:
     from robolearn.kinematics import specs
 
     spec = specs.read(files / "panda_gripper.xml")
     specs.keep_collision_geoms(spec)
     for site in list(spec.sites):
         spec.delete(site)
-    specs.dress(spec, specs.WHITE, pads=[geom.name for geom in spec.geoms if geom.name.endswith("pad_collision")])
+    specs.dress(spec, specs.WHITE, robot.gripper)
     for joint in spec.joints:
         specs.set_passive(joint, damping=5.0, armature=0.2)
     spec.body("eef").add_site(name=TCP_SITE, group=4)
@@ -101,7 +102,7 @@ PANDA = Robot(
     acceleration=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
     effort=_TORQUE_LIMIT,
     build=_build,
-    gripper=GripperModel(_FINGERS, closed=(0.0, 0.0), open=(0.04, -0.04), opening_m=0.08),
+    gripper=GripperModel(_FINGERS, closed=(0.0, 0.0), open=(0.04, -0.04), opening_m=0.08, pads=_PADS),
     servos={
         **{name: Servo(*numbers) for name, *numbers in zip(_JOINTS, _STIFFNESS, _DAMPING, _TORQUE_LIMIT, strict=True)},
         **dict.fromkeys(_FINGERS, Servo(600.0, 20.0, 40.0)),  # N/m, N s/m, N

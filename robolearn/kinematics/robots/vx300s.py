@@ -16,7 +16,8 @@ from robolearn.kinematics.sources import Menagerie
 if TYPE_CHECKING:
     import mujoco
 
-_PADS = tuple(f"{side}_finger_pad_{i}" for side in ("left", "right") for i in range(9))
+_PADS = (tuple(f"left_finger_pad_{i}" for i in range(9)), tuple(f"right_finger_pad_{i}" for i in range(9)))
+_FINGERS = ("left_finger", "right_finger")
 _FORWARD = (0.5, 0.5, 0.5, 0.5)  # of the gripper's link x points to the front and y from finger to finger
 
 
@@ -25,7 +26,7 @@ def _build(robot: Robot) -> mujoco.MjSpec:
 
     spec = specs.read(robot.model.folder() / "vx300s.xml")
     specs.keep_collision_geoms(spec, but=("vx300s_10_gripper_finger",))
-    specs.dress(spec, specs.BLACK, pads=_PADS)
+    specs.dress(spec, specs.BLACK, robot.gripper)
     specs.drop_linkage(spec)
     specs.couple(spec, "right_finger", "left_finger", -1.0)
     for joint in spec.joints:
@@ -60,7 +61,7 @@ VX300S = Robot(
     acceleration=(15.7, 15.7, 15.7, 15.7, 15.7, 24.0),
     effort=(10.6, 21.2, 21.2, 10.6, 10.6, 4.1),
     build=_build,
-    gripper=GripperModel(("left_finger", "right_finger"), (0.021, -0.021), (0.057, -0.057), opening_m=0.087),
+    gripper=GripperModel(_FINGERS, (0.021, -0.021), (0.057, -0.057), opening_m=0.087, pads=_PADS),
     servos={
         "waist": Servo(800.0, 80.0, 35.0),
         "shoulder": Servo(1600.0, 160.0, 57.0),
@@ -68,7 +69,6 @@ VX300S = Robot(
         "forearm_roll": Servo(200.0, 20.0, 10.6),
         "wrist_angle": Servo(400.0, 40.0, 10.6),
         "wrist_rotate": Servo(200.0, 20.0, 4.1),
-        "left_finger": Servo(600.0, 20.0, 40.0),
-        "right_finger": Servo(600.0, 20.0, 40.0),
+        **dict.fromkeys(_FINGERS, Servo(600.0, 20.0, 40.0)),
     },
 )  # fmt: skip
