@@ -169,6 +169,8 @@ def show(results: EvaluationResults, console: Console) -> None:
     console.print(table)
     for faulty in (episode for episode in results.episodes if episode.fault):
         console.print(f"start state {faulty.init_state}: policy failed: {faulty.fault}", markup=False, highlight=False)
+    for inexact in (episode for episode in results.episodes if episode.inexact):
+        console.print(f"start state {inexact.init_state}: {inexact.inexact}", markup=False, highlight=False)
     for one in results.aborted:
         console.print(f"start state {one.init_state} aborted: {one.cause}", markup=False, highlight=False)
     success, entropy, timing = results.success, results.entropy, results.timing()
@@ -179,6 +181,7 @@ def show(results: EvaluationResults, console: Console) -> None:
         f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  {success.bounds()}  (95 % Wilson){beside}",
         f"mean of max score {_bootstrapped(results.score)}",
         *varied,
+        *([actions] if (actions := results.settings.get("actions")) else []),
         f"{timing['steps']} steps in {timing['wall_s']:.1f} s; {timing['inference_ms']:.1f} ms a prediction",
         sep="\n",
         markup=False,

@@ -55,12 +55,13 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     import torch
 
+    from robolearn.execution.anchored import anchored, described_actions
     from robolearn.policies.checkpoint import load_policy
     from robolearn.policies.device import choose_device, describe_device
 
     torch.set_num_threads(options.num_threads)
     device = choose_device(options.device)
-    policy = load_policy(options.policy, str(device)).prepared()
+    policy = anchored(load_policy(options.policy, str(device)).prepared())
 
     def make_generator(seed: int) -> torch.Generator:
         return torch.Generator(device).manual_seed(seed)
@@ -70,6 +71,7 @@ def main(argv: list[str]) -> int:
     times_ms = executor.submit(warm_up, policy, make_generator).result()
     median_ms = sorted(times_ms)[len(times_ms) // 2]
     chosen = describe_device(options.device, device)
+    print(described_actions(policy), flush=True)
     print(f"{options.policy}: warm, {median_ms:.1f} ms an inference on {chosen}", flush=True)
     run_server(policy, listen, make_generator, executor, lambda line: print(line, flush=True))
     return 0

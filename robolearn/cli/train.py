@@ -147,7 +147,7 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
         if config.goals is not None and not spec.goal_horizon:
             raise ConfigError("This policy takes no goals (--policy.goals is empty); leave out --eval-goals.")
         actions_per_chunk(spec, run.eval_execute, "--eval-execute")
-        world, _ = open_world(spec, env, config.env_options, config.goals)
+        world, _, _ = open_world(spec, env, config.env_options, config.goals)
         world.close()
 
     def on_checkpoint(checkpoint: Path, step: int) -> dict[str, float]:

@@ -74,7 +74,15 @@ def test_eval_prints_the_episodes_and_both_intervals_and_saves_everything(tmp_pa
     assert (found["policy"]["name"], found["policy"]["config"]["obs_horizon"]) == ("bc", 1)
     assert found["policy"]["sampling"] == {}
     seen = {"trained": [], "demonstrated": [], "unknown_episodes": 0}
-    settings = {"seed": 0, "execute": 2, "workers": 1, "max_steps": 6, "goals": None, "seen_start_states": seen}
+    settings = {
+        "seed": 0,
+        "execute": 2,
+        "workers": 1,
+        "max_steps": 6,
+        "goals": None,
+        "seen_start_states": seen,
+        "actions": None,
+    }
     assert found["settings"] == settings
     assert (tmp_path / "out" / "videos" / "start_100000.mp4").is_file()
     assert (tmp_path / "out" / "config.yaml").is_file()

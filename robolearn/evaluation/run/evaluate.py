@@ -116,10 +116,12 @@ def evaluate(
         source, config.env, config.env_options, config.rollout,
         frozenset(init_states[: config.num_videos]), videos, config.video, config.goals,
     )  # fmt: skip
-    check_job(job)
+    actions = check_job(job)
     run = _Run(job, config, init_states, command)
     if on_note and (note := run.seen.note()):
         on_note(note)
+    if on_note and actions is not None and actions.description is not None and not actions.plain:
+        on_note(actions.description)
     with nullcontext() if output is None else held_output(output):
         try:
             results = run(on_episode, on_ready)
@@ -208,6 +210,7 @@ class _Run:
                 "control_hz": report.control_hz,
                 "max_steps": report.max_steps,
                 "modes": report.modes,
+                "actions": report.actions.taken,
             },
             settings={
                 "seed": config.rollout.seed,
@@ -215,6 +218,7 @@ class _Run:
                 "workers": self._workers,
                 "max_steps": config.rollout.max_steps,
                 "goals": report.goals,
+                "actions": report.actions.description,
                 "seen_start_states": self.seen.to_dict(),
             },
             episodes=tuple(e for e in episodes if isinstance(e, EpisodeResult)),

@@ -25,12 +25,15 @@ from robolearn.core.errors import ConfigError, FeatureError, MissingDependencyEr
 from robolearn.core.failure import debugging, explained, traceback_of
 from robolearn.core.feature import require
 from robolearn.evaluation.statistics.episode import EpisodeResult
+from robolearn.execution.anchored import anchored
 from robolearn.execution.chunk import predicted_actions
 from robolearn.execution.goals import Goals
-from robolearn.execution.match import Offer, check_match
+from robolearn.execution.match import Offer, converted_match
 from robolearn.execution.policy import ActingPolicy
 from robolearn.execution.policy_spec import PolicySpec
 from robolearn.execution.receding_horizon import RecedingHorizon
+from robolearn.kinematics.conversion import Conversion
+from robolearn.kinematics.converter import ActionConverter
 from robolearn.sim.env import SimEnv
 
 OnStep = Callable[[SimEnv, int, bool], None]
@@ -54,12 +57,17 @@ class RolloutConfig:
     max_steps: int | None = None
 
 
-def check_environment(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> None:
-    """Raise FeatureError like `check_match`, and when the environment scores by goals, but not by the policy's."""
-    offer = Offer(f"environment {env.name!r}", env.observation_features, env.action_feature, env.control_hz)
-    check_match(spec, offer, policy_name)
+def check_environment(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> Conversion | None:
+    """How actions of the policy become those of the environment; None where layouts are not known and they must agree.
+
+    Raises FeatureError like `converted_match`, and when the environment scores by goals, but not by the policy's.
+    """
+    name = f"environment {env.name!r}"
+    offer = Offer(name, env.observation_features, env.action_feature, env.control_hz, env.mounted)
+    found = converted_match(spec, offer, policy_name)
     if env.accepts_goal:
         require(spec.goal_features, env.observation_features, f"the goal of {policy_name}", offer.name)
+    return found
 
 
 def episode_generator(seed: int, init_state: int) -> torch.Generator:
@@ -97,9 +105,15 @@ def run_episode(
     after actions of it were executed, the episode ends there, as what it is by then, with the `fault`: failing must not
     pay. At its first prediction, or because of the machine, that is raised. So is FeatureError when policy and
     environment do not match.
+
+    Actions of a layout that the environment does not take are converted when they are carried out; what is relative to
+    the newest observation is made absolute with the observation of its own chunk, see `anchored`.
     """
     config = config or RolloutConfig()
-    check_environment(policy.spec, env, policy_name)
+    policy = anchored(policy)
+    conversion = check_environment(policy.spec, env, policy_name)
+    converts = conversion is not None and not conversion.identity
+    converter = ActionConverter(conversion, env.observation_features) if conversion is not None and converts else None
     horizon = RecedingHorizon(policy.spec, config.execute)
     max_steps = env.max_steps if config.max_steps is None else min(config.max_steps, env.max_steps)
     generator = episode_generator(config.seed, init_state)
@@ -113,6 +127,8 @@ def run_episode(
     asked = {"goal": goal} if goal is not None and env.accepts_goal else {}
     with blamed_on("environment"):
         observation, info = env.reset(options={"init_state": init_state, **asked})
+        if converter is not None:
+            converter.start(observation)
     if on_step:
         on_step(env, 0, False)
     step = 0
@@ -139,6 +155,8 @@ def run_episode(
         scheduled = horizon.scheduler.action_at(now_s)
         assert scheduled is not None  # execute <= action_horizon, so the chunk covers this step
         action = scheduled.reshape(policy.spec.action_feature.shape)
+        if converter is not None:
+            action = converter.convert(action, observation).astype(env.action_feature.dtype)
         with blamed_on("environment"):
             observation, _, terminated, truncated, info = env.step(action)
             if info.get("success") is None:
@@ -160,6 +178,7 @@ def run_episode(
         mode=info.get("mode"),
         goal_episode=goals.episode(init_state) if goals else None,
         fault=fault,
+        inexact=(converter.counts.describe() or None) if converter is not None else None,
         inferences=len(inference_s),
         mean_inference_ms=1e3 * float(np.mean(inference_s)) if inference_s else 0.0,
         wall_s=time.perf_counter() - started,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.core.errors import ConfigError
+from robolearn.execution.anchored import anchored
 from robolearn.execution.policy import ActingPolicy
 from robolearn.execution.policy_spec import PolicySpec
 
@@ -49,7 +50,7 @@ class PolicySource:
         return f"policy {self.name!r}"
 
     def spec(self) -> PolicySpec | None:
-        """What a checkpoint's policy needs and gives; None for a factory, whose policy would have to be made first.
+        """What a checkpoint's policy was trained with; None for a factory, whose policy would have to be made first.
 
         Raises CheckpointError for a checkpoint that cannot be read, ConfigError for a setting that it does not have.
         """
@@ -71,14 +72,14 @@ class PolicySource:
         return replace(self, directory=checkpoint_directory(self.directory).resolve())
 
     def load(self) -> ActingPolicy:
-        """Load the weights or call the factory. Raises CheckpointError or ConfigError."""
+        """Load the weights or call the factory; its actions are `anchored`. Raises CheckpointError or ConfigError."""
         if self.directory is not None:
             from robolearn.policies.checkpoint import load_policy
 
-            return load_policy(self.directory, self.device, self.sampling).prepared()
+            return anchored(load_policy(self.directory, self.device, self.sampling).prepared())
         module, _, attribute = str(self.factory).partition(":")
         try:
             factory = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"Policy factory {self.factory!r} cannot be imported: {error}.") from error
-        return factory(**self.options)
+        return anchored(factory(**self.options))

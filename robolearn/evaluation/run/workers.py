@@ -18,21 +18,26 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import ConfigError, MissingDependencyError, RobolearnError, one_line
 from robolearn.core.failure import UnexpectedError, debugging, explained, traceback_of
 from robolearn.core.interrupt import spared_children
+from robolearn.core.meaning import means_the_same
 from robolearn.core.process import end_in_words
 from robolearn.evaluation.run.rollout import RolloutConfig, check_environment, run_episode
 from robolearn.evaluation.run.source import PolicySource
 from robolearn.evaluation.run.video import EpisodeVideo, VideoConfig
 from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
+from robolearn.execution.anchored import anchored_spec, trained_spec
 from robolearn.execution.goals import Goals, GoalSource, make_goals
 from robolearn.execution.policy import ActingPolicy
 from robolearn.execution.receding_horizon import actions_per_chunk
+from robolearn.kinematics.observed import relative_to_observation
 from robolearn.sim.registry import make_env
 
 if TYPE_CHECKING:
     from robolearn.execution.policy_spec import PolicySpec
+    from robolearn.kinematics.conversion import Conversion
     from robolearn.sim.env import SimEnv
 
 _STOP_TIMEOUT_S = 5.0
@@ -70,6 +75,34 @@ class WorkerReport:
     max_steps: int
     modes: int | None
     goals: dict[str, Any] | None
+    actions: ActionRecord
+
+
+@dataclass(frozen=True)
+class ActionRecord:
+    """What becomes of a policy's actions in an environment.
+
+    Attributes:
+        taken: layout that the environment takes, as a map; None where it does not say it.
+        description: one line, which conversion runs; None where layouts are not known.
+        plain: whether they are taken as the policy gives them.
+    """
+
+    taken: dict[str, Any] | None
+    description: str | None
+    plain: bool
+
+    @classmethod
+    def of(cls, trained: PolicySpec, env: SimEnv, conversion: Conversion | None) -> ActionRecord:
+        layout, taken = layout_of(trained.action_feature), layout_of(env.action_feature)
+        known = None if taken is None else taken.to_dict()
+        if conversion is None:
+            return cls(known, None, True)
+        if not relative_to_observation(layout) or layout is None:
+            return cls(known, conversion.description, conversion.identity)
+        anchoring = f"actions are made absolute with the observation of their chunk: {layout.describe()}"
+        then = "" if conversion.identity else f", then {conversion.description.removeprefix('actions are ')}"
+        return cls(known, anchoring + then, False)
 
 
 def image_options(spec: PolicySpec) -> dict[str, Any]:
@@ -87,31 +120,45 @@ def open_world(
     env_options: dict[str, Any],
     goals: GoalSource | None,
     policy_name: str = "the policy",
-) -> tuple[SimEnv, Goals | None]:
-    """The environment and the goals that a policy with this `spec` is run with.
+) -> tuple[SimEnv, Goals | None, ActionRecord]:
+    """The environment and the goals that a policy with this `spec` is run with, and what becomes of its actions.
+
+    An environment that takes several layouts takes the policy's own, unless `env_options` say another.
 
     Raises like `make_env`, `check_environment` and `make_goals` where they do not fit the policy.
     """
-    world = make_env(env, **{**image_options(spec), **env_options})
+    options, acting = {**image_options(spec), **env_options}, anchored_spec(spec)
+    world = make_env(env, **options)
     try:
-        check_environment(spec, world, policy_name)
-        return world, make_goals(goals, spec, policy_name)
+        layout = layout_of(acting.action_feature)
+        if (
+            layout is not None
+            and options.get("action") is None
+            and not means_the_same(acting.action_feature, world.action_feature)
+            and world.takes(layout)
+        ):
+            world.close()
+            world = make_env(env, **{**options, "action": layout})
+        conversion = check_environment(acting, world, policy_name)
+        return world, make_goals(goals, acting, policy_name), ActionRecord.of(spec, world, conversion)
     except Exception:
         world.close()
         raise
 
 
-def check_job(job: RolloutJob) -> None:
-    """Raise what is wrong with names and settings, before there are workers to say so.
+def check_job(job: RolloutJob) -> ActionRecord | None:
+    """What becomes of the policy's actions. Raises what is wrong with names and settings, before workers could say so.
 
     Raises like `load_policy` without its weights, `open_world` and `actions_per_chunk`. A policy from a factory is not
     looked at: its module may well be what adds the environment.
     """
     spec = job.source.spec()
     if spec is None:
-        return
+        return None
     actions_per_chunk(spec, job.rollout.execute)
-    open_world(spec, job.env, job.env_options, job.goals, job.source.label)[0].close()
+    env, _, actions = open_world(spec, job.env, job.env_options, job.goals, job.source.label)
+    env.close()
+    return actions
 
 
 def run_episodes(
@@ -286,14 +333,14 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
     init_state: int | None = None
     try:
         policy = job.source.load()
-        name = job.source.label
-        env, goals = open_world(policy.spec, job.env, job.env_options, job.goals, name)
+        name, trained = job.source.label, trained_spec(policy)
+        env, goals, actions = open_world(trained, job.env, job.env_options, job.goals, name)
         execute = actions_per_chunk(policy.spec, job.rollout.execute)
         chosen = goals.to_dict() if goals else None
         with _talking():
             connection.send(
                 WorkerReport(
-                    policy.spec,
+                    trained,
                     execute,
                     env.scene_version,
                     dict(env.robots),
@@ -301,6 +348,7 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
                     env.max_steps,
                     env.modes,
                     chosen,
+                    actions,
                 )
             )
             init_state = connection.recv()

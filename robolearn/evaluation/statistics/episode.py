@@ -13,7 +13,8 @@ class EpisodeResult:
     `steps` counts actions; `first_success_step` is the number of actions after which success was first true.
     Scores are the environment's own partial credit in [0, 1]. `goal_episode` is the recorded episode that ended in
     the goal, for goal-conditioned policies. `fault` is what the policy failed with, in one line, where that ended the
-    episode after some of its actions had been executed.
+    episode after some of its actions had been executed. `inexact` says which actions were not exactly converted to
+    those that the environment takes, such as poses out of reach.
     """
 
     init_state: int
@@ -29,6 +30,7 @@ class EpisodeResult:
     video: str | None = field(default=None, compare=False)
     goal_episode: int | None = None
     fault: str | None = None
+    inexact: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -26,8 +26,8 @@ class EvaluationResults:
     Attributes:
         policy: `source` (directory or factory), `spec`, `provenance` of the checkpoint.
         environment: `name`, `scene_version`, `robots` (the version of each one's model), `options`, `control_hz`,
-            `max_steps`, `modes` (how many, or None).
-        settings: `seed`, `execute`, `workers`, `max_steps`.
+            `max_steps`, `modes` (how many, or None), `actions` (the layout that it took).
+        settings: `seed`, `execute`, `workers`, `max_steps`, `actions` (what became of the policy's).
         episodes: those that were judged, in the order of the start states.
         wall_s: of the whole evaluation, loading included.
         command: what was typed, if anything was.
