@@ -170,6 +170,11 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         """Prefix -> what each arm is told to do now, likewise."""
         return {}
 
+    @property
+    def out_of_reach(self) -> int:
+        """Targets since the reset that an arm could not reach; it goes as near as it can."""
+        return 0
+
     @abc.abstractmethod
     def task_info(self) -> dict[str, Any]:
         """`success`, `mode`, `score` and the task's partial flags, now."""

@@ -202,6 +202,10 @@ class MujocoEnv(SimEnv):
     def _kinematics(self) -> dict[str, ArmKinematics]:
         return {arm.prefix: ArmKinematics(arm.mounted.robot) for arm in self.simulation.arms}
 
+    @property
+    def out_of_reach(self) -> int:
+        return self.controller.out_of_reach
+
     def sim_state(self) -> np.ndarray:
         """(S,): MuJoCo's integration state, then what the task remembers."""
         state = physics_state(self.model, self.data)

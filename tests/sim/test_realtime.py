@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from robolearn.core.clock import VirtualClock
-from robolearn.core.errors import DeviceError
+from robolearn.core.errors import DeviceError, LayoutError
 from robolearn.core.feature import Feature, features
-from robolearn.sim.realtime import Cell, _run
+from robolearn.sim.realtime import Cell, CellOptions, _run, run_cell
 
 
 class PointMass:
@@ -195,3 +195,15 @@ def test_a_cell_whose_driver_has_died_ends_within_a_moment(cell, clock):
     with pytest.raises(DeviceError, match="driver of the simulated cell has ended"):
         _run(cell, records, clock, 0.004)
     assert clock.now() - start_s <= 0.25
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ("avoiding", r"takes actions 'pose relative to the last target \(base axes, xy, no rotation\)'"),
+        ("hand_over/panda", r"takes actions 'left \(panda\): pose \(rot6d\), gripper; right"),
+    ],
+)
+def test_what_a_cell_cannot_be_told_is_refused_with_the_reason(env, told):
+    with pytest.raises(LayoutError, match=rf"{told}.*; a simulated cell is told 'pose \(rot6d\), gripper' of one arm"):
+        run_cell(CellOptions(env=env, name="never_made"))
