@@ -80,6 +80,16 @@ def demonstrated_states(name: str) -> range:
     return _kind(name).demonstrated
 
 
+def task_text(name: str) -> str:
+    """The task of an environment in words, from its name: "put on plate", whichever robot does it. Variants that are
+    tasks of their own stay: "robosuite/Lift". Raises ConfigError for an unknown name.
+    """
+    from robolearn.sim.engine.task import Task
+
+    # a task's variants are the robots that do it
+    return (name.partition("/")[0] if issubclass(_kind(name), Task) else name).replace("_", " ")
+
+
 def _kind(name: str) -> type[SimEnv] | type[Task]:
     """The class of the environment; of one that a function makes, the base of all, which has what holds for most."""
     check_setting()

@@ -15,6 +15,7 @@ from robolearn.core.errors import ConfigError
 from robolearn.core.interrupt import StopRequest
 from robolearn.datasets.write.creation import gone_when_empty
 from robolearn.sim.experts import gives_actions
+from robolearn.sim.registry import task_text
 from robolearn.teleop.dataset import check_dataset_path
 from robolearn.teleop.demonstrations import record_demonstrations
 from robolearn.teleop.open_sink import open_sink
@@ -72,9 +73,9 @@ def main(argv: list[str]) -> int:
     if options.robot is not None and options.env is not None:
         raise ConfigError("Give either --env (a scene in simulated steps) or --robot (in real time), found both.")
     env_name = options.env if options.env or options.robot else DEFAULT_ENV
-    # the same scene is the same task, in steps or in real time
-    scene = env_name or (options.robot or "").rpartition(":")[2]
-    task = options.task if options.task is not None else scene.replace("_", " ")
+    task = options.task
+    if task is None:  # the same scene is the same task, in steps or in real time
+        task = task_text(env_name) if env_name else (options.robot or "").rpartition(":")[2].replace("_", " ")
     with gone_when_empty(options.dataset):
         if env_name and options.operator == SCRIPTED and gives_actions(env_name):
             summary, signalled = _demonstrate(options, env_name, task)

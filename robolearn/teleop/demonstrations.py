@@ -25,7 +25,7 @@ from robolearn.datasets.tools.start_states import next_init_state
 from robolearn.sim.env import SimEnv
 from robolearn.sim.experts import EXPERTS, gives_actions
 from robolearn.sim.experts.protocol import ActionExpert
-from robolearn.sim.registry import make_env
+from robolearn.sim.registry import make_env, task_text
 from robolearn.teleop.attempts import Attempts
 from robolearn.teleop.dataset import check_dataset_path, open_writer, store_scene
 from robolearn.teleop.env_actions import EnvActions
@@ -75,7 +75,7 @@ def record_demonstrations(
     started = time.monotonic()
     expert: ActionExpert = EXPERTS.resolve(env_name)()
     env = make_env(env_name, action, cameras=cameras, image_size=image_size)
-    facts = {"task": env_name.replace("_", " ") if task is None else task, "operator": OPERATOR}
+    facts = {"task": task_text(env_name) if task is None else task, "operator": OPERATOR}
     described = {"env": env_name, "robot": None, "operator": OPERATOR, "provenance": provenance()}
     summary = RecordSummary(str(output), rate_hz=env.control_hz)
     modes: Counter[str] = Counter()
