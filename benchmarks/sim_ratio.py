@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def serve() -> None:
         print(turn(envs[name], int(steps), int(seed)), flush=True)
 
 
-def turn(env, steps: int, seed: int) -> float:
+def turn(env: Any, steps: int, seed: int) -> float:
     """Small random motions; an episode that ends begins again, and resets are not counted."""
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(options={"init_state": seed})

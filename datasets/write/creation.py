@@ -25,6 +25,8 @@ from robolearn.datasets.write.output import is_taken
 
 # a long double is another number on every machine, and no other format holds one
 LARGEST_NUMBER_BYTES = 8
+LABELS = "observation.segmentation."
+"""Of features whose pixels are numbers of things: stored without loss, in which one thing would become another."""
 Subsampling = Literal["444", "422", "420"]
 
 
@@ -37,7 +39,10 @@ def codecs_for(features: Features, image_codec: str, jpeg_quality: int, jpeg_sub
     if jpeg_subsampling not in get_args(Subsampling):
         raise DatasetError(f"JPEG subsampling is one of {get_args(Subsampling)}, found {jpeg_subsampling!r}.")
     image = JpegCodec(jpeg_quality, jpeg_subsampling) if image_codec == "jpeg" else PngCodec()
-    return {name: PngCodec() if feature.kind == "depth" else image for name, feature in features.items()}
+    return {
+        name: PngCodec() if feature.kind == "depth" or name.startswith(LABELS) else image
+        for name, feature in features.items()
+    }
 
 
 def make_dataset(

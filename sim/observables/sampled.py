@@ -99,6 +99,8 @@ class Sampled:
 
     def given(self, step: int) -> np.ndarray:
         """The newest sample that is old enough."""
+        if not self._held:  # looked at before the first episode
+            self._take(step)
         if not self._per_step:
             self.sample(step)
         while len(self._held) > 1 and self._held[1][0] + self._delay <= step:

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from robolearn.core.errors import ConfigError, MissingDependencyError
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.sim import make_env
 from robolearn.sim.observables.camera import Cameras
 from robolearn.sim.observables.photograph import fitted, read_photograph
@@ -95,3 +97,20 @@ def test_a_camera_that_is_not_there_is_named():
             make_env("put_on_plate", **{kind: ("frnt",)})
     with pytest.raises(ConfigError, match="'frnt'"):
         make_env("put_on_plate", overlay={"frnt": np.zeros((4, 4, 3), np.uint8)})
+
+
+def test_numbers_of_things_are_recorded_without_loss_beside_pictures(tmp_path):
+    env = make_env("put_on_plate", image_size=48, cameras=("front",), segmentation=("front",), depth=("front",))
+    seen, _ = env.reset(options={"init_state": 0})
+    names = [f"observation.{kind}.front" for kind in ("images", "segmentation", "depth")]
+    with DatasetWriter.create(
+        tmp_path / "d.zarr", {n: env.observation_features[n] for n in names}, 20.0, {}, image_codec="jpeg"
+    ) as writer:
+        writer.start_episode()
+        for step in range(2):
+            writer.append(0.05 * step, {name: seen[name] for name in names})
+        writer.commit({})
+    dataset = Dataset(tmp_path / "d.zarr")
+    assert np.array_equal(dataset.image(names[1], 0).reshape(48, 48), seen[names[1]][..., 0])
+    assert np.array_equal(dataset.image(names[2], 1), seen[names[2]])
+    env.close()
