@@ -55,6 +55,11 @@ class ActionView:
         self._made: set[int] = set()
 
     @property
+    def name(self) -> str:
+        """Of the dataset, for messages."""
+        return self._dataset.name
+
+    @property
     def description(self) -> str:
         """One line: what becomes what."""
         stored, wanted = self.conversion.source, self.feature.layout

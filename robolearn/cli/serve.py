@@ -71,7 +71,8 @@ def main(argv: list[str]) -> int:
     times_ms = executor.submit(warm_up, policy, make_generator).result()
     median_ms = sorted(times_ms)[len(times_ms) // 2]
     chosen = describe_device(options.device, device)
-    print(described_actions(policy), flush=True)
+    if (actions := described_actions(policy)) is not None:
+        print(actions, flush=True)
     print(f"{options.policy}: warm, {median_ms:.1f} ms an inference on {chosen}", flush=True)
     run_server(policy, listen, make_generator, executor, lambda line: print(line, flush=True))
     return 0

@@ -84,6 +84,9 @@ def main(argv: list[str]) -> int:
 def _notes(run: TrainConfig, trainer: Trainer) -> list[str]:
     """What is allowed and seldom meant."""
     found = [note] if (note := trainer.elements.note()) else []
+    views = [view for view in trainer.corpus.views if view is not None]
+    found += dict.fromkeys(view.description for view in views)
+    found += [f"{view.name}: {inexact}" for view in views if (inexact := view.counts.describe())]
     if run.eval_env is not None:
         from robolearn.evaluation.run.evaluate import EvaluationConfig
         from robolearn.evaluation.run.seen_states import seen_states

@@ -90,11 +90,11 @@ def trained_spec(policy: ActingPolicy) -> PolicySpec:
     return policy.policy.spec if isinstance(policy, AnchoredPolicy) else policy.spec
 
 
-def described_actions(policy: ActingPolicy) -> str:
-    """One line: what the actions of a policy from `anchored` mean, and what was made absolute."""
+def described_actions(policy: ActingPolicy) -> str | None:
+    """One line: what the actions of a policy from `anchored` mean, and what was made absolute; None where unknown."""
     trained, layout = layout_of(trained_spec(policy).action_feature), layout_of(policy.spec.action_feature)
     if layout is None or trained is None:
-        return "actions: as trained; their layout is not declared"
+        return None
     if not isinstance(policy, AnchoredPolicy):
         return f"actions: {layout.describe()}"
     return f"actions: {layout.describe()}, made absolute with the observation of their chunk from {trained.describe()}"

@@ -7,6 +7,8 @@ from tiny_policy_server import HORIZON, SPEC, TinyPolicy
 
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import FeatureError, LayoutError, ServerError
+from robolearn.core.feature import Feature
+from robolearn.execution.anchored import anchored
 from robolearn.execution.command import COMMAND_LAYOUT
 from robolearn.serving.session import Session, warm_up
 
@@ -237,3 +239,23 @@ def test_a_client_that_carries_out_such_actions_is_answered_and_another_is_refus
     )
     with pytest.raises(LayoutError, match="request: '__takes__': 7 does not describe an action"):
         served.infer({**fits, "__takes__": 7})
+
+
+def test_actions_relative_to_the_observation_are_served_absolute_with_that_of_their_own_request():
+    umi = ActionLayout((Part("pose", reference="observation", axes="tool"), Part("gripper")))
+    policy = TinyPolicy()
+    state_of_arm = Feature("observation.state", (10,), layout=COMMAND_LAYOUT)
+    forward = np.array([0.1, 0, 0, 1, 0, 0, 0, 1, 0, 0.5], np.float32)  # along the tool's x, no turn
+    policy.spec = dataclasses.replace(
+        SPEC, observation_features={state_of_arm.name: state_of_arm}, obs_horizon=1,
+        action_feature=Feature("action", (10,), kind="action", layout=umi),
+    )  # fmt: skip
+    policy.predict_chunk = lambda *_: np.tile(forward, (HORIZON, 1))
+    acting = anchored(policy)
+    assert acting.spec.action_feature.layout == COMMAND_LAYOUT  # what clients are told, and arms take
+    served = session(acting)
+    for x in (0.2, 0.4, 0.3):  # the tool's x points along the base's y here
+        here = np.array([x, 0, 0, 0, -1, 0, 1, 0, 0, 1], np.float32)
+        answer = served.infer({"observation.state": here, "__takes__": COMMAND_LAYOUT.to_dict()})
+        np.testing.assert_allclose(answer["actions"][:, :3], np.tile([x, 0.1, 0], (HORIZON, 1)), atol=1e-6)
+        np.testing.assert_allclose(answer["actions"][:, 3:9], np.tile(here[3:9], (HORIZON, 1)), atol=1e-6)

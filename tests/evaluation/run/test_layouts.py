@@ -1,0 +1,85 @@
+"""Policies of one layout in environments of another: what is told to the arm is what was meant, or it is refused."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robolearn.core.action import ActionLayout, Part
+from robolearn.core.errors import LayoutError
+from robolearn.core.feature import Feature
+from robolearn.evaluation.run.rollout import RolloutConfig, run_episode
+from robolearn.evaluation.run.workers import open_world
+
+sys.path.append(str(Path(__file__).parents[1]))
+from posed_world import POSES, TURNS, Led, PosedArm, way
+
+MOVES = ActionLayout((TURNS, Part("gripper")))
+
+
+@pytest.mark.parametrize("taken", [POSES, MOVES], ids=["taking poses", "taking moves from where it is"])
+@pytest.mark.parametrize("execute", [1, 3, 4])
+@pytest.mark.parametrize("reference", Led.PARTS)
+def test_an_arm_is_told_what_the_policy_meant_whichever_layout_each_of_them_speaks(reference, execute, taken):
+    env = PosedArm(taken)
+    result = run_episode(Led(reference, execute), env, 0, RolloutConfig(execute))
+    np.testing.assert_allclose(env.told, [way(step) for step in range(6)], atol=1e-5)
+    assert env.opening == 0.25
+    assert result.steps == 6 and result.inexact is None and result.fault is None
+
+
+def refusal(layout: ActionLayout) -> str:
+    policy = Led("absolute", 1)
+    policy.spec = replace(policy.spec, action_feature=Feature("action", (layout.size,), kind="action", layout=layout))
+    with pytest.raises(LayoutError) as caught:
+        run_episode(policy, PosedArm(), 0, policy_name="policy 'mine'")
+    assert str(caught.value).startswith("policy 'mine' cannot act in environment 'posed_arm'. ")
+    return str(caught.value)
+
+
+def test_a_layout_that_does_not_fit_names_the_part_and_what_would_do():
+    joints = ActionLayout((Part("joints", ("a", "b")), Part("gripper")))
+    assert "joints cannot be converted to pose (rot6d)" in refusal(joints) and "which robot" in refusal(joints)
+    sides = [(Part("pose", arm=arm), Part("gripper", arm=arm)) for arm in ("left", "right")]
+    assert "['left', 'right']" in refusal(ActionLayout(sides[0] + sides[1]))
+    assert "how far its gripper opens" in refusal(ActionLayout((Part("pose"),)))
+    flat = ActionLayout((Part("pose", coordinates="xy", rotation="none"), Part("gripper")))
+    assert "positions are 'xy' of the one, 'xyz' of the other" in refusal(flat)
+
+
+@pytest.fixture
+def choosy(monkeypatch):
+    """An environment that can be made for poses and for moves."""
+
+    class Choosy(PosedArm):
+        def __init__(self, action=None):
+            super().__init__(action or POSES)
+
+        def takes(self, layout):
+            return layout in (POSES, MOVES)
+
+    monkeypatch.setattr("robolearn.evaluation.run.workers.make_env", lambda name, action=None: Choosy(action))
+    return "choosy"
+
+
+@pytest.mark.parametrize(
+    ("reference", "taken", "plain", "said"),
+    [
+        ("absolute", POSES, True, "actions are taken as they are: pose (rot6d), gripper"),
+        ("current", MOVES, True, "actions are taken as they are: pose relative to the current one (base axes, axis_"),
+        ("target", POSES, False, "actions are converted: pose relative to the last target (tool axes, axis_angle), "),
+        ("observation", POSES, False, "actions are made absolute with the observation of their chunk: pose relative "),
+    ],
+)
+def test_an_environment_takes_the_policys_own_layout_where_it_can(choosy, reference, taken, plain, said):
+    env, _, actions = open_world(Led(reference, 1).spec, choosy, {}, None)
+    assert env.action_feature.layout == taken
+    assert actions.description.startswith(said) and actions.plain == plain
+    assert actions.taken == taken.to_dict()
+
+
+def test_a_layout_that_is_asked_for_is_kept(choosy):
+    env, _, actions = open_world(Led("current", 1).spec, choosy, {"action": POSES}, None)
+    assert env.action_feature.layout == POSES and not actions.plain
