@@ -47,6 +47,8 @@ class GripperModel:
         joints: that are driven; what else moves in the gripper is coupled to them.
         closed, open: their positions, rad or m.
         opening_m: distance between the fingers when open.
+        gap_m: distance between the fingers at the TCP when closed and when open, where that is not (0, `opening_m`); of
+            a jaw that swings, ends of the line that holds while it is less than half open.
         pads: names of the geoms that hold things, of one finger and of the other.
         model: its files where they are not the arm's.
     """
@@ -57,6 +59,17 @@ class GripperModel:
     opening_m: float
     pads: tuple[tuple[str, ...], tuple[str, ...]]
     model: RobotModel | None = None
+    gap_m: tuple[float, float] | None = None
+
+    def apart_m(self, opening: float) -> float:
+        """How far apart the fingers are at the TCP."""
+        closed, opened = self.gap_m or (0.0, self.opening_m)
+        return closed + opening * (opened - closed)
+
+    def opening_for(self, apart_m: float) -> float:
+        """The inverse of `apart_m`."""
+        closed, opened = self.gap_m or (0.0, self.opening_m)
+        return (apart_m - closed) / (opened - closed)
 
     def positions(self, opening: float) -> np.ndarray:
         """(F,) of the driven joints at an opening in [0, 1]."""

@@ -6,19 +6,44 @@ was lost on the way starts the sequence again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from robolearn.core.rotation import rot6d_to_matrix
 from robolearn.sim.experts.protocol import Waypoint
 
-_APPROACH_M, _CARRY_M, _RETREAT_M = 0.10, 0.12, 0.10
-_GRASP_M, _RELEASE_M = 0.014, 0.034  # TCP height at the grasp, and over the plate at the release
 _PHASES = ("approach", "descend", "grasp", "lift", "carry", "lower", "release", "retreat")
-_CLOSED, _OPEN = 0.0, 1.0
+_CLOSED = 0.0
+
+
+@dataclass(frozen=True)
+class Grip:
+    """How one robot takes the bar and lets go of it.
+
+    Attributes:
+        grasp_m, release_m: height of the TCP at the grasp, and over the plate at the release.
+        approach_m: height over the bar from which it goes down.
+        carry_m, retreat_m: height of the TCP on the way to the plate, and in the end.
+        opening: of the gripper while it is open.
+        beside_m: how far along its own x axis the TCP comes down beside the middle of the bar, so that a finger that
+            does not move passes the bar; the other one pushes the bar to it.
+    """
+
+    grasp_m: float = 0.014
+    release_m: float = 0.034
+    approach_m: float = 0.10
+    carry_m: float = 0.12
+    retreat_m: float = 0.10
+    opening: float = 1.0
+    beside_m: float = 0.0
 
 
 class PutOnPlateExpert:
     """Phases advance when the operator reports the waypoint as reached."""
+
+    grip: ClassVar[Grip] = Grip()
 
     def __init__(self) -> None:
         self.start_episode()
@@ -40,7 +65,7 @@ class PutOnPlateExpert:
         if phase in ("lift", "carry", "lower") and np.linalg.norm(bar - tcp[:3]) > 0.04:
             self._phase = 0  # the bar was missed or lost
             phase = _PHASES[0]
-        rotation = _grasp_rotation(rot6d_to_matrix(objects[3:9])) if self._phase < 3 else rot6d_to_matrix(tcp[3:9])
+        rotation = grasp_rotation(rot6d_to_matrix(objects[3:9])) if self._phase < 3 else rot6d_to_matrix(tcp[3:9])
         if self._phase >= 3:
             # keep the orientation of the grasp; re-reading it every tick would drift
             if self._release_rotation is None:
@@ -48,20 +73,23 @@ class PutOnPlateExpert:
             rotation = self._release_rotation
         else:
             self._release_rotation = None
-        over = np.array([plate[0], plate[1], 0.0])
+        grip, beside = self.grip, bar + self.grip.beside_m * rotation[:, 0]
+        above, at, here = beside + [0, 0, grip.approach_m], np.array([*beside[:2], grip.grasp_m]), tcp[:2]
+        carried, lowered = np.array([*plate[:2], grip.carry_m]), np.array([*plate[:2], grip.release_m])
+        lifted, let_go = np.array([*here, grip.carry_m]), np.array([*here, grip.release_m])
         return {
-            "approach": lambda: Waypoint(phase, bar + [0, 0, _APPROACH_M], rotation, _OPEN, 0.02),
-            "descend": lambda: Waypoint(phase, np.array([bar[0], bar[1], _GRASP_M]), rotation, _OPEN, 0.004),
-            "grasp": lambda: Waypoint(phase, np.array([bar[0], bar[1], _GRASP_M]), rotation, _CLOSED, 0.02, 0.5),
-            "lift": lambda: Waypoint(phase, np.array([tcp[0], tcp[1], _CARRY_M]), rotation, _CLOSED, 0.02),
-            "carry": lambda: Waypoint(phase, over + [0, 0, _CARRY_M], rotation, _CLOSED, 0.012),
-            "lower": lambda: Waypoint(phase, over + [0, 0, _RELEASE_M], rotation, _CLOSED, 0.006),
-            "release": lambda: Waypoint(phase, np.array([tcp[0], tcp[1], _RELEASE_M]), rotation, _OPEN, 0.02, 0.4),
-            "retreat": lambda: Waypoint(phase, np.array([tcp[0], tcp[1], _RETREAT_M]), rotation, _OPEN, 0.02),
+            "approach": lambda: Waypoint(phase, above, rotation, grip.opening, 0.02),
+            "descend": lambda: Waypoint(phase, at, rotation, grip.opening, 0.004),
+            "grasp": lambda: Waypoint(phase, at, rotation, _CLOSED, 0.02, 0.5),
+            "lift": lambda: Waypoint(phase, lifted, rotation, _CLOSED, 0.02),
+            "carry": lambda: Waypoint(phase, carried, rotation, _CLOSED, 0.012),
+            "lower": lambda: Waypoint(phase, lowered, rotation, _CLOSED, 0.006),
+            "release": lambda: Waypoint(phase, let_go, rotation, grip.opening, 0.02, 0.4),
+            "retreat": lambda: Waypoint(phase, np.array([*here, grip.retreat_m]), rotation, grip.opening, 0.02),
         }[phase]()
 
 
-def _grasp_rotation(bar: np.ndarray) -> np.ndarray:
+def grasp_rotation(bar: np.ndarray) -> np.ndarray:
     """TCP rotation (3, 3) that grips the bar across its narrow side from above, turned least from straight ahead.
 
     The fingers open along the TCP's x axis; the bar is long along its own x axis.
@@ -70,3 +98,13 @@ def _grasp_rotation(bar: np.ndarray) -> np.ndarray:
     along /= np.linalg.norm(along)
     down = np.array([0.0, 0.0, -1.0])
     return np.stack([np.cross(along, down), along, down], axis=1)
+
+
+class Vx300sExpert(PutOnPlateExpert):
+    grip = Grip(grasp_m=0.020, release_m=0.042)
+
+
+class So100Expert(PutOnPlateExpert):
+    """A short arm with a jaw that swings: it opens no further than it needs to."""
+
+    grip = Grip(0.010, 0.028, 0.05, 0.07, 0.07, 0.4, 0.006)

@@ -42,6 +42,8 @@ class Arm:
             self._finger_servos = np.array(
                 [int(model.actuator(mounted.named(servo_name(name))).id) for name in gripper.joints]
             )
+            self._closed_m = gripper.apart_m(0.0)
+            self._way_m = gripper.apart_m(1.0) - self._closed_m
             # the mean opening of all fingers, each along its own way
             self._sign, self._width = np.sign(self._span).tolist(), float(np.abs(self._span).sum())
         self._base_position, self._base_rotation = np.array(mounted.position_m), mounted.rotation
@@ -74,6 +76,10 @@ class Arm:
         if self._fingers is None:
             return 1.0
         return float(np.mean((self._ctrl[self._finger_servos] - self._closed) / self._span))
+
+    def fingers_apart_m(self) -> float:
+        """How far apart the fingers of the gripper are, measured; of an arm without one 0."""
+        return self._closed_m + self.opening() * self._way_m if self.has_gripper else 0.0
 
     @property
     def has_gripper(self) -> bool:

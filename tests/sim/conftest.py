@@ -1,26 +1,13 @@
-"""Robots' files: a checkout of MuJoCo Menagerie, where there is one; nothing is downloaded."""
-
-import os
-from pathlib import Path
+"""Robots' files are those of a checkout of MuJoCo Menagerie, see `tests/conftest.py`; nothing is downloaded."""
 
 import pytest
 
 from robolearn.core.errors import RobolearnError
 from robolearn.kinematics.robots import robot
 
-MENAGERIE = Path(__file__).resolve().parents[3] / "shared" / "data" / "menagerie"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def menagerie():
-    with pytest.MonkeyPatch.context() as patch:
-        if "MENAGERIE_ROOT" not in os.environ:
-            patch.setenv("MENAGERIE_ROOT", str(MENAGERIE))
-        yield
-
 
 @pytest.fixture(scope="session")
-def require_robot(menagerie):
+def require_robot():
     """Skips the test, saying why, where the files of a robot are not to be had."""
 
     def require(name: str) -> None:

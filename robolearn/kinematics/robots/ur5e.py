@@ -1,9 +1,9 @@
 """Universal Robots UR5e with a Robotiq 2F-85, MuJoCo Menagerie's `universal_robots_ur5e` and `robotiq_2f85`.
 
-The arm is drawn as the capsules that it collides with. Its base frame is the ROS driver's `base_link`; the maker's own
-"base" is turned by half a turn about z. The fingers of the gripper are parallel linkages: their passive joints are
-coupled to the driven one, which is the same motion as Menagerie's closed loops for fewer constraints. What the real one
-does besides, its fingertips bending around a thing that is wider than high, is left out.
+The arm is drawn as the capsules that it collides with, on its base. The base frame is the ROS driver's `base_link`; the
+maker's own "base" is turned by half a turn about z. The fingers of the gripper are parallel linkages: their passive
+joints are coupled to the driven one, which is the same motion as Menagerie's closed loops for fewer constraints. What
+the real one does besides, its fingertips bending around a thing that is wider than high, is left out.
 
 Velocity: UR5e user manual (180 degrees/s each). Torque: "Max. joint torques" of the maker's support pages (150 and 28
 N m, by the joints' sizes). The maker states no acceleration; what is here is MoveIt's for these arms.
@@ -32,6 +32,7 @@ ROBOTIQ_2F85 = RobotModel(
         ),
     ),
 )
+_BASE = ("base_0", "base_1")  # nothing collides there
 _SIDES = ("right", "left")
 _DRIVERS = tuple(f"{side}_driver_joint" for side in _SIDES)
 _PADS = (("right_pad1", "right_pad2"), ("left_pad1", "left_pad2"))
@@ -42,7 +43,7 @@ def _build(robot: Robot) -> mujoco.MjSpec:
     from robolearn.kinematics import specs
 
     arm = specs.read(robot.model.folder() / "ur5e.xml")
-    specs.keep_collision_geoms(arm)
+    specs.keep_collision_geoms(arm, but=_BASE)
     specs.dress(arm, specs.WHITE)
     for joint in arm.joints:
         specs.set_passive(joint, damping=1.0, armature=0.1)
@@ -81,7 +82,10 @@ UR5E = Robot(
     name="ur5e",
     title="Universal Robots UR5e with Robotiq 2F-85",
     model=RobotModel(
-        name="ur5e", version="menagerie", places=(Menagerie("universal_robots_ur5e"),), files=("ur5e.xml",)
+        name="ur5e",
+        version="menagerie",
+        places=(Menagerie("universal_robots_ur5e"),),
+        files=("ur5e.xml", *(f"assets/{part}.obj" for part in _BASE)),
     ),
     joints=_JOINTS,
     home=(-0.3024, -1.716, 1.7838, -1.6385, -1.5708, -1.8732),  # hand pointing down at (0.45, 0, 0.30) m

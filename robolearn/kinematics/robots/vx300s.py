@@ -61,7 +61,7 @@ VX300S = Robot(
     acceleration=(15.7, 15.7, 15.7, 15.7, 15.7, 24.0),
     effort=(10.6, 21.2, 21.2, 10.6, 10.6, 4.1),
     build=_build,
-    gripper=GripperModel(_FINGERS, (0.021, -0.021), (0.057, -0.057), opening_m=0.087, pads=_PADS),
+    gripper=GripperModel(_FINGERS, (0.021, -0.021), (0.057, -0.057), opening_m=0.087, gap_m=(0.015, 0.087), pads=_PADS),
     servos={
         "waist": Servo(800.0, 80.0, 35.0),
         "shoulder": Servo(1600.0, 160.0, 57.0),

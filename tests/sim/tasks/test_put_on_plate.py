@@ -9,7 +9,7 @@ from robolearn.core.rotation import angle_between, axis_angle_to_matrix, rot6d_t
 from robolearn.sim import make_env
 from robolearn.sim.engine.environment import MujocoEnv
 from robolearn.sim.experts import EXPERTS
-from robolearn.sim.tasks.put_on_plate import MIN_DISTANCE_M, SETUPS
+from robolearn.sim.tasks.put_on_plate import SETUPS
 
 SETUP = SETUPS[""]
 EXPERT_SPEED_M, EXPERT_TURN_RAD = 0.0125, 0.06  # per control step
@@ -85,7 +85,7 @@ def test_start_states_lie_in_the_declared_area_and_differ(env):
         bar, plate = objects[:2], objects[9:11]
         for xy in (bar, plate):
             assert (xy >= np.array(SETUP.area_low_m) - 1e-6).all() and (xy <= np.array(SETUP.area_high_m) + 1e-6).all()
-        assert np.linalg.norm(bar - plate) >= MIN_DISTANCE_M - 1e-6
+        assert np.linalg.norm(bar - plate) >= SETUP.min_distance_m - 1e-6
         seen.append(objects)
     assert len(np.unique(np.array(seen).round(6), axis=0)) == 50
 
