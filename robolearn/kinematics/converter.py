@@ -31,6 +31,7 @@ class ActionConverter:
         observation_features: of what observations hold.
 
     Attributes:
+        features: of the observations.
         counts: what was not exact, since the converter was made.
 
     Raises LayoutError where observations do not say what actions are relative to.
@@ -39,13 +40,13 @@ class ActionConverter:
     def __init__(self, conversion: Conversion, observation_features: Mapping[str, Feature]):
         self.conversion = conversion
         self.counts = Counts()
-        self._features = dict(observation_features)
+        self.features = dict(observation_features)
         self._mounts: dict[str, Pose] = {}
         if not conversion.identity:
             for arm in conversion.arms:
                 names = {arm.target, arm.source or ""}
                 self._mounts |= {name: arm.mount for name in names if arm.mount is not None}
-                _require_observed(arm, names, self._features)
+                _require_observed(arm, names, self.features)
         self._target: dict[str, ArmState] | None = None
 
     def start(self, observation: Mapping[str, np.ndarray], target: Mapping[str, ArmState] | None = None) -> None:
@@ -71,7 +72,7 @@ class ActionConverter:
 
     def measured(self, observation: Mapping[str, np.ndarray]) -> dict[str, ArmState]:
         """What an observation says of each arm, by the prefixes of the conversion's target."""
-        states = state_of(observation, self._features, self._mounts)
+        states = state_of(observation, self.features, self._mounts)
         renamed = {arm.source: arm.target for arm in self.conversion.arms if arm.source is not None}
         if set(states) & {arm.target for arm in self.conversion.arms}:
             return states

@@ -14,6 +14,7 @@ from robolearn.core.rotation import angle_between
 from robolearn.kinematics.conversion import Conversion
 from robolearn.kinematics.converter import ActionConverter
 from robolearn.kinematics.state import ArmState, state_of, state_parts
+from robolearn.kinematics.whole_episode import convert_poses
 
 
 @dataclass
@@ -64,6 +65,9 @@ def convert_episode(
     of an arm are not needed. What is not exact is counted by the converter. Raises LayoutError, which names the step,
     for numbers that are not finite.
     """
+    at_once = convert_poses(converter.conversion, actions, observations, converter.features, converter.counts)
+    if at_once is not None:
+        return at_once
     converted = np.empty((len(actions), converter.conversion.target.size))
     for step, action in enumerate(actions):
         observation = {name: rows[step] for name, rows in observations.items()}
