@@ -119,6 +119,8 @@ class Part:
             raise LayoutError(
                 f"The axes 'euler' add to roll, pitch and yaw: they need the rotation 'rpy', not {self.rotation!r}."
             )
+        if self.axes == "tool" and self.coordinates == "xy":
+            raise LayoutError("A pose of the coordinates 'xy' moves in a plane, along the axes 'base', not 'tool'.")
         for name in ("scale", "offset"):
             self._set_numbers(name)
         if self.scale is not None and not all(self.scale):

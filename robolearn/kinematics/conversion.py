@@ -66,11 +66,16 @@ class Conversion:
     @property
     def description(self) -> str:
         """One line: what is turned into what."""
-        if self.identity:
-            return f"actions are taken as they are: {self.target.describe()}"
-        said = f"actions are converted: {self.source.describe()} -> {self.target.describe()}"
+        said = f"actions are taken as they are: {self.target.describe()}"
+        if not self.identity:
+            said = f"actions are converted: {self.source.describe()} -> {self.target.describe()}"
         notes = [f"{arm_name(arm.target)} holds its last target" for arm in self.arms if arm.source is None]
-        return "; ".join([said, *notes, *(f"{arm_name(arm)} of the actions is dropped" for arm in self.dropped)])
+        notes += [f"{arm_name(arm)} of the actions is dropped" for arm in self.dropped]
+        for arm in self.arms:
+            meant = None if arm.source is None else self.source.robot(arm.source)
+            if meant and arm.robot is not None and arm.robot.name != meant:
+                notes.append(f"poses that are meant for the robot {meant} are those of {arm.robot.name}")
+        return "; ".join([said, *notes])
 
     @property
     def by_chunk(self) -> bool:

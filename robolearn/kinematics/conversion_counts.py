@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robolearn.core.rotation import angle_between
 from robolearn.kinematics.state import ArmState
 
 FASTEST_M_S, FASTEST_RAD_S = 3.0, 4 * np.pi
@@ -75,4 +74,6 @@ def jumps(before: ArmState, after: ArmState, dt_s: float, joint_speeds: np.ndarr
         return True
     if before.rotation is None or after.rotation is None:
         return False
-    return bool(angle_between(before.rotation, after.rotation) > FASTEST_RAD_S * dt_s)
+    # the trace of a rotation is 1 + 2 cos of its angle
+    trace = float(np.vdot(before.rotation, after.rotation))
+    return bool(trace < 1 + 2 * np.cos(min(FASTEST_RAD_S * dt_s, np.pi)) - 1e-9)

@@ -101,6 +101,7 @@ def test_what_does_not_matter_makes_no_difference():
         ({"kind": "gripper", "reference": "target"}, "A part 'gripper' is absolute, found the reference 'target'."),
         ({"kind": "velocity", "names": ("a",), "reference": "current"}, "A part 'velocity' is absolute, found"),
         ({"kind": "pose", "reference": "target", "axes": "euler"}, "they need the rotation 'rpy', not 'rot6d'."),
+        ({"kind": "pose", "reference": "target", "axes": "tool", "coordinates": "xy"}, "moves in a plane, along"),
         ({"kind": "gripper", "scale": 0.0}, "The scale of a part 'gripper' must not be 0, found [0.0]."),
         ({"kind": "pose", "scale": (1.0, 2.0)}, "The scale of a part 'pose' needs 9 finite numbers, found (1.0, 2.0)."),
         ({"kind": "gripper", "offset": float("nan")}, "The offset of a part 'gripper' needs 1 finite numbers, found"),

@@ -218,6 +218,13 @@ def test_of_two_arms_one_is_dropped_only_where_it_is_asked_for():
     np.testing.assert_allclose(plan.convert(np.concatenate([left, right]), {}, {})[0], right, atol=1e-12)
 
 
+def test_poses_are_any_robot_s_and_it_is_said_whose_they_were():
+    plan = planned(layout("pose", robot="panda"), layout("pose.quaternion", robot="ur5e"))
+    assert plan.description.endswith("; poses that are meant for the robot panda are those of ur5e")
+    same = planned(layout("pose", robot="panda"), layout("pose", robot="ur5e"))
+    assert same.identity and same.description.endswith("meant for the robot panda are those of ur5e")
+
+
 PX = ActionLayout((Part("pose", coordinates="xy", rotation="none", unit="px"),))
 BARE = ActionLayout((Part("pose"),))
 BARE_JOINTS = ActionLayout((Part("joints", JOINTS),))
