@@ -67,8 +67,12 @@ def said_layout(dataset: Dataset, dialect: str, robots: Mapping[str, str], actio
 
 
 def with_robots(layout: ActionLayout, robots: Mapping[str, str]) -> ActionLayout:
-    """`layout` with robots (prefix -> name) that it does not name. Raises LayoutError where it says something else."""
+    """`layout` with robots (prefix -> name) that it does not name.
+
+    Raises LayoutError where it says something else, ConfigError for an unknown robot.
+    """
     for arm, robot in robots.items():
+        _joints(robot)
         if arm not in layout.arms:
             raise LayoutError(f"The robot {robot!r} is said to be arm {arm!r}; arms are {list(layout.arms)}.")
         if layout.robot(arm) not in (None, robot):

@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
     env_name = options.env if options.env or options.robot else DEFAULT_ENV
     task = options.task
     if task is None:  # the same scene is the same task, in steps or in real time
-        task = task_text(env_name) if env_name else (options.robot or "").rpartition(":")[2].replace("_", " ")
+        task = task_text(env_name) if env_name else _scene(options.robot or "").replace("_", " ")
     with gone_when_empty(options.dataset):
         if env_name and options.operator == SCRIPTED and gives_actions(env_name):
             summary, signalled = _demonstrate(options, env_name, task)
@@ -136,6 +136,11 @@ def _report(summary: RecordSummary, options: RecordOptions, argv: list[str]) -> 
     are = "is" if summary.total_episodes == 1 else "are"
     text += f"\n{_episodes(summary.total_episodes)} {are} saved in {summary.dataset}"
     return text + ("." if summary.stopped is None else f"; continue with: {again} --resume")
+
+
+def _scene(robot: str) -> str:
+    """`put_on_plate` of `sim:put_on_plate/ur5e`."""
+    return robot.rpartition(":")[2].partition("/")[0]
 
 
 def _episodes(count: int) -> str:

@@ -25,13 +25,11 @@ def robot_checks() -> Iterator[HealthCheck]:
         if len(there) == len(folders):
             yield HealthCheck(_GROUP, name, "ok", f"{found.title}: {', '.join(there)}")
             continue
-        lacking = ", ".join(
-            model.version for model, folder in zip(found.models, folders, strict=True) if folder is None
-        )
+        lacking = ", ".join(model.name for model, folder in zip(found.models, folders, strict=True) if folder is None)
         root = os.environ.get("MENAGERIE_ROOT")
         where = f"not in MENAGERIE_ROOT={root}" if root else "not on this machine: downloaded when first used"
         advice = f"python -m robolearn.kinematics.prefetch {name}"
         yield HealthCheck(
-            _GROUP, name, "info", f"{found.title}: {lacking} {where}",
+            _GROUP, name, "info", f"{found.title}: files of {lacking} {where}",
             f"unset MENAGERIE_ROOT, or check out that model there; then {advice}" if root else f"now: {advice}",
         )  # fmt: skip

@@ -10,6 +10,7 @@ from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import angle_between, axis_angle_to_matrix
 from robolearn.execution.command import COMMAND_LAYOUT, Command
+from robolearn.kinematics.robots import robot
 from robolearn.sim import make_env
 from robolearn.teleop.env_actions import EnvActions
 from robolearn.teleop.target import SimTarget
@@ -41,6 +42,27 @@ def test_the_arm_is_told_what_the_hand_commands_in_every_layout(action):
         assert angle_between(told.rotation, command.rotation) < 3e-3
         assert told.opening == pytest.approx(command.gripper, abs=1e-6)
     assert target.inexact() == ""
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["ur5e", "xarm7", "vx300s", "so100"])
+@pytest.mark.parametrize("action", ["pose", "joints", "pose.target.tool.axis_angle"])
+def test_the_hand_moves_every_robot_of_the_scene(name, action):
+    if not robot(name).is_present:
+        pytest.skip(f"the files of {name} are not on this machine")
+    env = make_env(f"put_on_plate/{name}", action)
+    target = SimTarget(env)
+    target.start_episode(3)
+    start = Command.from_action(target.observe()["observation.state"])
+    for share in np.linspace(0.0, 1.0, 10):  # down, opening and closing: every arm can do that
+        target.apply(target.action(Command(start.position_m - [0.0, 0.0, 0.04 * share], start.rotation, 1.0 - share)))
+        told = env.arm_targets()[""]
+        assert np.linalg.norm(told.position_m - start.position_m + [0.0, 0.0, 0.04 * share]) < 5e-4
+    for _ in range(15):
+        observation = target.observe()
+        target.apply(target.action(Command(start.position_m - [0.0, 0.0, 0.04], start.rotation, 0.0)))
+    assert observation["observation.state"][2] == pytest.approx(start.position_m[2] - 0.04, abs=0.01)
+    assert observation["observation.state"][9] < 0.2
     env.close()
 
 

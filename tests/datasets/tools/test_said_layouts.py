@@ -12,6 +12,7 @@ from robolearn.datasets.format.episode import EpisodeData
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.tools.features import Changes, change_features
 from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.kinematics.robots import robot
 
 ROWS = np.linspace(-1.0, 1.0, 28, dtype=np.float32).reshape(4, 7)
 OURS = ActionLayout((Part("joints", ("a", "b", "c", "d", "e", "f"), scale=np.pi / 180), Part("gripper")))
@@ -64,6 +65,15 @@ def test_a_whole_layout_comes_from_a_file_and_a_note_says_how_elements_were_call
     )
 
 
+def test_joints_are_called_as_the_robots_are_and_a_gripper_is_there_where_the_numbers_are_so_many(imported, tmp_path):
+    changes = Changes({}, {}, {}, layouts={"action": "joints"}, robots={"": "ur5e"})
+    layout = Dataset(change_features(Dataset(imported), tmp_path / "b.zarr", changes).output).features["action"].layout
+    assert layout.names == (*robot("ur5e").joints, "gripper") and layout.robots == (("", "ur5e"),)
+    changes = Changes({}, {}, {}, layouts={"action": "joints"}, robots={"": "panda"})
+    layout = Dataset(change_features(Dataset(imported), tmp_path / "c.zarr", changes).output).features["action"].layout
+    assert layout.names == robot("panda").joints
+
+
 def user_sees(capsys, imported, *words):
     status = main(["dataset", "features", str(imported), "--output", str(imported.parent / "b.zarr"), *words])
     assert status == 2 and not (imported.parent / "b.zarr").exists()
@@ -82,6 +92,18 @@ def user_sees(capsys, imported, *words):
             "--layout action=pose.axis_angle names its elements; leave --names and --kind out for it.",
         ),
         (("--layout", "action=nowhere.json"), "nowhere.json is no layout in json: "),
+        (
+            ("--layout", "action=joints"),
+            "'joints' has unnamed joints with a gripper, unnamed joints without. Say other",
+        ),
+        (
+            ("--layout", "action=joints", "--robot", "pandas"),
+            "Unknown robot 'pandas'. Did you mean 'panda'? Known: ",
+        ),
+        (
+            ("--layout", "action=pose.axis_angle", "--robot", "pandas"),
+            "Unknown robot 'pandas'. Did you mean 'panda'? Known: ",
+        ),
         (("--robot", "panda"), "--robot says whose joints a --layout has; give --layout FEATURE=LAYOUT with it."),
     ],
 )
