@@ -15,7 +15,7 @@ from robolearn.kinematics.robot import TCP_SITE, WRIST_CAMERA, GripperModel
 
 # Bits of MuJoCo's contype/conaffinity: robot parts touch the world and objects, never each other.
 ROBOT_BIT, WORLD_BIT = 1, 2
-WHITE, GREY, BLACK = (0.93, 0.94, 0.95, 1.0), (0.25, 0.26, 0.28, 1.0), (0.12, 0.12, 0.13, 1.0)
+WHITE, GREY, BLACK = (0.93, 0.94, 0.95, 1.0), (0.25, 0.26, 0.28, 1.0), (0.18, 0.18, 0.19, 1.0)
 # MuJoCo 4 says so, though what was attached is saved and read again as it was
 NO_PREFIX = "Attaching a spec with an empty prefix"
 warnings.filterwarnings("ignore", message=NO_PREFIX)

@@ -40,7 +40,7 @@ def _build(robot: Robot) -> mujoco.MjSpec:
     base.pos, base.quat = (-0.0452, 0.0, 0.0), (0.70710678118654757, 0.0, 0.0, 0.70710678118654757)
     jaw = spec.body("Fixed_Jaw")
     specs.add_tcp(jaw, (0.0, -0.095, 0.0), (0.70710678118654757, 0.70710678118654757, 0.0, 0.0))
-    specs.add_wrist_camera(jaw, (0.0, -0.02, 0.07), (1.0, 0.0, 0.0, 0.0, -0.342, 0.940))
+    specs.add_wrist_camera(jaw, (0.0, -0.02, 0.07), (-1.0, 0.0, 0.0, 0.0, -0.342, 0.940))
     return spec
 
 

@@ -1,0 +1,131 @@
+"""How long one solve of inverse kinematics takes: warm start, one control step away, at the scene's tolerance.
+
+    kinematics.ik_us    microseconds a solve, one entry a robot
+
+The tool moves along a closed curve through the workspace at 0.25 m/s and 0.6 rad/s, seen every 50 ms, and each solve
+starts where the last one ended. That is the arm of put_on_plate between two of its control steps. Beside it stand the
+solver of that scene's published states (`PoseIK`), on the scene's own model and the same poses in the same run (turns
+about), and how many poses each of the two met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from robolearn.core.errors import RobolearnError
+from robolearn.core.rotation import axis_angle_to_matrix, matrix_to_axis_angle
+from robolearn.evaluation.statistics.figures import Figure, results_file, write_figures
+from robolearn.kinematics.arm import ArmKinematics
+from robolearn.kinematics.ik import SCENE
+from robolearn.kinematics.robots import ROBOTS, robot
+from robolearn.sim.engine.scene_ik import PoseIK
+from robolearn.sim.registry import make_env
+
+MOST_US = 120.0
+STEP_S, SPEED_M_S, TURN_RAD_S = 0.05, 0.25, 0.6
+TURNS = 9
+
+Pose = tuple[np.ndarray, np.ndarray]
+Solve = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def path(kinematics: ArmKinematics, steps: int) -> list[Pose]:
+    """Poses around the home pose: a figure of eight of the tool's position, while it turns about a turning axis."""
+    position, rotation = kinematics.forward(kinematics.home_rad)
+    size = 0.15 * float(np.linalg.norm(position))
+    poses = []
+    angle = 0.0
+    for step in range(steps):
+        # of the curve (sin a, sin 2a / 2) times size
+        angle += SPEED_M_S * STEP_S / (size * np.hypot(np.cos(angle), np.cos(2 * angle)))
+        offset = size * np.array([np.sin(angle), np.sin(2 * angle) / 2, 0.3 * np.sin(angle)])
+        turned = 0.35 * np.array([np.sin(TURN_RAD_S * STEP_S * step / 0.35), 0.0, np.cos(angle) - 1])
+        wanted = axis_angle_to_matrix(turned) @ rotation
+        poses.append((position + offset, wanted))
+    return poses
+
+
+def follow(solve: Solve, start: np.ndarray, poses: list[Pose]) -> tuple[float, list[np.ndarray]]:
+    """Microseconds a solve, and the joints."""
+    joints, found = start, []
+    began = time.perf_counter()
+    for position, rotation in poses:
+        joints = solve(joints, position, rotation)
+        found.append(joints)
+    return (time.perf_counter() - began) / len(poses) * 1e6, found
+
+
+def met(kinematics: ArmKinematics, found: list[np.ndarray], poses: list[Pose]) -> float:
+    """Share of poses met within the scene's tolerance, with what the arm is free of left out."""
+    hits = 0
+    for joints, (position, rotation) in zip(found, poses, strict=True):
+        at, turned = kinematics.forward(joints)
+        error = matrix_to_axis_angle(rotation @ turned.T)
+        if kinematics.robot.free:
+            tangent = np.array([-position[1], position[0], 0.0]) / np.hypot(position[0], position[1])
+            error = np.array([error @ tangent, error @ rotation[:, 2]])
+        near = np.linalg.norm(at - position) <= SCENE.position_m * 1.001
+        hits += bool(near and np.linalg.norm(error) <= SCENE.rotation_rad * 1.001)
+    return hits / len(poses)
+
+
+def measure(name: str, steps: int, command: str) -> Figure:
+    kinematics = ArmKinematics(robot(name), SCENE)
+    poses, home = path(kinematics, steps), kinematics.home_rad
+    ours: Solve = lambda start, position, rotation: kinematics.solve(start, position, rotation).joints  # noqa: E731
+    solvers = {"ours": ours}
+    if name == "panda":
+        scene = make_env("put_on_plate")
+        solvers["PoseIK"] = PoseIK(scene.model, "tcp", kinematics.robot.joints, home).solve
+    times: dict[str, list[float]] = {solver: [] for solver in solvers}
+    found = {}
+    for _ in range(TURNS):
+        for solver, solve in solvers.items():
+            spent, found[solver] = follow(solve, home, poses)
+            times[solver].append(spent)
+    median = {solver: statistics.median(turns) for solver, turns in times.items()}
+    shares = {solver: met(kinematics, joints, poses) for solver, joints in found.items()}
+    told = ", ".join(f"{solver} {median[solver]:.1f} us, {shares[solver]:.1%} of poses met" for solver in solvers)
+    print(f"{name}: {told}", flush=True)
+    return Figure(
+        "kinematics.ik_us",
+        median["ours"],
+        "us",
+        steps * TURNS,
+        command,
+        interval=(min(times["ours"]), max(times["ours"])),
+        config={
+            "robot": name, "joints": len(home), "tolerance": [SCENE.position_m, SCENE.rotation_rad],
+            "step": [SPEED_M_S * STEP_S, TURN_RAD_S * STEP_S], "turns": TURNS, "poses_met": shares,
+            "PoseIK_us": median.get("PoseIK"),
+        },
+        notes="median over turns of the mean time of a solve; the interval is the fastest and the slowest turn",
+    )  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args(argv)
+    command = "python benchmarks/kinematics.py" + (" --quick" if options.quick else "")
+    figures = []
+    for name in ROBOTS:
+        try:
+            robot(name).version  # noqa: B018
+        except RobolearnError as error:
+            print(f"{name}: left out ({error})", file=sys.stderr)
+            continue
+        figures.append(measure(name, 50 if options.quick else 1000, command))
+    write_figures(results_file("kinematics", options.quick), figures)
+    of_seven = [figure.value for figure in figures if figure.config["joints"] == 7]
+    return int(max(of_seven, default=0.0) > MOST_US)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
