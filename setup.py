@@ -74,6 +74,7 @@ EXTRAS["dev"] = [
     # thread, which alone may handle signals
     "hypothesis>=6.100",
     "scipy>=1.11",  # oracle of the rotation and statistics tests
+    "mink>=0.0.5",  # 1.x is the oracle of our inverse kinematics; robosuite holds 0.0.5, with which those tests skip
     "ruff>=0.12",
     "mypy>=1.15",
     "setuptools>=77",  # builds the wheel without a build environment of its own; SPDX licence field

@@ -22,12 +22,14 @@ warnings.filterwarnings("ignore", message=NO_PREFIX)
 
 
 def read(file: Path) -> mujoco.MjSpec:
-    """An MJCF file without actuators, sensors, tendons, cameras, lights and key frames.
+    """An MJCF file without actuators, sensors, tendons, cameras, lights and key frames, and with the solver's default
+    options: those are the scene's.
 
     Two files may name their meshes and default classes alike, so that paths are made absolute and classes dissolved
     before they are merged: every element has its values itself already.
     """
     spec = mujoco.MjSpec.from_file(str(file))
+    _reset(spec.option)
     for unwanted in (spec.actuators, spec.sensors, spec.tendons, spec.cameras, spec.lights, spec.keys):
         for element in list(unwanted):
             spec.delete(element)
@@ -53,6 +55,12 @@ def read(file: Path) -> mujoco.MjSpec:
             spec.delete(unused)
     spec.default.name = file.stem
     return spec
+
+
+def _reset(options: mujoco.MjOption) -> None:
+    for name, default in ((n, getattr(mujoco.MjOption(), n)) for n in dir(options) if not n.startswith("_")):
+        if isinstance(default, int | float | np.ndarray):
+            setattr(options, name, default)
 
 
 def _classes(file: Path) -> list[str]:

@@ -36,7 +36,7 @@ def _build(robot: Robot) -> mujoco.MjSpec:
     spec.body("base").pos = (-0.0388353, 0.0, 0.0)
     jaw = spec.body("gripper")
     specs.add_tcp(jaw, (0.0, 0.0, -0.092), (0.0, 1.0, 0.0, 0.0))
-    specs.add_wrist_camera(jaw, (0.0, 0.08, -0.02), (1.0, 0.0, 0.0, 0.0, 0.940, -0.342))
+    specs.add_wrist_camera(jaw, (0.0, 0.075, -0.06), (1.0, 0.0, 0.0, 0.0, 0.940, -0.342))
     return spec
 
 
