@@ -24,6 +24,7 @@ class Task(abc.ABC):
         max_steps: actions until truncation.
         control_hz: actions per second.
         any_rate: whether it may be run at another rate that divides the physics'.
+        events_size: how many numbers `events` gives.
         evaluation_start, demonstrated, accepts_goal, modes, video_camera: as of `SimEnv`.
 
     Attributes:
