@@ -178,11 +178,21 @@ def run_episode(
         mode=info.get("mode"),
         goal_episode=goals.episode(init_state) if goals else None,
         fault=fault,
-        inexact=(converter.counts.describe() or None) if converter is not None else None,
+        inexact=_inexact(converter, env, step),
         inferences=len(inference_s),
         mean_inference_ms=1e3 * float(np.mean(inference_s)) if inference_s else 0.0,
         wall_s=time.perf_counter() - started,
     )
+
+
+def _inexact(converter: ActionConverter | None, env: SimEnv, steps: int) -> str | None:
+    """What was not carried out as it was asked for, in words; None where everything was."""
+    said = [converter.counts.describe()] if converter is not None else []
+    if env.out_of_reach:
+        said.append(
+            f"In {steps} steps {env.out_of_reach} targets were out of an arm's reach: it went as near as it could."
+        )
+    return " ".join(filter(None, said)) or None
 
 
 def _checked(chunk: Any, spec: PolicySpec, where: str) -> np.ndarray:

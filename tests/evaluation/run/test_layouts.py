@@ -83,3 +83,11 @@ def test_an_environment_takes_the_policys_own_layout_where_it_can(choosy, refere
 def test_a_layout_that_is_asked_for_is_kept(choosy):
     env, _, actions = open_world(Led("current", 1).spec, choosy, {"action": POSES}, None)
     assert env.action_feature.layout == POSES and not actions.plain
+
+
+def test_targets_that_an_arm_could_not_reach_are_told_with_the_episode():
+    class Short(PosedArm):
+        out_of_reach = 4
+
+    told = run_episode(Led("absolute", 1), Short(), 0, RolloutConfig(1)).inexact
+    assert told == "In 6 steps 4 targets were out of an arm's reach: it went as near as it could."
