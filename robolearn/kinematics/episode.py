@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robolearn.core.action import ActionLayout, Part, Rotation
+from robolearn.core.action import ActionLayout, Free, Part, Rotation
 from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature
-from robolearn.core.rotation import angle_between
+from robolearn.core.rotation import angle_between, matrix_to_axis_angle
 from robolearn.kinematics.conversion import Conversion
 from robolearn.kinematics.converter import ActionConverter
 from robolearn.kinematics.state import ArmState, state_of, state_parts
@@ -31,11 +31,12 @@ class GoalErrors:
     joints: float | None = None
     opening: float | None = None
 
-    def add(self, asked: ArmState, told: ArmState) -> None:
+    def add(self, asked: ArmState, told: ArmState, free: Free = "") -> None:
+        """`free`: a rotation that the arm cannot follow, and that does not count."""
         if asked.position_m is not None and told.position_m is not None:
             self._add("position_m", float(np.linalg.norm(asked.position_m - told.position_m)))
         if asked.rotation is not None and told.rotation is not None:
-            self._add("rotation_rad", float(angle_between(asked.rotation, told.rotation)))
+            self._add("rotation_rad", _turned(asked, told, free))
         if asked.joints is not None and told.joints is not None and asked.position_m is None:
             self._add("joints", float(np.abs(asked.joints - told.joints).max()))
         if asked.opening is not None and told.opening is not None:
@@ -106,7 +107,8 @@ def compare_goals(
     for pair in zip(asked, told, strict=True):
         want, have = (state_of({"goal": row}, feature) for row in pair)
         for arm in goal.arms:
-            errors.add(want[arm], have[arm])
+            motion = goal.motion(arm)
+            errors.add(want[arm], have[arm], motion.free if motion is not None else "")
 
 
 def _goals(made: Conversion) -> ActionLayout:
@@ -124,3 +126,15 @@ def _goals(made: Conversion) -> ActionLayout:
         if made.target.gripper(arm.target) is not None:
             parts.append(Part("gripper", arm=arm.target))
     return replace(made.target, parts=tuple(parts))
+
+
+def _turned(asked: ArmState, told: ArmState, free: Free) -> float:
+    """Angle in rad between two rotations, without what is free; see `robolearn.core.action.Part.free`."""
+    assert asked.rotation is not None and told.rotation is not None and asked.position_m is not None
+    if not free:
+        return float(angle_between(asked.rotation, told.rotation))
+    turn = matrix_to_axis_angle(asked.rotation @ told.rotation.T)
+    x, y = asked.position_m[:2]
+    far = float(np.hypot(x, y))
+    across = np.array([-y, x, 0.0]) / far if far > 1e-6 else np.array([0.0, 1.0, 0.0])
+    return float(np.hypot(across @ turn, asked.rotation[:, 2] @ turn))
