@@ -56,6 +56,9 @@ class Task(abc.ABC):
             known = [name for name in self.variants if name]
             if not known:
                 raise ConfigError(f"Environment {self.name!r} has no variants, found {f'{self.name}/{variant}'!r}.")
+            if not variant:
+                said = ", ".join(f"{self.name}/{name}" for name in known)
+                raise ConfigError(f"Environment {self.name!r} comes in variants; say which one: {said}.")
             raise ConfigError(unknown_name(f"variant of the environment {self.name!r}", variant, known))
         self.variant = variant
 
