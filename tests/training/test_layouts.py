@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from robolearn.policies.vq_bet import VqBetConfig
 from robolearn.training.trainer import Trainer
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "datasets" / "loader")]
-from posed_datasets import STATE, write_poses
+from posed_datasets import STATE, write_joints, write_poses
 from world import run_config
 
 SMALL = {
@@ -46,6 +47,11 @@ def datasets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("posed")
     arms = {"one arm": ("",), "two arms": ("left", "right")}
     return {name: write_poses(folder / f"{len(a)}.zarr", [7, 9, 8], a).path for name, a in arms.items()}
+
+
+@pytest.fixture(scope="module")
+def jointed(tmp_path_factory):
+    return write_joints(tmp_path_factory.mktemp("jointed") / "two.zarr", [7, 9, 8], ("left", "right")).path
 
 
 def trained(dataset, output, layout, name="bc", config=None, **changes):
@@ -74,6 +80,17 @@ def test_every_policy_trains_on_every_kind_of_layout_and_acts_in_it(tmp_path, da
         if acting is not policy:  # absolute poses: their rotations are rotations
             rows = rot6d_to_matrix(chunk[:, 3:9])[:, :2].reshape(-1, 6)
             np.testing.assert_allclose(chunk[:, 3:9], rows, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_policy_trains_on_joints_and_acts_in_them(tmp_path, jointed, name):
+    seen = ("observation.joint_position", STATE)
+    for layout in ("joints", "joints.target", "joints.observation"):
+        policy = trained(jointed, tmp_path / layout, layout, name, replace(SMALL[name], observations=seen))
+        spec = policy.spec
+        window = {n: np.full((spec.obs_horizon, *f.shape), 0.5, f.dtype) for n, f in spec.observation_features.items()}
+        chunk = anchored(policy).predict_chunk(window, None, None, torch.Generator().manual_seed(0))
+        assert chunk.shape == (spec.action_horizon, 8) and np.isfinite(chunk).all()
 
 
 def test_the_policies_above_are_all_there_are():

@@ -43,6 +43,28 @@ def write_poses(
     return Dataset(path)
 
 
+def write_joints(path: Path, lengths: list[int], arms: tuple[str, ...] = ("",)) -> Dataset:
+    """Each arm of three joints is told joints along a smooth way and lags behind it; it has a gripper."""
+    rng, names = np.random.default_rng(1), ("shoulder", "elbow", "wrist")
+    told = ActionLayout(tuple(p for arm in arms for p in (Part("joints", names, arm), Part("gripper", arm=arm))))
+    measured = ActionLayout(tuple(Part("joints", names, arm) for arm in arms))
+    table = features([
+        Feature("observation.joint_position", (measured.size,), layout=measured), Feature(STATE, (1,)),
+        Feature(ACTION, (told.size,), kind="action", layout=told),
+    ])  # fmt: skip
+    with DatasetWriter.create(path, table, 10.0, durable=False) as writer:
+        for length in lengths:
+            writer.start_episode()
+            start, speed = rng.uniform(-1, 1, (len(arms), 3)), rng.uniform(-0.1, 0.1, (len(arms), 3))
+            for k in range(length):
+                asked = [np.append(start[i] + (k + 1.0) * speed[i], rng.uniform()) for i in range(len(arms))]
+                values = {"observation.joint_position": (start + (k + 0.3) * speed).ravel(), STATE: rng.normal(size=1),
+                          ACTION: np.concatenate(asked)}  # fmt: skip
+                writer.append(k / 10.0, {name: value.astype(np.float32) for name, value in values.items()})
+            writer.commit({"task": "move", "success": True})
+    return Dataset(path)
+
+
 def _numbers(twist: np.ndarray, opening: float) -> np.ndarray:
     return np.concatenate([twist[:3], matrix_to_rot6d(axis_angle_to_matrix(twist[3:])), [opening]])
 

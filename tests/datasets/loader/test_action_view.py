@@ -1,19 +1,27 @@
 """Actions in another layout than they are stored in: for each step, and relative to a window's newest observation."""
 
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robolearn.core.errors import ConfigError, DatasetError, LayoutError
+from robolearn.core.action import ActionLayout, Part
+from robolearn.core.errors import ConfigError, DatasetError, LayoutError, RobolearnError
+from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_axis_angle, matrix_to_rot6d
 from robolearn.datasets.loader import ActionView, FutureGoal, Loader, Source, WindowSpec
+from robolearn.datasets.read.reader import Dataset
+from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.kinematics.arm import ArmKinematics
 from robolearn.kinematics.observed import ObservedReference
+from robolearn.kinematics.robots import robot
 
 sys.path.append(str(Path(__file__).parent))
-from posed_datasets import ACTION, STATE, homogeneous, write_poses
+from posed_datasets import ACTION, STATE, homogeneous, write_joints, write_poses
 
+MENAGERIE = Path(__file__).resolve().parents[4] / "shared" / "data" / "menagerie"
 CHUNKS = WindowSpec.chunks([STATE], ACTION, 2, 4)
 
 
@@ -92,6 +100,45 @@ def test_relative_to_the_observation_and_back_is_the_same_action(posed):
     relative = reference.to_relative(told[ACTION], seen)
     np.testing.assert_allclose(reference.to_absolute(relative, seen), told[ACTION], atol=1e-6)
     assert reference.needs == (STATE,)
+
+
+def test_joints_relative_to_the_observation_are_differences_to_those_measured(tmp_path):
+    measured, arms = "observation.joint_position", ("left", "right")
+    dataset = write_joints(tmp_path / "d.zarr", [6, 5], arms)
+    windows = WindowSpec.chunks([measured], ACTION, 1, 3)
+    stored, found = (
+        every_window(Loader(dataset, windows, 4, action=action)) for action in (None, "joints.observation")
+    )
+    for arm, joints in enumerate((slice(0, 3), slice(4, 7))):
+        here = stored[measured][:, :, 3 * arm : 3 * arm + 3]
+        np.testing.assert_allclose(found[ACTION][..., joints], stored[ACTION][..., joints] - here, atol=1e-6)
+        assert (found[ACTION][..., 4 * arm + 3] == stored[ACTION][..., 4 * arm + 3]).all()
+
+
+def test_poses_are_seen_as_joints_that_lead_there(tmp_path, monkeypatch):
+    if "MENAGERIE_ROOT" not in os.environ:
+        monkeypatch.setenv("MENAGERIE_ROOT", str(MENAGERIE))
+    arm = robot("vx300s")
+    try:
+        kinematics = ArmKinematics(arm)
+    except RobolearnError as error:
+        pytest.skip(f"no files of vx300s here: {error}")
+    way = kinematics.home_rad + np.linspace(0, 0.3, 5)[:, None] * [1, -0.5, 0.5, 0.3, -0.4, 1]
+    layout = ActionLayout((Part("pose"), Part("gripper")), {"": "vx300s"})
+    poses = [kinematics.forward(joints) for joints in way]
+    told = [np.concatenate([position, rotation[:2].ravel(), [0.5]]).astype(np.float32) for position, rotation in poses]
+    declared = [Feature(STATE, (10,), layout=layout), Feature(ACTION, (10,), kind="action", layout=layout)]
+    with DatasetWriter.create(tmp_path / "d.zarr", features(declared), 10.0, durable=False) as writer:
+        writer.start_episode()
+        for k, numbers in enumerate(told):
+            writer.append(k / 10, {STATE: told[max(k - 1, 0)], ACTION: numbers})
+        writer.commit({})
+    batch = every_window(Loader(Dataset(tmp_path / "d.zarr"), WindowSpec({ACTION: (0,)}), 5, action="joints"))
+    assert batch[ACTION].shape == (5, 1, 7)
+    for found, (position, rotation) in zip(batch[ACTION][:, 0], poses, strict=True):
+        reached = kinematics.forward(found[:6].astype(float))
+        np.testing.assert_allclose(reached[0], position, atol=1e-5)
+        np.testing.assert_allclose(reached[1], rotation, atol=1e-5)
 
 
 def test_datasets_of_different_layouts_are_brought_to_one(tmp_path, posed):
