@@ -2,6 +2,7 @@
 
     python benchmarks/robots.py           50 start states each; writes benchmarks/results/robots.json
     python benchmarks/robots.py --quick   two start states each
+    python benchmarks/robots.py --only ur5e so100   these robots, and leaves the other figures as they are
 
 What failed is kept with the figure: the start state, and how far it came.
 """
@@ -25,7 +26,7 @@ from robolearn.teleop.operators import SCRIPTED, make_operator
 from robolearn.teleop.session import TeleopSession
 from robolearn.teleop.target import SimTarget
 
-VARIANTS = ("", "ur5e", "xarm7", "vx300s", "so100")
+VARIANTS = {"panda": "", "ur5e": "ur5e", "xarm7": "xarm7", "vx300s": "vx300s", "so100": "so100"}
 FLAGS = ("grasped", "lifted", "on_plate")
 STARTS, SEED = 50, 0
 
@@ -71,13 +72,13 @@ def expert_success(variant: str, starts: int, command: str) -> Figure:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="The scripted operator on each robot of put_on_plate.")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=[*VARIANTS], metavar="ROBOT")
     options = parser.parse_args(argv)
     command = shlex.join(["python", "benchmarks/robots.py", *argv])
-    found = []
-    for variant in VARIANTS:
-        found.append(expert_success(variant, 2 if options.quick else STARTS, command))
-        print(f"{found[-1].id} {found[-1].variant} {found[-1].value:.2f} {found[-1].interval}", flush=True)
-    write_figures(results_file("robots", options.quick), found)
+    for robot in options.only:
+        figure = expert_success(VARIANTS[robot], 2 if options.quick else STARTS, command)
+        print(f"{figure.id} {figure.variant} {figure.value:.2f} {figure.interval}", flush=True)
+        write_figures(results_file("robots", options.quick), [figure])
     return 0
 
 

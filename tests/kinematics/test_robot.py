@@ -219,3 +219,17 @@ def test_a_robot_that_contradicts_itself_is_refused():
         Robot(**facts, **{**limits, "velocity": (1,)}, servos=dict.fromkeys("ab", servo))
     with pytest.raises(ConfigError, match=r"servos in \['a'\]; expected one in each of \['a', 'b', 'f'\]"):
         Robot(**facts, **limits, gripper=GripperModel(("f",), (0,), (1,), 1.0, ((), ())), servos={"a": servo})
+
+
+@pytest.mark.parametrize("name", tuple(ROBOTS))
+def test_servos_of_joints_stay_within_what_the_maker_states(name):
+    arm = robot(name)
+    assert all(arm.servos[joint].force <= effort for joint, effort in zip(arm.joints, arm.effort, strict=True))
+
+
+@pytest.mark.parametrize("name", tuple(ROBOTS))
+def test_how_far_apart_fingers_are_and_the_opening_for_it_are_inverse(name):
+    gripper = robot(name).gripper
+    for apart_m in (0.02, 0.05):
+        assert gripper.apart_m(gripper.opening_for(apart_m)) == pytest.approx(apart_m)
+    assert gripper.apart_m(1.0) > gripper.apart_m(0.0) >= 0.0

@@ -61,8 +61,8 @@ SO100 = Robot(
     build=_build,
     gripper=GripperModel(("Jaw",), (-0.174,), (1.75,), opening_m=0.063, gap_m=(0.003, 0.144), pads=_PADS),
     servos={
-        **dict.fromkeys(_JOINTS, Servo(100.0, 8.0, 3.5)),
-        "Jaw": Servo(20.0, 1.0, 3.5),
+        **dict.fromkeys(_JOINTS, Servo(100.0, 8.0, TORQUE)),
+        "Jaw": Servo(20.0, 1.0, TORQUE),
     },
     free="sideways",
 )

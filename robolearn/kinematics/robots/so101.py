@@ -57,8 +57,8 @@ SO101 = Robot(
     build=_build,
     gripper=GripperModel(("gripper",), (-0.174533,), (1.7453292,), opening_m=0.099, pads=_PADS),
     servos={
-        **dict.fromkeys(_JOINTS, Servo(100.0, 8.0, 3.5)),
-        "gripper": Servo(20.0, 1.0, 3.5),
+        **dict.fromkeys(_JOINTS, Servo(100.0, 8.0, TORQUE)),
+        "gripper": Servo(20.0, 1.0, TORQUE),
     },
     free="sideways",
 )

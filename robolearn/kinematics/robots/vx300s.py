@@ -63,9 +63,9 @@ VX300S = Robot(
     build=_build,
     gripper=GripperModel(_FINGERS, (0.021, -0.021), (0.057, -0.057), opening_m=0.087, gap_m=(0.015, 0.087), pads=_PADS),
     servos={
-        "waist": Servo(800.0, 80.0, 35.0),
-        "shoulder": Servo(1600.0, 160.0, 57.0),
-        "elbow": Servo(800.0, 80.0, 25.0),
+        "waist": Servo(800.0, 80.0, 10.6),
+        "shoulder": Servo(1600.0, 160.0, 21.2),
+        "elbow": Servo(800.0, 80.0, 21.2),
         "forearm_roll": Servo(200.0, 20.0, 10.6),
         "wrist_angle": Servo(400.0, 40.0, 10.6),
         "wrist_rotate": Servo(200.0, 20.0, 4.1),
