@@ -67,6 +67,4 @@ def planar_refusal(layout: ActionLayout) -> str | None:
         return "what moves there takes one pose of x and y in the world, in m"
     if part.reference == "observation":
         return "it is relative to the newest observation, of which an environment knows nothing"
-    if part.axes != "base":
-        return f"its {part.name} is moved along {part.axes} axes, and what moves there does not turn"
     return None

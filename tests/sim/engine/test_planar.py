@@ -47,7 +47,7 @@ def test_no_layout_moves_it_further_in_one_step(name):
         ("joints", "takes poses of x and y, not 'joints'"),
         ("calvin", "takes poses of x and y, not 'calvin'"),
         ("pose.observation", "relative to the newest observation"),
-        ("pose.target.tool", "moved along tool axes, and what moves there does not turn"),
+        ("pose.target.tool", "moves in a plane, along the axes 'base', not 'tool'"),
         (ActionLayout((Part("pose"), Part("gripper"))), "takes one pose of x and y in the world, in m"),
         (ActionLayout((Part("pose", coordinates="xy", rotation="none", unit="px", frame="world"),)), "in m"),
     ],
