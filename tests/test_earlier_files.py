@@ -106,7 +106,7 @@ def test_the_configuration_that_a_run_wrote_is_taken_back(place):
     assert main(["train", "beso", "--config", "run/config.yaml", "--output", "again", "--json"]) == 0
     same_weights(place / "again/checkpoints/last/model.safetensors")
     again, first = (yaml.safe_load((place / run / "config.yaml").read_text()) for run in ("again", "run"))
-    assert {**again, "output": "run"} == first
+    assert {**again, "output": "run"} == {**first, "action": None}  # an option that came since, at its default
 
 
 def test_a_dataset_of_steps_is_read_and_added_to(place):

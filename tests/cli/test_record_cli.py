@@ -369,7 +369,7 @@ def test_a_scene_and_a_robot_at_once_are_refused(tmp_path, capfd):
     [
         (["--robot", "sim:put_on_plat"], "Unknown environment 'put_on_plat'. Did you mean 'put_on_plate'?"),
         (["--robot", "sin:put_on_plate"], "Unknown robot 'sin'. Did you mean 'sim'?"),
-        (["--env", "put_on_plate/x"], "Environment 'put_on_plate' has no variants, found 'put_on_plate/x'."),
+        (["--env", "put_on_plate/ur5"], " 'ur5'. Did you mean 'ur5e'? Known: "),
         (["--action", "joint"], "Unknown word 'joint' in the action layout 'joint'. Did you mean 'joints'? Known: "),
         (["--action", "umi"], "its pose is relative to the newest observation, of which an environment knows nothing"),
         (["--env", "avoiding", "--action", "joints"], "What moves in a plane takes poses of x and y, not 'joints'."),
