@@ -129,17 +129,6 @@ class ArmConversion:
                 goal = self._read(part, action[where], measured, target, goal)
         return self._write(action, goal, measured, target, out, counts)
 
-    def ground(self, part: Part | None, chunk: np.ndarray, observed: ArmState) -> None:
-        """Make the numbers of a motion part in `chunk` (..., A) absolute where they are relative to the observation."""
-        if part is None or part.reference != "observation":
-            return
-        into, where = self.source_parts[0]
-        if part.kind == "pose":
-            reference = self._seen(part, self.pose(observed))
-            chunk[..., where] = numbers_of(into, pose_of(part, chunk[..., where], reference))
-        else:
-            chunk[..., where] = self.joints(observed, part) + values_of(part, chunk[..., where])
-
     def _write(
         self, action: np.ndarray, goal: ArmState, measured: ArmState, target: ArmState, out: np.ndarray, counts: Counts
     ) -> ArmState:

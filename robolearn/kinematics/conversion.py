@@ -79,27 +79,14 @@ class Conversion:
 
     @property
     def by_chunk(self) -> bool:
-        """Whether actions are relative to the newest observation: `ground` makes each chunk absolute first."""
+        """Whether actions are relative to the newest observation: each chunk is made absolute before `convert`, see
+        `robolearn.kinematics.observed`."""
         return not self.identity and self.grounded != self.source
 
     @functools.cached_property
     def grounded(self) -> ActionLayout:
         """What `convert` takes: the source, absolute where that is relative to the newest observation."""
         return self.source if self.identity else absolute(self.source)
-
-    def ground(self, chunk: np.ndarray, observed: Mapping[str, ArmState]) -> np.ndarray:
-        """A chunk (..., A) of the source -> (..., A) in the layout `grounded`; float64 where anything changes.
-
-        `observed`: state of each arm in the newest observation that the chunk was computed from.
-        """
-        if not self.by_chunk:
-            return chunk
-        grounded = np.array(chunk, dtype=np.float64)
-        for arm in self.arms:
-            if arm.source is not None:
-                here = observed.get(arm.target, observed.get(arm.source, ArmState()))
-                arm.ground(self.source.motion(arm.source), grounded, here)
-        return grounded
 
     def between(self, source: ActionLayout, target: ActionLayout) -> Conversion:
         """Another conversion for the same arms, of which `target` has no more than this one's."""

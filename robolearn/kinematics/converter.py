@@ -11,6 +11,7 @@ from robolearn.core.feature import Feature
 from robolearn.kinematics.arm_conversion import ArmConversion, arm_name
 from robolearn.kinematics.conversion import Conversion
 from robolearn.kinematics.conversion_counts import Counts
+from robolearn.kinematics.observed import ObservedReference
 from robolearn.kinematics.pose import Pose
 from robolearn.kinematics.state import ArmState, state_of, state_parts
 
@@ -41,6 +42,9 @@ class ActionConverter:
         self.conversion = conversion
         self.counts = Counts()
         self.features = dict(observation_features)
+        self._observed = None
+        if conversion.by_chunk:
+            self._observed = ObservedReference(conversion.source, self.features, "whoever takes the actions")
         self._mounts: dict[str, Pose] = {}
         if not conversion.identity:
             for arm in conversion.arms:
@@ -55,9 +59,7 @@ class ActionConverter:
 
     def chunk(self, chunk: np.ndarray, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """A chunk (H, A) that was computed from `observation`, made ready for `convert`: (H, A)."""
-        if not self.conversion.by_chunk:
-            return chunk
-        return self.conversion.ground(chunk, self.measured(observation))
+        return chunk if self._observed is None else self._observed.to_absolute(chunk, observation)
 
     def convert(self, action: np.ndarray, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """One action (A,) of a chunk, carried out now, when `observation` is the newest: (B,).

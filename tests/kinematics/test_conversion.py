@@ -153,24 +153,11 @@ def test_numbers_that_are_none_are_refused_by_name(bad):
         planned("pose", "joints").convert(np.array([0, 0, 0, bad, 0, 0, 0, 1, 0, 1.0]), {}, {})
 
 
-def test_a_chunk_relative_to_the_newest_observation_becomes_absolute():
-    """UMI: T_i = T_obs T_rel, so a relative pose is T_obs^-1 T_i."""
-    seen, goal = state((0.1, 0.2, 0.3), (0.3, -0.2, 1.0)), state((0.2, 0.1, 0.3), (0.4, 0.1, 0.9), 0.25)
-    t_obs, t_goal = matrix(seen), matrix(goal)
-    relative = np.linalg.inv(t_obs) @ t_goal
-    numbers = np.concatenate([relative[:3, 3], relative[0, :3], relative[1, :3], [0.25]])
-    plan = planned("umi", "pose")
-    assert plan.by_chunk and not plan.identity
-    grounded = plan.ground(np.stack([numbers, numbers]), {"": seen})
-    elsewhere = {"": state((0, 0, 0), (0, 0, 0))}
-    for row in grounded:
-        np.testing.assert_allclose(plan.convert(row, elsewhere, elsewhere)[0], pose_numbers(goal), atol=1e-9)
-
-
-def matrix(at: ArmState) -> np.ndarray:
-    found = np.eye(4)
-    found[:3, :3], found[:3, 3] = at.rotation, at.position_m
-    return found
+def test_what_is_relative_to_the_newest_observation_is_converted_once_its_chunk_is_absolute():
+    plan, goal = planned("umi", "pose"), state((0.2, 0.1, 0.3), (0.4, 0.1, 0.9), 0.25)
+    assert plan.by_chunk and not plan.identity and plan.grounded.parts == layout("pose").parts
+    np.testing.assert_allclose(plan.convert(pose_numbers(goal), {}, {})[0], pose_numbers(goal), atol=1e-12)
+    assert not planned("umi", "umi").by_chunk
 
 
 def test_frames_are_converted_where_it_is_known_where_the_arm_stands():
