@@ -202,5 +202,7 @@ def install(tmp_path, monkeypatch):
 
     yield write
     for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(f"{site}{os.sep}"):
+        # a folder without __init__.py is a module without a file
+        places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+        if any(place.startswith(f"{site}{os.sep}") for place in places):
             del sys.modules[name]

@@ -21,6 +21,7 @@ from robolearn.datasets.read.reader import Dataset
 from robolearn.hardware.arms.registry import ARMS
 from robolearn.hardware.input.registry import INPUT_DEVICES
 from robolearn.hardware.robot import ROBOTS
+from robolearn.kinematics.robots import ROBOTS as ROBOT_MODELS
 from robolearn.sim.experts import EXPERTS
 from robolearn.sim.registry import ENVIRONMENTS
 
@@ -48,7 +49,8 @@ def test_the_table_names_every_group():
     from robolearn.training.presets import PRESETS
 
     registries: tuple[Registry, ...] = (
-        ENVIRONMENTS, EXPERTS, POLICIES, PRESETS, ROBOTS, ARMS, INPUT_DEVICES, CONVERTERS, EXPORTERS, CHECKS
+        ENVIRONMENTS, EXPERTS, POLICIES, PRESETS, ROBOT_MODELS, ROBOTS, ARMS, INPUT_DEVICES, CONVERTERS, EXPORTERS,
+        CHECKS,
     )  # fmt: skip
     assert re.findall(r"^\| `(robolearn\.\w+)` \|", DOC, re.MULTILINE) == [registry.group for registry in registries]
     assert all(f"`{name}`" in DOC for name in ("SimEnv", "Expert", "ActionExpert", "InputDevice", "Converter", "Check"))
