@@ -94,6 +94,8 @@ class MujocoEnv(SimEnv):
                 f"Environment {self.name!r} takes no actions {layout.describe()!r}: {reason}. It takes "
                 f"{world.layout().describe()!r} among others."
             )
+        # a pose means the same for every robot: those of another one's layout are these
+        layout = replace(layout, robots=tuple((arm.prefix, arm.robot_name) for arm in world.arms))
         self._spec = world.compose()
         self.model: mujoco.MjModel = self._spec.compile()
         self.simulation = Simulation(self.model, world.arms)

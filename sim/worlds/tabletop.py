@@ -11,16 +11,13 @@ from typing import ClassVar
 
 import mujoco
 
-from robolearn.core.action import ActionLayout, Part
-from robolearn.core.action_dialect import Dialect
+from robolearn.core.action import Part
 from robolearn.kinematics.mounted import MountedRobot, require_prefixes
 from robolearn.kinematics.robot import TCP_SITE
-from robolearn.sim.engine.controller import ArmsController, arms_refusal
-from robolearn.sim.engine.motions import Workspace
-from robolearn.sim.engine.pose_solver import ArmSolver, PoseSolver
+from robolearn.sim.engine.arms_world import ArmsWorld
+from robolearn.sim.engine.pose_solver import PoseSolver
 from robolearn.sim.engine.scene_ik import PoseIK
 from robolearn.sim.engine.simulation import Simulation
-from robolearn.sim.engine.world import World
 from robolearn.sim.robots.arm import Arm
 from robolearn.sim.robots.attach import attach
 from robolearn.sim.worlds.things import FIRST_ARM_BIT, SOLID, Thing
@@ -47,7 +44,7 @@ class View:
 FRONT = View()
 
 
-class Tabletop(World):
+class Tabletop(ArmsWorld):
     """See the module's text.
 
     Args:
@@ -115,21 +112,11 @@ class Tabletop(World):
             thing.add(spec)
         return spec
 
-    def layout(self, action: str | None = None) -> ActionLayout:
-        return Dialect.parse("pose" if action is None else action).layout(self.arms)
-
-    def refusal(self, layout: ActionLayout) -> str | None:
-        return arms_refusal(layout, self.arms)
-
-    def controller(self, layout: ActionLayout, simulation: Simulation, control_hz: float) -> ArmsController:
-        def solver(arm: Arm, part: Part) -> PoseSolver:
-            robot = arm.mounted.robot
-            if self.scene_ik and part.reference == "absolute":
-                return PoseIK(simulation.model, TCP_SITE, robot.joints, robot.home_rad)
-            return ArmSolver(robot)
-
-        workspace = Workspace(self.workspace_low_m, self.workspace_high_m)
-        return ArmsController(layout, simulation.by_prefix, solver, workspace, 1.0 / control_hz)
+    def solver(self, arm: Arm, part: Part, simulation: Simulation) -> PoseSolver:
+        if not self.scene_ik or part.reference != "absolute":
+            return super().solver(arm, part, simulation)
+        robot = arm.mounted.robot
+        return PoseIK(simulation.model, TCP_SITE, robot.joints, robot.home_rad)
 
 
 def _let_touch(spec: mujoco.MjSpec, arms: Sequence[MountedRobot]) -> None:

@@ -75,6 +75,14 @@ def test_it_takes_what_it_can_be_made_with_and_nothing_else():
         make_env("put_on_plate", action="joint")
 
 
+def test_poses_learned_on_another_robot_are_taken_as_those_of_this_one():
+    """The tool's axes are the same for all robots; joints are not."""
+    poses = ActionLayout((Part("pose"), Part("gripper")), (("", "ur5e"),))
+    env = make_env("put_on_plate", action=poses)
+    assert env.action_feature.layout == make_env("put_on_plate").action_feature.layout
+    assert not env.takes(Dialect.parse("joints").layout([MountedRobot(robot("ur5e"))]))
+
+
 def test_what_was_made_for_one_layout_is_taken_as_it_is():
     """An adapter has one layout: asking for it is no error, asking for another one is, and says which it has."""
     env = make_env("pusht", action=make_env("pusht").action_feature.layout)
