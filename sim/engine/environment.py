@@ -102,8 +102,9 @@ class MujocoEnv(SimEnv):
         self.data = self.simulation.data
         task.bind(self.simulation)
         self.controller = world.controller(layout, self.simulation, self.control_hz)
+        arms = {arm.root: arm.prefix or arm.mounted.robot_name for arm in self.simulation.arms}
         photographs = {camera: read_photograph(source) for camera, source in (overlay or {}).items()}
-        self._pictures = Cameras(self.name, self.model, self.data, world.shows_hulls, photographs)
+        self._pictures = Cameras(self.name, self.model, self.data, world.shows_hulls, photographs, arms)
         for camera in (*cameras, *depth, *segmentation):
             self._pictures.check(camera)
         seen = self._observables(depth, segmentation)

@@ -24,6 +24,7 @@ class Cameras:
     Args:
         name: of the environment, for messages.
         hulls: draw the hulls of meshes in place of the meshes, which may have thousands of triangles.
+        called: name of a body that stands in the world -> its label, where that is another one.
         photographs: camera -> (H, W, 3) uint8 picture of a real place, seen where the world's own geoms (a table, a
             wall) or nothing would be: arms and things are drawn over it. After the visual matching of SIMPLER (Li et
             al. 2024, arXiv:2405.05941).
@@ -40,6 +41,7 @@ class Cameras:
         data: mujoco.MjData,
         hulls: bool = False,
         photographs: Mapping[str, np.ndarray] | None = None,
+        called: Mapping[str, str] | None = None,
     ):
         self.names = tuple(model.camera(number).name for number in range(model.ncam))
         self._name, self._model, self._data = name, model, data
@@ -50,7 +52,7 @@ class Cameras:
         shown = mujoco.MjvOption()
         shown.flags[mujoco.mjtVisFlag.mjVIS_CONVEXHULL] = hulls
         self._renderer = SceneRenderer(model, shown)
-        self.labels, self._label_of_geom = _labels(model)
+        self.labels, self._label_of_geom = _labels(model, called or {})
         self._drawn_over = np.append(model.geom_bodyid != 0, False)  # by number of the geom, of none the last
 
     def check(self, camera: str) -> None:
@@ -108,13 +110,13 @@ class Cameras:
         mujoco.mj_camlight(self._model, self._data)
 
 
-def _labels(model: mujoco.MjModel) -> tuple[tuple[str, ...], np.ndarray]:
+def _labels(model: mujoco.MjModel, called: Mapping[str, str]) -> tuple[tuple[str, ...], np.ndarray]:
     """Labels, and (G + 1,) the number of the label of each geom, of none last."""
     numbers: dict[str, int] = {NOTHING: 0}
     found = np.zeros(model.ngeom + 1, np.uint8)
     for geom in range(model.ngeom):
         body = int(model.body_rootid[model.geom_bodyid[geom]])
         name = model.body(body).name if body else model.geom(geom).name
-        number = numbers.setdefault(name or f"geom {geom}", len(numbers))
+        number = numbers.setdefault(called.get(name, name) or f"geom {geom}", len(numbers))
         found[geom] = min(number, _LARGEST_LABEL)
     return tuple(numbers), found

@@ -17,6 +17,7 @@ class Arm:
         mounted: the robot, and where its base stands.
         prefix: of its names and of its parts of an action; empty where there is one arm.
         low_rad, high_rad: (J,) limits of its joints.
+        root: name of the body that stands in the world.
         joints_rad: (J,) measured, always the newest.
         targets_rad: (J,) what its servos were told, always the newest.
     """
@@ -24,6 +25,7 @@ class Arm:
     def __init__(self, mounted: MountedRobot, model: mujoco.MjModel, data: mujoco.MjData):
         self.mounted, self.prefix = mounted, mounted.prefix
         joints = [model.joint(mounted.named(name)) for name in mounted.joint_names]
+        self.root = model.body(int(model.body_rootid[model.jnt_bodyid[joints[0].id]])).name
         servos = [int(model.actuator(mounted.named(servo_name(name))).id) for name in mounted.joint_names]
         limits = [joint.range if joint.limited[0] else (-np.inf, np.inf) for joint in joints]
         self.low_rad, self.high_rad = np.array(limits).T
