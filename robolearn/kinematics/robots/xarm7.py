@@ -42,7 +42,7 @@ def _build(robot: Robot) -> mujoco.MjSpec:
     spec.body("link_base").pos = (0.0, 0.0, 0.0)
     hand = spec.body("xarm_gripper_base_link")
     specs.add_tcp(hand, (0.0, 0.0, 0.155), (0.70710678, 0.0, 0.0, 0.70710678))
-    specs.add_wrist_camera(hand, (0.075, 0.0, 0.03), (0.0, 1.0, 0.0, 0.940, 0.0, 0.342))
+    specs.add_wrist_camera(hand, (-0.075, 0.0, 0.03), (0.0, -1.0, 0.0, -0.940, 0.0, 0.342))
     return spec
 
 

@@ -99,3 +99,16 @@ def test_a_joint_out_of_its_limits_at_a_start_state_is_an_error(env, monkeypatch
     monkeypatch.setattr(arm, "mounted", MountedRobot(dataclasses.replace(robot, home=bent)))
     with pytest.raises(ConfigError, match=f"Start state 3 of '{env.name}' has the joint '{robot.joints[1]}' .* limits"):
         env.reset(options={"init_state": 3})
+
+
+def test_a_bar_on_the_plate_counts_once_the_fingers_have_let_go(env):
+    env.reset(options={"init_state": 0})
+    plate, setup = env.simulation.body("plate"), env.task.setup
+    env.simulation.body("bar").place(plate.position_m + [0.0, 0.0, setup.plate.height_m + setup.bar.half_m[2]])
+    outcomes = {}
+    for opening in (0.0, expert_class(env.name).grip.opening):
+        env.simulation.arm.set_opening(opening)
+        env.advance(500)
+        outcomes[opening > 0] = env.task_info()
+    assert outcomes[False]["on_plate"] and not outcomes[False]["success"]
+    assert outcomes[True]["success"] and outcomes[True]["score"] == 1.0
