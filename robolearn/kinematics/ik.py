@@ -39,7 +39,7 @@ class IKSettings:
 
 SCENE = IKSettings(1e-4, 1e-3, iterations=8, damping=0.01)
 """An arm that follows a moving target, one solve a control step."""
-CONVERSION = IKSettings(1e-7, 1e-7, iterations=60, damping=1e-4)
+CONVERSION = IKSettings(1e-7, 1e-7, iterations=100, damping=1e-4)
 """Exact: layouts are converted with it."""
 SEARCH = IKSettings(1e-7, 1e-7, iterations=60, damping=1e-4, rest_gain=0.0, restarts=40)
 """From anywhere: start states and tests are found with it."""

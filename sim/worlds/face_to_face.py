@@ -1,7 +1,7 @@
 """Two arms of one kind at one table, face to face, left and right as the camera "front" sees them; they can collide.
 
-The arms look at each other along the world's y axis; half-way between them is x = `MIDDLE_M`. ViperX 300s stand 0.938 m
-apart, as those of ALOHA do (Zhao et al. 2023).
+The arms look at each other along the world's y axis; half-way between them is x = `MIDDLE_M`. ViperX 300s stand as far
+apart as those of ALOHA.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robolearn.kinematics.mounted import MountedRobot
+from robolearn.kinematics.pairs import ALOHA_APART_M
 from robolearn.kinematics.robots import robot
 from robolearn.sim.worlds.tabletop import Tabletop, View
 from robolearn.sim.worlds.things import Thing
@@ -64,7 +65,7 @@ PAIRS = {
     ),
     "vx300s": Pair(
         "vx300s",
-        0.938,
+        ALOHA_APART_M,
         (0.12, -0.35, 0.005),
         (0.62, 0.35, 0.50),
         View((1.60, 0.0, 0.75), up=(-0.448, 0.0, 0.894), height_deg=44.0),

@@ -134,6 +134,17 @@ def test_a_redundant_arm_drifts_home_while_its_tool_moves(present):
     assert np.abs(q - home).max() < 0.05
 
 
+def test_a_target_that_moves_out_of_reach_and_back_is_followed_without_jumps():
+    """Stretched out an elbow may go either way. The tool is back with the target at once."""
+    arm = ArmKinematics(PLANAR.robot, SCENE)
+    q = arm.solve(np.array([-0.4, 0.6, -0.2]), np.array([0.85, 0.0, 0.0]), np.eye(3)).joints
+    for far in [*np.arange(0.85, 1.2, 0.005), *np.arange(1.2, 0.85, -0.005)]:
+        solved = arm.solve(q, np.array([far, 0.0, 0.0]), np.eye(3))
+        assert np.abs(solved.joints - q).max() < 0.3  # the last 5 mm of stretching take 0.2 rad of the elbow
+        assert solved.reached == (far < 0.9 - 1e-9) or abs(far - 0.9) < 0.02
+        q = solved.joints
+
+
 def test_numbers_that_are_not_finite_are_refused():
     with pytest.raises(ConfigError, match="'planar' needs finite numbers, found the position .*nan"):
         PLANAR.solve(np.zeros(3), np.array([0.1, np.nan, 0.0]), np.eye(3))
