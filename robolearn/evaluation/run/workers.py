@@ -105,13 +105,25 @@ class ActionRecord:
         return cls(known, anchoring + then, False)
 
 
+_SEEN_BY = {
+    "cameras": "observation.images.",
+    "depth": "observation.depth.",
+    "segmentation": "observation.segmentation.",
+}
+"""Option of an environment -> how the features begin that it asks for."""
+
+
 def image_options(spec: PolicySpec) -> dict[str, Any]:
-    """`cameras` and `image_size` that make an environment give the images a policy was trained on."""
-    images = {n: f for n, f in spec.observation_features.items() if f.kind == "image"}
-    if not images:
-        return {}
-    cameras = tuple(name.removeprefix("observation.images.") for name in images)
-    return {"cameras": cameras, "image_size": next(iter(images.values())).shape[0]}
+    """`cameras`, and others that see more than colours, and `image_size` that make an environment give the images a
+    policy was trained on.
+    """
+    found: dict[str, Any] = {}
+    for name, feature in spec.observation_features.items():
+        kind = next((option for option, prefix in _SEEN_BY.items() if name.startswith(prefix)), "cameras")
+        if feature.kind in ("image", "depth"):
+            found[kind] = (*found.get(kind, ()), name.removeprefix(_SEEN_BY[kind]))
+            found.setdefault("image_size", feature.shape[0])
+    return found
 
 
 def open_world(

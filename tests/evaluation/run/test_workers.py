@@ -130,6 +130,10 @@ def test_the_environment_is_asked_for_the_cameras_the_policy_looks_through():
         "cameras": ("front", "wrist"), "image_size": 84,
     }  # fmt: skip
     assert image_options(PolicySpec(features([state]), action, 1, 4, 10.0)) == {}
+    labels = Feature("observation.segmentation.front", (84, 84, 1), "uint8", "image")
+    assert image_options(PolicySpec(features([images[1], labels]), action, 1, 4, 10.0)) == {
+        "cameras": ("wrist",), "segmentation": ("front",), "image_size": 84,
+    }  # fmt: skip
 
 
 def test_missing_rendering_is_explained_with_the_way_around_it(tmp_path):
