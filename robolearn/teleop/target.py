@@ -136,7 +136,10 @@ class SimTarget:
         return self.env.sim_state()
 
     def inexact(self) -> str:
-        return self._actions.counts.describe()
+        said = [self._actions.counts.describe()]
+        if self.env.out_of_reach:
+            said.append(f"{self.env.out_of_reach} targets were out of the arm's reach: it went as near as it could.")
+        return " ".join(filter(None, said))
 
     def end_episode(self) -> None:
         """Nothing to do: time stands still."""
@@ -157,12 +160,18 @@ def hand_layout(env: SimEnv) -> ActionLayout:
             "An expert that gives the actions of all of them drives it, where there is one: robolearn record --env "
             f"{env.name} --operator scripted."
         )
-    told = actions.motion(arms[0]) if actions is not None else None
+    if actions is None:
+        raise LayoutError(
+            f"Environment {env.name!r} does not say what its actions, of shape {env.action_feature.shape}, mean, and a "
+            "hand needs to know: give its action feature a layout (docs/packages.md shows one), or try --env "
+            "put_on_plate."
+        )
+    told = actions.motion(arms[0])
     in_space = told is not None and (told.kind != "pose" or told.coordinates == "xyz")
-    if state is None or state.shape != (COMMAND_LAYOUT.size,) or actions is None or not in_space:
+    if state is None or state.shape != (COMMAND_LAYOUT.size,) or not in_space:
         raise LayoutError(
             f"Environment {env.name!r} has no arm that a hand could drive: its actions are of shape "
-            f"{env.action_feature.shape}{f' ({actions.describe()})' if actions else ''}, and a TCP pose with gripper "
+            f"{env.action_feature.shape} ({actions.describe()}), and a TCP pose with gripper "
             f"is needed, and measured in {STATE!r}. Try --env put_on_plate, or record this one with --operator "
             "scripted if it has a script."
         )

@@ -108,17 +108,18 @@ def test_several_arms_are_not_driven_by_one_hand(point_env):
 
 
 @pytest.mark.parametrize(
-    "action",
+    ("action", "told"),
     [
-        Feature("action", (10,), kind="action"),
-        Feature("action", (2,), kind="action", names=("x", "y"), unit="m", frame="world"),
+        (Feature("action", (10,), kind="action"), r"does not say what its actions, of shape \(10,\), mean.* a layout"),
+        (
+            Feature("action", (2,), kind="action", names=("x", "y"), unit="m", frame="world"),
+            r"has no arm that a hand could drive: its actions are of shape \(2,\) \(pose relative to the last target",
+        ),
     ],
     ids=["numbers that say nothing", "an effector in a plane"],
 )
-def test_what_a_hand_cannot_drive_is_refused(point_env, action):
-    with pytest.raises(
-        LayoutError, match=r"Environment 'point' has no arm that a hand could drive: .* of shape \((10|2),\)"
-    ):
+def test_what_a_hand_cannot_drive_is_refused(point_env, action, told):
+    with pytest.raises(LayoutError, match=f"Environment 'point' {told}"):
         SimTarget(declared(point_env, action))
 
 
