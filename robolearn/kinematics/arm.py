@@ -19,10 +19,19 @@ from __future__ import annotations
 import functools
 import math
 
-import mujoco
 import numpy as np
 
-from robolearn.core.errors import ConfigError
+from robolearn.core.errors import ConfigError, MissingDependencyError
+from robolearn.core.pins import install_line
+
+try:
+    import mujoco
+except ModuleNotFoundError as error:  # where layouts are converted nobody else has said so
+    raise MissingDependencyError(
+        "Kinematics of robots need the package 'mujoco', which is not installed. Install it with: "
+        f"{install_line('sim')}"
+    ) from error
+
 from robolearn.kinematics.clearance import Clearance, Distances
 from robolearn.kinematics.ik import CONVERSION, IKSettings, Solution
 from robolearn.kinematics.mounted import MountedRobot
