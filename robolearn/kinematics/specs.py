@@ -116,6 +116,13 @@ def add_tcp(body: mujoco.MjsBody, position_m: tuple[float, ...], quaternion: tup
     body.add_site(name=TCP_SITE, pos=position_m, quat=quaternion, group=4)
 
 
+def adopt_options(spec: mujoco.MjSpec, scene: mujoco.MjSpec) -> None:
+    """Give `spec` the solver's options of the scene that it is attached to: where they differ, MuJoCo 4 warns."""
+    for name in dir(scene.option):
+        if isinstance(value := getattr(scene.option, name), int | float):
+            setattr(spec.option, name, value)
+
+
 @contextmanager
 def no_prefix() -> Iterator[None]:
     """Keeps `NO_PREFIX` off the terminal and out of MUJOCO_LOG.TXT, which MuJoCo would write where one stands."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 
 from robolearn.kinematics.mounted import MountedRobot
-from robolearn.kinematics.specs import no_prefix
+from robolearn.kinematics.specs import adopt_options, no_prefix
 
 
 def servo_name(joint: str) -> str:
@@ -16,6 +16,7 @@ def servo_name(joint: str) -> str:
 def attach(scene: mujoco.MjSpec, mounted: MountedRobot) -> None:
     """Put the robot into `scene`, its base where it is mounted, everything of it named with its prefix."""
     spec = mounted.robot.spec()
+    adopt_options(spec, scene)
     frame = scene.worldbody.add_frame(pos=mounted.position_m, quat=mounted.quaternion)
     with no_prefix():
         frame.attach_body(spec.worldbody.first_body(), mounted.named(""), "")

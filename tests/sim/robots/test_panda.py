@@ -1,14 +1,12 @@
-"""The Panda of our scenes: the same model whichever place its files come from, attached in silence."""
+"""The Panda of our scenes: the same model whichever place its files come from."""
 
 import dataclasses
-import warnings
 
 import mujoco
 import numpy as np
 import pytest
 
 from robolearn.core.errors import MissingDependencyError
-from robolearn.kinematics import specs
 from robolearn.kinematics.robots import panda
 from robolearn.sim import make_env
 
@@ -45,29 +43,3 @@ def test_the_scene_version_stands_for_one_source_of_the_robot():
     """A Panda from elsewhere is another scene: its version changes with it, and its figures are measured again."""
     env = make_env("put_on_plate")
     assert (env.scene_version, dict(env.robots)) == ("put_on_plate-1", {"panda": "robosuite-1.5.2"})
-
-
-def test_making_the_scene_says_nothing_and_leaves_no_file(tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=specs.NO_PREFIX)  # as in the module, which pytest takes back
-        make_env("put_on_plate").model_xml()
-    assert capfd.readouterr() == ("", "")
-    assert not list(tmp_path.iterdir())
-
-
-def test_other_warnings_of_mujoco_are_passed_on():
-    before = mujoco.get_mju_user_warning()
-    with specs.no_prefix(), pytest.warns(UserWarning, match="something else"):
-        mujoco.get_mju_user_warning()("something else")
-    assert mujoco.get_mju_user_warning() is before
-
-
-def test_the_saved_scene_is_the_scene():
-    """As datasets keep it: it can be read again, with every name as it was."""
-    scene = make_env("put_on_plate")
-    read = mujoco.MjModel.from_xml_string(scene.model_xml())
-    assert read.names == scene.model.names
-    for name in ("qpos0", "body_mass", "body_inertia", "geom_size", "actuator_gainprm", "dof_damping"):
-        np.testing.assert_allclose(getattr(read, name), getattr(scene.model, name), atol=1e-9, err_msg=name)
