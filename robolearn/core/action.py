@@ -46,6 +46,8 @@ ROTATION_NAMES: dict[str, tuple[str, ...]] = {
 """Elements of each way to write a rotation. `rpy` turns about the fixed axes x, y, z, in this order."""
 
 _MOTION = ("pose", "joints", "velocity")
+_MOST_PARTS, _MOST_NUMBERS, _LONGEST = 128, 1024, 100  # of a layout, of a part, characters of a name
+_LARGEST = 1e9  # scale or offset, so that nothing overflows
 _DEFAULTS: dict[str, Any] = {
     "arm": "", "reference": "absolute", "axes": "base", "coordinates": "xyz", "rotation": "rot6d", "free": "",
     "unit": None, "frame": "base", "scale": None, "offset": None, "limit": None,
@@ -93,26 +95,35 @@ class Part:
             if getattr(self, name) not in get_args(allowed):
                 words = ", ".join(repr(choice) for choice in get_args(allowed))
                 raise LayoutError(f"A part has the {name} {one_line(getattr(self, name), 40)!r}; expected {words}.")
+        for name in ("arm", "frame", *(() if self.unit is None else ("unit",))):
+            _check_text(f"The {name} of a part {self.kind!r}", getattr(self, name))
         if self.kind != "pose":
             # what only a pose has is at its defaults, so that equal parts compare equal
             for name in ("axes", "coordinates", "rotation", "free"):
                 object.__setattr__(self, name, _DEFAULTS[name])
         elif self.coordinates not in ("xyz", "xy", ""):
-            raise LayoutError(f"A pose has the coordinates {self.coordinates!r}; expected 'xyz', 'xy' or ''.")
+            found = one_line(self.coordinates, 40)
+            raise LayoutError(f"A pose has the coordinates {found!r}; expected 'xyz', 'xy' or ''.")
         elif self.reference == "absolute":
             object.__setattr__(self, "axes", _DEFAULTS["axes"])
         if self.kind == "pose":
             names = (*self.coordinates, *ROTATION_NAMES[self.rotation])
             if self.names and tuple(self.names) != names:
-                raise LayoutError(f"A pose of this kind has the elements {list(names)}, found {list(self.names)}.")
+                found = one_line(list(self.names), 200)
+                raise LayoutError(f"A pose of this kind has the elements {list(names)}, found {found}.")
             object.__setattr__(self, "names", names)
         elif self.kind == "gripper" and not self.names:
             object.__setattr__(self, "names", ("gripper",))
-        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        if isinstance(self.names, str):
+            raise LayoutError(f"A part {self.kind!r} needs a list of names, found {one_line(self.names, 60)!r}.")
+        object.__setattr__(self, "names", tuple(self.names))
+        if len(self.names) > _MOST_NUMBERS:
+            raise LayoutError(f"A part {self.kind!r} has at most {_MOST_NUMBERS} numbers, found {len(self.names)}.")
+        for name in self.names:
+            _check_text(f"A name of a part {self.kind!r}", name)
         if not self.names or len(set(self.names)) != len(self.names):
-            raise LayoutError(
-                f"A part {self.kind!r} needs a name of its own for each number, found {list(self.names)}."
-            )
+            found = one_line(list(self.names), 200)
+            raise LayoutError(f"A part {self.kind!r} needs a name of its own for each number, found {found}.")
         if self.kind in ("gripper", "velocity") and self.reference != "absolute":
             raise LayoutError(f"A part {self.kind!r} is absolute, found the reference {self.reference!r}.")
         if self.axes == "euler" and self.rotation != "rpy":
@@ -123,9 +134,13 @@ class Part:
             raise LayoutError("A pose of the coordinates 'xy' moves in a plane, along the axes 'base', not 'tool'.")
         for name in ("scale", "offset"):
             self._set_numbers(name)
-        if self.scale is not None and not all(self.scale):
-            raise LayoutError(f"The scale of a part {self.kind!r} must not be 0, found {list(self.scale)}.")
+        if self.scale is not None and not all(abs(n) >= 1 / _LARGEST for n in self.scale):
+            raise LayoutError(
+                f"The scale of a part {self.kind!r} must not be 0 or nearly 0, found {one_line(list(self.scale), 60)}."
+            )
         if self.limit is not None:
+            if len(self.limit) != 2 or not all(map(_is_number, self.limit)):
+                raise LayoutError(f"The limit of a part needs two numbers, found {one_line(self.limit, 60)}.")
             low, high = (float(n) for n in self.limit)
             if not low < high:
                 raise LayoutError(f"The limit of a part must rise, found {low} to {high}.")
@@ -135,10 +150,12 @@ class Part:
         value = getattr(self, name)
         if value is None:
             return
-        numbers = tuple(float(n) for n in ([value] * self.size if isinstance(value, int | float) else value))
-        if len(numbers) != self.size or not np.isfinite(numbers).all():
+        listed = tuple([value] * self.size if _is_number(value) else value)
+        numbers = tuple(float(n) for n in listed if _is_number(n))
+        if not len(numbers) == len(listed) == self.size or not all(abs(n) <= _LARGEST for n in numbers):
             raise LayoutError(
-                f"The {name} of a part {self.kind!r} needs {self.size} finite numbers, found {one_line(value, 60)}."
+                f"The {name} of a part {self.kind!r} needs {self.size} finite numbers of at most {_LARGEST:g}, found "
+                f"{one_line(value, 60)}."
             )
         neutral = 1.0 if name == "scale" else 0.0
         object.__setattr__(self, name, None if all(n == neutral for n in numbers) else numbers)
@@ -197,8 +214,25 @@ class Part:
             return cls(**fields)
         except (TypeError, ValueError, OverflowError) as error:
             raise LayoutError(
-                f"{one_line(dict(mapping), 120)} does not describe a part of an action: {error}."
+                f"{one_line(dict(mapping), 120)} does not describe a part of an action: {one_line(error, 200)}."
             ) from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _check_count(parts: int, robots: int) -> None:
+    if max(parts, robots) > _MOST_PARTS:
+        raise LayoutError(f"An action has at most {_MOST_PARTS} parts and as many robots, found {parts} and {robots}.")
+
+
+def _check_text(what: str, text: Any) -> None:
+    """Layouts come from files and other machines, and are printed and compared part by part."""
+    if not isinstance(text, str) or len(text) > _LONGEST or not text.isprintable():
+        raise LayoutError(
+            f"{what} must be a printable text of at most {_LONGEST} characters, found {one_line(text, 60)!r}."
+        )
 
 
 _CHOICES: dict[str, Any] = {"kind": Kind, "reference": Reference, "axes": Axes, "rotation": Rotation, "free": Free}
@@ -222,9 +256,13 @@ class ActionLayout:
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
         robots = self.robots.items() if isinstance(self.robots, Mapping) else self.robots
-        object.__setattr__(self, "robots", tuple((str(arm), str(robot)) for arm, robot in robots))
+        object.__setattr__(self, "robots", tuple((arm, robot) for arm, robot in robots))
         if not self.parts:
             raise LayoutError("An action needs at least one part, found none.")
+        _check_count(len(self.parts), len(self.robots))
+        for names in self.robots:
+            for name in names:
+                _check_text("A robot's prefix or name", name)
         said: dict[tuple[str, str], Part] = {}
         for part in self.parts:
             key = (part.arm, "motion" if part.kind in _MOTION else part.kind)
@@ -309,4 +347,5 @@ class ActionLayout:
         unknown = set(mapping) - {"parts", "robots"} if isinstance(mapping, Mapping) else set()
         if not isinstance(parts, list | tuple) or not isinstance(robots, Mapping) or unknown:
             raise LayoutError(f"{one_line(mapping, 120)} does not describe an action: expected 'parts' and 'robots'.")
+        _check_count(len(parts), len(robots))
         return cls(tuple(Part.from_dict(part) for part in parts), tuple(robots.items()))

@@ -71,17 +71,19 @@ class Dialect:
         """Raises LayoutError for words that are unknown or contradict each other, and without a kind."""
         if text in DIALECTS:
             return DIALECTS[text]
+        if len(text) > 80:
+            raise LayoutError(f"An action layout is a few words joined by dots, found {one_line(text, 60)!r}.")
         found: dict[str, str] = {}
         for word in text.split("."):
             field = next((field for field, words in _WORDS.items() if word in words), None)
             if word in DIALECTS:
-                raise LayoutError(f"{word!r} stands alone, found {one_line(text, 80)!r}: its words are settled.")
+                raise LayoutError(f"{word!r} stands alone, found {one_line(text)!r}: its words are settled.")
             if field is None:
                 known = [*DIALECTS, *(word for words in _WORDS.values() for word in words)]
                 guess = closest(word, known)
                 hint = f" Did you mean {guess!r}?" if guess else ""
                 raise LayoutError(
-                    f"Unknown word {one_line(word, 40)!r} in the action layout {one_line(text, 80)!r}.{hint} Known: "
+                    f"Unknown word {one_line(word, 40)!r} in the action layout {one_line(text)!r}.{hint} Known: "
                     f"{', '.join(known)}."
                 )
             if field in found:

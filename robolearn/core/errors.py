@@ -47,7 +47,10 @@ class MissingDependencyError(RobolearnError):
 
 def one_line(told: object, limit: int = 300) -> str:
     """What another program or library said, as one printable line of at most `limit` characters."""
-    text = told if isinstance(told, str) else str(told) or type(told).__name__
+    try:
+        text = told if isinstance(told, str) else str(told) or type(told).__name__
+    except RecursionError:  # lists in lists in lists, of a file or another machine
+        text = f"a deeply nested {type(told).__name__}"
     words = " ".join(text[: 4 * limit].split())
     words = "".join(c if c.isprintable() else "?" for c in words)
     return words if len(words) <= limit else words[: limit - 4] + " ..."

@@ -72,8 +72,8 @@ class Feature:
                 )
         if self.layout is not None and self.layout.names != self.names:
             raise FeatureError(
-                f"Feature {self.name!r} has the elements {list(self.names or ())}, but its layout "
-                f"({self.layout.describe()}) has {list(self.layout.names)}."
+                f"Feature {self.name!r} has the elements {one_line(list(self.names or ()))}, but its layout "
+                f"({one_line(self.layout.describe())}) has {one_line(list(self.layout.names))}."
             )
         if any(n < 1 for n in self.shape):
             raise FeatureError(f"Feature {self.name!r} has shape {self.shape}; every axis must be at least 1.")

@@ -102,9 +102,9 @@ def test_what_does_not_matter_makes_no_difference():
         ({"kind": "velocity", "names": ("a",), "reference": "current"}, "A part 'velocity' is absolute, found"),
         ({"kind": "pose", "reference": "target", "axes": "euler"}, "they need the rotation 'rpy', not 'rot6d'."),
         ({"kind": "pose", "reference": "target", "axes": "tool", "coordinates": "xy"}, "moves in a plane, along"),
-        ({"kind": "gripper", "scale": 0.0}, "The scale of a part 'gripper' must not be 0, found [0.0]."),
-        ({"kind": "pose", "scale": (1.0, 2.0)}, "The scale of a part 'pose' needs 9 finite numbers, found (1.0, 2.0)."),
-        ({"kind": "gripper", "offset": float("nan")}, "The offset of a part 'gripper' needs 1 finite numbers, found"),
+        ({"kind": "gripper", "scale": 0.0}, "The scale of a part 'gripper' must not be 0 or nearly 0, found [0.0]."),
+        ({"kind": "pose", "scale": (1.0, 2.0)}, "The scale of a part 'pose' needs 9 finite numbers of at most 1e+09"),
+        ({"kind": "gripper", "offset": float("nan")}, "The offset of a part 'gripper' needs 1 finite numbers"),
         ({"kind": "gripper", "limit": (1, -1)}, "The limit of a part must rise, found 1.0 to -1.0."),
     ],
 )  # fmt: skip
@@ -159,3 +159,50 @@ def test_a_layout_says_itself_in_one_line():
 def test_a_layout_has_the_scale_of_each_number():
     layout = ActionLayout((Part("pose", rotation="none", scale=(1, 2, 3)), Part("gripper", offset=0.5)))
     np.testing.assert_array_equal(layout.scaling(), [[1, 2, 3, 1], [0, 0, 0, 0.5]])
+
+
+def joints(**fields):
+    return {"parts": [{"kind": "joints", "names": ["a", "b"], **fields}]}
+
+
+LONG, DEEP = "x" * 10**6, []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"parts": [{"kind": "gripper", "arm": str(i)} for i in range(100_000)]}, "at most 128 parts"),
+        ({**joints(), "robots": {str(i): "panda" for i in range(100_000)}}, "found 1 and 100000"),
+        (joints(names=[str(i) for i in range(100_000)]), "at most 1024 numbers, found 100000"),
+        (joints(names="ab"), "needs a list of names, found 'ab'"),
+        (joints(names=[1, True]), "A name of a part 'joints' must be a printable text"),
+        (joints(names=["a\x1b[31m", "b"]), "must be a printable text of at most 100 characters, found 'a?[31m'"),
+        (joints(names=[LONG, LONG]), "must be a printable text of at most 100 characters"),
+        (joints(names=DEEP), "found 'a deeply nested list'"),
+        (joints(unit={"m": 1}), "The unit of a part 'joints' must be a printable text"),
+        (joints(unit=DEEP), "found 'a deeply nested tuple'"),
+        (joints(frame=LONG), "The frame of a part 'joints' must be a printable text"),
+        (joints(arm=LONG), "The arm of a part 'joints' must be a printable text"),
+        (joints(**{LONG: 1}), "does not describe a part of an action"),
+        ({**joints(), "robots": {"": {"panda": 1}}}, "A robot's prefix or name must be a printable text"),
+        ({"parts": DEEP}, "a deeply nested list does not describe a part"),
+        (DEEP, "a deeply nested list does not describe an action"),
+        (joints(scale="12"), "needs 2 finite numbers of at most 1e+09, found 12"),
+        (joints(scale=[True, True]), "needs 2 finite numbers of at most 1e+09, found (True, True)"),
+        (joints(scale=[1e300, 1]), "needs 2 finite numbers of at most 1e+09"),
+        (joints(scale=[1e-320, 1]), "must not be 0 or nearly 0"),
+        (joints(offset=[float("inf"), 1]), "needs 2 finite numbers of at most 1e+09"),
+        (joints(limit="12"), "The limit of a part needs two numbers, found 12"),
+        (joints(limit=[False, True]), "The limit of a part needs two numbers, found (False, True)"),
+        (joints(limit=[1, 2, 3]), "The limit of a part needs two numbers, found (1, 2, 3)"),
+        ({"parts": [{"kind": "pose", "coordinates": LONG}]}, "expected 'xyz', 'xy' or ''"),
+        ({"parts": [{"kind": "pose", "names": [LONG]}]}, "A pose of this kind has the elements"),
+    ],
+    ids=range(26),
+)  # fmt: skip
+def test_layouts_of_other_machines_are_bounded(mapping, words):
+    with pytest.raises(LayoutError, match=re.escape(words)) as refused:
+        ActionLayout.from_dict(mapping)
+    assert len(str(refused.value)) < 500 and "\n" not in str(refused.value)

@@ -82,3 +82,10 @@ def test_the_number_one_of_a_dialect_is(name, one, opened):
 
 def test_umi_is_relative_to_the_newest_observation_in_the_axes_of_the_tool():
     assert DIALECTS["umi"].layout([arm()]).parts[0] == Part("pose", reference="observation", axes="tool")
+
+
+@pytest.mark.parametrize("text", ["x" * 10**6, "pose." * 10**5])
+def test_a_long_text_is_not_repeated(text):
+    with pytest.raises(LayoutError, match="An action layout is a few words joined by dots") as refused:
+        Dialect.parse(text)
+    assert len(str(refused.value)) < 200
