@@ -211,6 +211,9 @@ class Part:
             for name in texts:
                 if not isinstance(fields.get(name, ""), str):
                     raise TypeError(f"its {name} is {type(fields[name]).__name__}, expected text")
+            for name in ("names", "scale", "offset", "limit"):
+                if not isinstance(fields.get(name, ()), tuple | int | float | None):
+                    raise TypeError(f"its {name} is {type(fields[name]).__name__}, expected a list")
             return cls(**fields)
         except (TypeError, ValueError, OverflowError) as error:
             raise LayoutError(

@@ -176,7 +176,7 @@ for _ in range(100_000):
         ({"parts": [{"kind": "gripper", "arm": str(i)} for i in range(100_000)]}, "at most 128 parts"),
         ({**joints(), "robots": {str(i): "panda" for i in range(100_000)}}, "found 1 and 100000"),
         (joints(names=[str(i) for i in range(100_000)]), "at most 1024 numbers, found 100000"),
-        (joints(names="ab"), "needs a list of names, found 'ab'"),
+        (joints(names="ab"), "its names is str, expected a list"),
         (joints(names=[1, True]), "A name of a part 'joints' must be a printable text"),
         (joints(names=["a\x1b[31m", "b"]), "must be a printable text of at most 100 characters, found 'a?[31m'"),
         (joints(names=[LONG, LONG]), "must be a printable text of at most 100 characters"),
@@ -189,20 +189,26 @@ for _ in range(100_000):
         ({**joints(), "robots": {"": {"panda": 1}}}, "A robot's prefix or name must be a printable text"),
         ({"parts": DEEP}, "a deeply nested list does not describe a part"),
         (DEEP, "a deeply nested list does not describe an action"),
-        (joints(scale="12"), "needs 2 finite numbers of at most 1e+09, found 12"),
+        (joints(scale="12"), "its scale is str, expected a list"),
+        (joints(scale=np.ones(2)), "its scale is ndarray, expected a list"),
         (joints(scale=[True, True]), "needs 2 finite numbers of at most 1e+09, found (True, True)"),
         (joints(scale=[1e300, 1]), "needs 2 finite numbers of at most 1e+09"),
         (joints(scale=[1e-320, 1]), "must not be 0 or nearly 0"),
         (joints(offset=[float("inf"), 1]), "needs 2 finite numbers of at most 1e+09"),
-        (joints(limit="12"), "The limit of a part needs two numbers, found 12"),
+        (joints(limit="12"), "its limit is str, expected a list"),
         (joints(limit=[False, True]), "The limit of a part needs two numbers, found (False, True)"),
         (joints(limit=[1, 2, 3]), "The limit of a part needs two numbers, found (1, 2, 3)"),
         ({"parts": [{"kind": "pose", "coordinates": LONG}]}, "expected 'xyz', 'xy' or ''"),
         ({"parts": [{"kind": "pose", "names": [LONG]}]}, "A pose of this kind has the elements"),
     ],
-    ids=range(26),
+    ids=range(27),
 )  # fmt: skip
 def test_layouts_of_other_machines_are_bounded(mapping, words):
     with pytest.raises(LayoutError, match=re.escape(words)) as refused:
         ActionLayout.from_dict(mapping)
     assert len(str(refused.value)) < 500 and "\n" not in str(refused.value)
+
+
+def test_a_text_is_no_list_of_names():
+    with pytest.raises(LayoutError, match="A part 'joints' needs a list of names, found 'ab'"):
+        Part("joints", "ab")

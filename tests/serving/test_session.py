@@ -241,6 +241,16 @@ def test_a_client_that_carries_out_such_actions_is_answered_and_another_is_refus
         served.infer({**fits, "__takes__": 7})
 
 
+@pytest.mark.parametrize(
+    "takes", [np.zeros(3), {"parts": np.zeros(2)}, {"parts": [{"kind": "gripper", "scale": np.ones(1)}]}]
+)
+def test_a_client_that_says_arrays_in_place_of_a_layout_is_refused(takes):
+    served = session()
+    served.infer({"observation.state": WINDOW, "__takes__": COMMAND_LAYOUT.to_dict()})
+    with pytest.raises(LayoutError, match="request: '__takes__': .* does not describe"):
+        served.infer({"observation.state": WINDOW, "__takes__": takes})
+
+
 def test_actions_relative_to_the_observation_are_served_absolute_with_that_of_their_own_request():
     umi = ActionLayout((Part("pose", reference="observation", axes="tool"), Part("gripper")))
     policy = TinyPolicy()
