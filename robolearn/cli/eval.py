@@ -33,6 +33,8 @@ class EvalOptions:
         goal_mask: Take goals only from episodes in this mask of it.
         set: Settings of the sampler that differ from those of training, such as --set sampling_steps=10.
         execute: Actions used of each predicted chunk; half of the chunk by default.
+        arm: Of a policy of one arm in an environment of several: which of them it is; the others hold still. Of one of
+            several in an environment of one: which of them acts. By default the one of the same name.
         max_steps: End episodes after this many actions where the environment has not ended them yet.
         device: Where the policy runs: auto (a CUDA device where there is one, else the processor), cpu, cuda or cuda:N.
         workers: Worker processes, one for each core by default, four on a CUDA device; results do not depend on it.
@@ -53,6 +55,7 @@ class EvalOptions:
     set: tuple[str, ...] = ()
     execute: int | None = None
     max_steps: int | None = None
+    arm: str | None = None
     device: str = "auto"
     workers: int | None = None
     num_videos: int = 6
@@ -85,7 +88,7 @@ def main(argv: list[str]) -> int:
         env=options.env,
         num_episodes=options.num_episodes,
         init_state=options.init_state,
-        rollout=RolloutConfig(options.execute, options.seed, options.max_steps),
+        rollout=RolloutConfig(options.execute, options.seed, options.max_steps, options.arm),
         workers=options.workers,
         num_videos=options.num_videos,
         video=VideoConfig(camera=options.video_camera),

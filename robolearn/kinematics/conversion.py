@@ -142,8 +142,9 @@ def conversion(
     """How actions of the layout `source` become those of the layout `target`.
 
     Args:
-        arm: of one arm and several: which of the several it is. The others hold their last targets, or, where the
-            several are the source, what they were told is dropped.
+        arm: of one arm and several: which of the several it is; by default, of the source's only arm, the one of its
+            prefix. The others hold their last targets, or, where the several are the source, what they were told is
+            dropped.
         mounted: where arms stand, for frames, and which robots they are, where the layouts do not say it.
         dt_s: between two actions, for velocities.
         kinematics: of a robot's name; those of the registry by default.
@@ -178,6 +179,8 @@ def _pairs(
     ours, theirs = source.arms, target.arms
     if arm is not None and len(ours) == len(theirs) == 1 and arm in (*ours, *theirs):
         arm = None
+    if arm is None and len(ours) == 1 < len(theirs) and ours[0] in theirs:
+        arm = ours[0]
     if arm is None:
         if len(ours) == len(theirs) == 1:
             return [(ours[0], theirs[0])], ()

@@ -193,6 +193,13 @@ def test_one_arm_becomes_part_of_two_and_the_other_holds_its_last_target():
         np.testing.assert_allclose(again, [*pose_numbers(goal), *pose_numbers(right)], atol=1e-9)
 
 
+def test_an_arm_that_has_the_prefix_of_one_of_two_is_that_one():
+    named, two = layout("pose", "right"), layout("pose", "left", "right")
+    assert planned(named, two).description.endswith("the arm 'left' holds its last target")
+    with pytest.raises(LayoutError, match="Say with --arm"):  # what is said to the other is not dropped unasked
+        planned(two, named)
+
+
 def test_of_two_arms_one_is_dropped_only_where_it_is_asked_for():
     two = layout("pose", "left", "right")
     with pytest.raises(

@@ -50,21 +50,25 @@ class RolloutConfig:
         execute: actions used of each chunk before the next one is asked for; None is half of the chunk.
         seed: with the start state, the only source of the policy's random numbers.
         max_steps: ends episodes earlier than the environment would.
+        arm: which of several arms the only one of the policy is, or the other way round; see `conversion`.
     """
 
     execute: int | None = None
     seed: int = 0
     max_steps: int | None = None
+    arm: str | None = None
 
 
-def check_environment(spec: PolicySpec, env: SimEnv, policy_name: str = "the policy") -> Conversion | None:
+def check_environment(
+    spec: PolicySpec, env: SimEnv, policy_name: str = "the policy", arm: str | None = None
+) -> Conversion | None:
     """How actions of the policy become those of the environment; None where layouts are not known and they must agree.
 
-    Raises FeatureError like `converted_match`, and when the environment scores by goals, but not by the policy's.
+    `arm`: see `conversion`. Raises FeatureError like `converted_match`, and when the environment scores by goals, but not by the policy's.
     """
     name = f"environment {env.name!r}"
     offer = Offer(name, env.observation_features, env.action_feature, env.control_hz, env.mounted)
-    found = converted_match(spec, offer, policy_name)
+    found = converted_match(spec, offer, policy_name, arm)
     if env.accepts_goal:
         require(spec.goal_features, env.observation_features, f"the goal of {policy_name}", offer.name)
     return found
@@ -111,7 +115,7 @@ def run_episode(
     """
     config = config or RolloutConfig()
     policy = anchored(policy)
-    conversion = check_environment(policy.spec, env, policy_name)
+    conversion = check_environment(policy.spec, env, policy_name, config.arm)
     converts = conversion is not None and not conversion.identity
     converter = ActionConverter(conversion, env.observation_features) if conversion is not None and converts else None
     horizon = RecedingHorizon(policy.spec, config.execute)

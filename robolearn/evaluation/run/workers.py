@@ -132,6 +132,7 @@ def open_world(
     env_options: dict[str, Any],
     goals: GoalSource | None,
     policy_name: str = "the policy",
+    arm: str | None = None,
 ) -> tuple[SimEnv, Goals | None, ActionRecord]:
     """The environment and the goals that a policy with this `spec` is run with, and what becomes of its actions.
 
@@ -151,7 +152,7 @@ def open_world(
         ):
             world.close()
             world = make_env(env, **{**options, "action": layout})
-        conversion = check_environment(acting, world, policy_name)
+        conversion = check_environment(acting, world, policy_name, arm)
         return world, make_goals(goals, acting, policy_name), ActionRecord.of(spec, world, conversion)
     except Exception:
         world.close()
@@ -168,7 +169,7 @@ def check_job(job: RolloutJob) -> ActionRecord | None:
     if spec is None:
         return None
     actions_per_chunk(spec, job.rollout.execute)
-    env, _, actions = open_world(spec, job.env, job.env_options, job.goals, job.source.label)
+    env, _, actions = open_world(spec, job.env, job.env_options, job.goals, job.source.label, job.rollout.arm)
     env.close()
     return actions
 
@@ -346,7 +347,7 @@ def _work(job: RolloutJob, connection: multiprocessing.connection.Connection) ->
     try:
         policy = job.source.load()
         name, trained = job.source.label, trained_spec(policy)
-        env, goals, actions = open_world(trained, job.env, job.env_options, job.goals, name)
+        env, goals, actions = open_world(trained, job.env, job.env_options, job.goals, name, job.rollout.arm)
         execute = actions_per_chunk(policy.spec, job.rollout.execute)
         chosen = goals.to_dict() if goals else None
         with _talking():

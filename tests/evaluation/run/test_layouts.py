@@ -9,12 +9,13 @@ import pytest
 
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import LayoutError
-from robolearn.core.feature import Feature
+from robolearn.core.feature import Feature, features
 from robolearn.evaluation.run.rollout import RolloutConfig, run_episode
 from robolearn.evaluation.run.workers import open_world
+from robolearn.execution.policy_spec import PolicySpec
 
 sys.path.append(str(Path(__file__).parents[1]))
-from posed_world import POSES, TURNS, Led, PosedArm, way
+from posed_world import POSES, RATE_HZ, STATE, TURNS, Led, PosedArm, way
 
 MOVES = ActionLayout((TURNS, Part("gripper")))
 
@@ -91,3 +92,55 @@ def test_targets_that_an_arm_could_not_reach_are_told_with_the_episode():
 
     told = run_episode(Led("absolute", 1), Short(), 0, RolloutConfig(1)).inexact
     assert told == "In 6 steps 4 targets were out of an arm's reach: it went as near as it could."
+
+
+SIDES = ActionLayout(tuple(Part(kind, arm=arm) for arm in ("left", "right") for kind in ("pose", "gripper")))
+TIME = Feature("observation.time", (1,))
+
+
+class TwoArms(PosedArm):
+    """Takes absolute poses of two arms, which are there at once. `told` is all that they were told."""
+
+    def __init__(self):
+        super().__init__(SIDES)
+        self._declare(features([Feature(STATE, (20,), layout=SIDES), TIME]), self.action_feature)
+
+    def reset(self, *, seed=None, options=None):
+        rest = np.array([0, 0, 0.5, 1, 0, 0, 0, 1, 0, 1.0])
+        self.state, self.told = np.concatenate([rest, rest]).astype(np.float32), []
+        return self._observation(), self.task_info()
+
+    def step(self, action):
+        self.state = self.check_action(action)
+        self.told.append(self.state)
+        return self._observation(), 0.0, False, len(self.told) >= 3, self.task_info()
+
+    def _observation(self):
+        return {STATE: self.state, TIME.name: np.array([len(self.told)], np.float32)}
+
+
+class OneArm:
+    """Tells one arm, which may have a prefix, to go on along x."""
+
+    def __init__(self, arm=""):
+        layout = ActionLayout((Part("pose", arm=arm), Part("gripper", arm=arm)))
+        action = Feature("action", (layout.size,), kind="action", layout=layout)
+        self.spec = PolicySpec(features([TIME]), action, 1, 1, RATE_HZ)
+
+    def predict_chunk(self, observations, goal=None, executed=None, generator=None):
+        step = float(observations[TIME.name][-1, 0])
+        return np.array([[0.1 * step, 0, 0.2, 1, 0, 0, 0, 1, 0, 0.25]], np.float32)
+
+
+@pytest.mark.parametrize(("prefix", "said"), [("", "right"), ("right", None)], ids=["said", "by its prefix"])
+def test_a_policy_of_one_arm_moves_one_of_two_and_the_other_holds_still(prefix, said):
+    env = TwoArms()
+    run_episode(OneArm(prefix), env, 0, RolloutConfig(1, arm=said))
+    left, right = np.split(np.array(env.told), 2, axis=1)
+    np.testing.assert_allclose(left, np.tile([0, 0, 0.5, 1, 0, 0, 0, 1, 0, 1], (3, 1)), atol=1e-6)
+    np.testing.assert_allclose(right[:, [0, 2, 9]], [[0.0, 0.2, 0.25], [0.1, 0.2, 0.25], [0.2, 0.2, 0.25]], atol=1e-6)
+
+
+def test_which_of_two_arms_it_is_has_to_be_said():
+    with pytest.raises(LayoutError, match=r"Say with --arm which one of the arms \['left', 'right'\] it is"):
+        run_episode(OneArm(), TwoArms(), 0, RolloutConfig(1))
