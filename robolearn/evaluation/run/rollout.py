@@ -64,7 +64,8 @@ def check_environment(
 ) -> Conversion | None:
     """How actions of the policy become those of the environment; None where layouts are not known and they must agree.
 
-    `arm`: see `conversion`. Raises FeatureError like `converted_match`, and when the environment scores by goals, but not by the policy's.
+    `arm`: see `conversion`. Raises FeatureError like `converted_match`, and when the environment scores by goals, but
+    not by the policy's.
     """
     name = f"environment {env.name!r}"
     offer = Offer(name, env.observation_features, env.action_feature, env.control_hz, env.mounted)
