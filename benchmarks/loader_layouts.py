@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -59,7 +60,8 @@ def windows_per_s(dataset: Path, layout: str, batches: int) -> float:
     from robolearn.datasets.read.reader import Dataset
 
     spec = WindowSpec.chunks(["observation.state"], "action", 2, 16)
-    loader = Loader(Dataset(dataset), spec, BATCH, **({} if layout == STORED else {"action": layout}))
+    more: dict[str, Any] = {} if layout == STORED else {"action": layout}  # an earlier version knows no other
+    loader = Loader(Dataset(dataset), spec, BATCH, **more)
     best = 0.0
     for turn in range(4):
         began = time.perf_counter()
