@@ -80,5 +80,6 @@ def _single(place: Place) -> Place:
 
 def _at(place: Place, steps: np.ndarray) -> Place:
     if not isinstance(place, Pose):
-        return place[steps]
-    return Pose(place.position_m[steps], None if place.rotation is None else place.rotation[steps])
+        return np.take(place, steps, axis=0)
+    turn = None if place.rotation is None else np.take(place.rotation, steps, axis=0)
+    return Pose(np.take(place.position_m, steps, axis=0), turn)
