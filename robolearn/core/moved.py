@@ -93,6 +93,7 @@ MOVED = (
         "robolearn.policies.spec": "robolearn.execution.policy_spec",
         "robolearn.sim.controllers": "robolearn.sim.engine.scene_ik and robolearn.sim.engine.controller",
         "robolearn.sim.physics_state": "robolearn.sim.engine.physics_state",
+        "robolearn.sim.robots.panda": "robolearn.kinematics.robots.panda and robolearn.sim.robots.attach",
         "robolearn.sim.scenes": "robolearn.sim.tasks and robolearn.sim.worlds",
         "robolearn.sim.tabletop": "robolearn.sim.engine.environment and robolearn.sim.worlds.tabletop",
     }
