@@ -7,10 +7,11 @@ from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.feature import Feature
 
 
-def layout_difference(ours: ActionLayout, theirs: ActionLayout) -> tuple[str, str] | None:
+def layout_difference(ours: ActionLayout, theirs: ActionLayout, whose_poses: bool = True) -> tuple[str, str] | None:
     """What the first part, or robot, in which two layouts differ is in each, in words; None where they are the same.
 
-    A robot that only one of them names is no difference.
+    A robot that only one of them names is no difference. `whose_poses`: whether another robot is one where its part is
+    a pose, which says the same of every robot.
     """
     for mine, other in zip(ours.parts, theirs.parts, strict=False):
         if mine != other:
@@ -18,6 +19,9 @@ def layout_difference(ours: ActionLayout, theirs: ActionLayout) -> tuple[str, st
     if len(ours.parts) != len(theirs.parts):
         return ours.describe(), theirs.describe()
     for arm in ours.arms:
+        motion = ours.motion(arm)
+        if not whose_poses and (motion is None or motion.kind == "pose"):
+            continue
         robot, other_robot = ours.robot(arm), theirs.robot(arm)
         if robot and other_robot and robot != other_robot:
             return f"robot {robot!r}", f"robot {other_robot!r}"
@@ -34,14 +38,14 @@ def _told(mine: Part, other: Part) -> tuple[str, str]:
     return f"{words}, {name} {fields.get(name)}", f"{words}, {name} {theirs.get(name)}"
 
 
-def meaning_difference(ours: Feature, theirs: Feature) -> tuple[str, str] | None:
+def meaning_difference(ours: Feature, theirs: Feature, whose_poses: bool = True) -> tuple[str, str] | None:
     """In what the meaning of two features' numbers differs, see `layout_difference`; None where it does not, or one of
     them does not say.
 
     What was written before layouts were stored says it by its names, see `layout_of`.
     """
     mine, other = layout_of(ours), layout_of(theirs)
-    return None if mine is None or other is None else layout_difference(mine, other)
+    return None if mine is None or other is None else layout_difference(mine, other, whose_poses)
 
 
 def means_the_same(ours: Feature, theirs: Feature) -> bool:

@@ -76,7 +76,7 @@ def _conversion(spec: PolicySpec, offer: Offer, arm: str | None) -> Conversion:
 def _check_observed(spec: PolicySpec, offer: Offer, policy_name: str) -> None:
     for name, want in spec.observation_features.items():
         have = offer.observation_features.get(name)
-        if have is not None and (difference := meaning_difference(want, have)) is not None:
+        if have is not None and (difference := meaning_difference(want, have, whose_poses=False)):
             raise LayoutError(
                 f"{policy_name} was trained on {name!r} as {difference[0]}; {offer.name} gives {difference[1]}."
             )

@@ -23,6 +23,14 @@ def test_the_same_parts_mean_the_same_whether_or_not_the_robot_is_named():
     assert layout_difference(named, replace(named, robots=(("", "ur5e"),))) == ("robot 'panda'", "robot 'ur5e'")
 
 
+def test_poses_of_two_robots_may_count_as_the_same_and_joints_never_do():
+    joints = ActionLayout((Part("joints", ("a", "b")), GRIPPER))
+    for layout, same in ((ARM, True), (joints, False)):
+        ours, theirs = (action(replace(layout, robots=(("", robot),))) for robot in ("panda", "fr3"))
+        assert (meaning_difference(ours, theirs, whose_poses=False) is None) == same
+        assert meaning_difference(ours, theirs) == ("robot 'panda'", "robot 'fr3'")
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [

@@ -40,6 +40,10 @@ class Panda:
     prefix, robot_name, joint_names, has_gripper, free = "", "panda", tuple(f"joint{i}" for i in range(1, 8)), True, ""
 
 
+class UR(Panda):
+    robot_name, joint_names = "ur5e", ("a", "b", "c", "d", "e", "f")
+
+
 class LeftPanda(Panda):
     prefix = "left"
 
@@ -93,6 +97,25 @@ def test_observed_numbers_of_another_meaning_are_refused():
         check_match(spec, dataclasses.replace(OFFER, observation_features=features([given])))
 
 
+def seen_by(text: str, *arms: Panda) -> Feature:
+    return dataclasses.replace(actions(text, *arms), kind="state", name="s")
+
+
+def test_poses_are_observed_alike_by_every_robot_and_joints_are_not():
+    class LikePanda(Panda):
+        robot_name = "fr3"
+
+    spec, offer = pair(actions("pose"), actions("pose", UR()))
+    spec = dataclasses.replace(spec, observation_features=features([seen_by("pose")]))
+    offer = dataclasses.replace(offer, observation_features=features([seen_by("pose", UR())]))
+    assert converted_match(spec, offer).description.endswith("that are meant for the robot panda are those of ur5e")
+    joints = dataclasses.replace(spec, observation_features=features([seen_by("joints")]))
+    with pytest.raises(LayoutError, match="was trained on 's' as robot 'panda'; environment 'e' gives robot 'fr3'"):
+        converted_match(
+            joints, dataclasses.replace(offer, observation_features=features([seen_by("joints", LikePanda())]))
+        )
+
+
 def test_a_conversion_is_found_where_there_is_one():
     assert converted_match(*pair(actions("pose"), actions("pose"))).identity
     assert converted_match(*pair(actions("umi"), actions("joints"))).by_chunk
@@ -102,9 +125,6 @@ def test_a_conversion_is_found_where_there_is_one():
 
 
 def test_where_there_is_no_conversion_the_reason_is_said():
-    class UR(Panda):
-        robot_name, joint_names = "ur5e", ("a", "b", "c", "d", "e", "f")
-
     words = "policy 'p' cannot act in environment 'e'. joints of the robot panda cannot be converted for the robot ur5e"
     with pytest.raises(LayoutError, match=re.escape(words)):
         converted_match(*pair(actions("joints"), actions("joints", UR())), "policy 'p'")
