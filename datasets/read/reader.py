@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from robolearn.datasets.read.edits import QUARANTINE, Edit, edited_records, mask
 from robolearn.datasets.read.frames import Frames
 from robolearn.datasets.read.store import DAMAGED, LocalStore, open_store
 from robolearn.datasets.read.streams import Stream
+
+_MOST_MOUNTS = 128  # of a simulated environment
 
 
 class Dataset:
@@ -308,8 +310,22 @@ class Dataset:
 
     @property
     def sim_env(self) -> Json | None:
-        """Name, scene version and options of the simulated environment, or None."""
-        return self.attributes.get("sim", {}).get("env")
+        """Name, scene version and options of the simulated environment, or None.
+
+        Raises DatasetError for what describes none.
+        """
+        sim = self.attributes.get("sim", {})
+        found = sim.get("env") if isinstance(sim, Mapping) else sim
+        if found is None:
+            return None
+        kinds: dict[str, Any] = {"name": str, "robots": Mapping | None, "mounts": list | None}
+        wrong = [key for key in kinds if not isinstance(found, Mapping) or not isinstance(found.get(key), kinds[key])]
+        if wrong or len(found.get("mounts") or ()) > _MOST_MOUNTS:
+            raise DatasetError(
+                f"{self._store.where(layout.METADATA)} describes no simulated environment: its "
+                f"{(wrong or ['mounts'])[0]} is not what it should be; {DAMAGED}."
+            )
+        return found
 
     def checksum(self) -> str:
         """sha256 over features and the checksums of what was recorded: equal for equal content. Reads no data."""

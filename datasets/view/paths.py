@@ -120,9 +120,19 @@ def _placed(points: np.ndarray, frame: str, mount: Pose | None) -> tuple[np.ndar
 
 
 def _mounts(sim_env: Mapping[str, Any]) -> dict[str, Pose]:
-    """Pose of each arm's base in the world, by prefix, as the simulated environment of a dataset was recorded with."""
+    """Pose of each arm's base in the world, by prefix, as the simulated environment of a dataset was recorded with.
+
+    What is no pose is left out: nothing is known then of where that arm stands.
+    """
     found = {}
-    for item in sim_env.get("mounts") or ():
-        position, quaternion = np.array(item["position_m"], float), np.array(item["quaternion"], float)
-        found[str(item["prefix"])] = Pose(position, quaternion_to_matrix(quaternion))
+    items = sim_env.get("mounts")
+    for item in items if isinstance(items, list) else ():
+        try:
+            position, quaternion = np.array(item["position_m"], float), np.array(item["quaternion"], float)
+            prefix = str(item["prefix"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
+        numbers = np.concatenate([position.ravel(), quaternion.ravel()])
+        if position.shape == (3,) and quaternion.shape == (4,) and np.isfinite(numbers).all() and quaternion.any():
+            found[prefix] = Pose(position, quaternion_to_matrix(quaternion))
     return found

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from robolearn.core.action import ActionLayout
-from robolearn.core.errors import FeatureError, closest, one_line
+from robolearn.core.errors import FeatureError, LayoutError, closest, one_line
 
 _LARGEST = 2**62  # numbers of a sample, so that they can be counted
 _LONGEST_DTYPE = 64
@@ -156,6 +156,8 @@ class Feature:
             if fields.get("layout") is not None:
                 fields["layout"] = ActionLayout.from_dict(fields["layout"])
             return cls(**fields)
+        except LayoutError as error:
+            raise LayoutError(f"The feature {one_line(fields.get('name'), 60)!r}: {error}") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise FeatureError(f"{one_line(dict(mapping))} does not describe a feature: {error}.") from error
 

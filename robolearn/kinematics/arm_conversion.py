@@ -211,7 +211,7 @@ class ArmConversion:
         assert goal.position_m is not None and goal.rotation is not None  # the plan made sure
         best: _Solution | None = None
         # along the way first: another posture of the arm may be as near, and would be a jump
-        for start in (target.joints, measured.joints, robot.home_rad):
+        for start in (self._own_joints(target), self._own_joints(measured), robot.home_rad):
             if start is None:
                 continue
             found = robot.solve(start, goal.position_m, goal.rotation)
@@ -234,9 +234,9 @@ class ArmConversion:
         """The pose of a state, from its joints where it is not given. Raises LayoutError where neither is known."""
         if state.pose is not None:
             return state.pose
-        if state.joints is None:
+        if (joints := self._own_joints(state)) is None:
             raise LayoutError(f"Neither the pose nor the joints of {arm_name(self.target)} are known here.")
-        return Pose(*_known(self.robot, self.target).forward(state.joints))
+        return Pose(*_known(self.robot, self.target).forward(joints))
 
     def joints(self, state: ArmState, part: Part) -> np.ndarray:
         """The joints of a state, from its pose where they are not given."""
@@ -246,6 +246,16 @@ class ArmConversion:
         if state.position_m is None or state.rotation is None:
             raise LayoutError(f"The {part.name} is {part.describe()}, and the arm's joints are not known.")
         return robot.solve(robot.home_rad, state.position_m, state.rotation).joints
+
+    def _own_joints(self, state: ArmState) -> np.ndarray | None:
+        """The joints of a state, which may be observed of another robot than the layout names."""
+        robot = self.robot
+        if state.joints is not None and robot is not None and len(state.joints) != len(robot().home_rad):
+            raise LayoutError(
+                f"Of {arm_name(self.target)} {len(state.joints)} joints are known, and the robot {robot.name} has "
+                f"{len(robot().home_rad)}: one of the two is another robot."
+            )
+        return state.joints
 
     def _seen(self, part: Part, pose: Pose) -> Pose:
         """A pose in the arm's base -> in the part's frame."""

@@ -46,6 +46,8 @@ def motion_conversion(
             raise LayoutError(f"{why}: the joints are {list(joints.names)}, those of {robot} are {list(names)}.")
     elif have.names != want.names:
         raise LayoutError(f"{why}: the joints are {list(have.names)} of the one, {list(want.names)} of the other.")
+    elif robot is not None and joint_names is not None and len(names := joint_names(robot)) != have.size:
+        raise LayoutError(f"{why}: the joints are {list(have.names)}, those of {robot} are {list(names)}.")
     if "velocity" in (have.kind, want.kind) and dt_s is None:
         raise LayoutError(f"{why} without the time between two actions.")
     frames = [part.frame if part.kind == "pose" else "base" for part in (have, want)]

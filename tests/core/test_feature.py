@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from robolearn.core.action import ActionLayout, Part
-from robolearn.core.errors import FeatureError
+from robolearn.core.errors import FeatureError, LayoutError
 from robolearn.core.feature import Feature, features, require
 
 STATE = Feature("observation.state", (3,), names=("x", "y", "z"), unit="m", frame="base", rate_hz=20.0)
@@ -128,3 +128,8 @@ def test_a_window_of_steps_has_no_names_whether_or_not_a_layout_gave_them():
     window = state.window(3)
     assert window == Feature("observation.state", (3, 10))
     assert window.check(np.zeros((3, 10))).shape == (3, 10)
+
+
+def test_a_layout_that_cannot_be_read_names_its_feature():
+    with pytest.raises(LayoutError, match="The feature 'action': 7 does not describe an action"):
+        Feature.from_dict({"name": "action", "shape": [3], "kind": "action", "layout": 7})

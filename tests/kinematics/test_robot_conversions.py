@@ -74,6 +74,23 @@ def test_joints_of_other_names_are_refused():
         conversion(ActionLayout((Part("pose"),), (("", "panda"),)), ActionLayout((Part("joints", names),)))
 
 
+def test_joints_of_a_robot_that_has_another_number_of_them_are_refused():
+    names = tuple("abcdefg")
+    layouts = [ActionLayout((Part("joints", names, reference=to),), (("", "ur5e"),)) for to in ("absolute", "current")]
+    with pytest.raises(LayoutError, match=r"the joints are \['a', .*, 'g'\], those of ur5e are \['shoulder_pan'"):
+        conversion(*layouts)
+
+
+@pytest.mark.parametrize("source", ["pose", "pose.current"])
+def test_joints_that_are_measured_of_another_robot_are_told_apart_from_the_arm_s(present, source):
+    arm = present("ur5e")
+    said = "Of the arm 7 joints are known, and the robot ur5e has 6: one of the two is another robot."
+    step, measured = np.concatenate([np.full(3, 0.3), matrix_to_rot6d(np.eye(3)), [1]]), {"": ArmState(np.zeros(7))}
+    made = plan(arm, source, "joints")
+    with pytest.raises(LayoutError, match=said):
+        made.convert(step, measured, measured)
+
+
 def test_a_conversion_can_be_sent_to_another_process(present):
     """Evaluation's workers get theirs so, after it was used."""
     arm = present("panda")

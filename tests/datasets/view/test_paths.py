@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from two_arms import RADIUS_M, STEPS, circle, record
+from two_arms import MOUNTS, RADIUS_M, STEPS, circle, record
 
 from robolearn.core.action import ActionLayout, Part
+from robolearn.core.errors import DatasetError
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import POSE_NAMES
 from robolearn.datasets.format.episode import EpisodeData
@@ -29,6 +30,29 @@ def test_without_mounts_each_is_in_its_own_base(tmp_path):
     left, right = tool_paths(Dataset(record(tmp_path / "two.zarr", mounts=False)), 0)
     assert left.frame == right.frame == "base"
     assert np.ptp(right.points_m[:, 0]) == pytest.approx(2 * RADIUS_M, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        7, {}, {"prefix": "left"},
+        {"prefix": "left", "position_m": [0, 0], "quaternion": [1, 0, 0, 0]},
+        {"prefix": "left", "position_m": "abc", "quaternion": [1, 0, 0, 0]},
+        {"prefix": "left", "position_m": [0, 0, 0], "quaternion": [0, 0, 0, 0]},
+    ],
+)  # fmt: skip
+def test_where_an_arm_stands_is_not_known_where_what_is_said_is_no_pose(tmp_path, mount):
+    left, right = tool_paths(Dataset(record(tmp_path / "two.zarr", mounts=[mount, MOUNTS[1]])), 0)
+    assert (left.frame, right.frame) == ("base", "world")
+
+
+@pytest.mark.parametrize(
+    ("env", "key"),
+    [({"name": 7}, "name"), ({"mounts": 7}, "mounts"), ({"mounts": MOUNTS * 100}, "mounts"), ({"robots": 7}, "robots")],
+)  # fmt: skip
+def test_what_describes_no_simulated_environment_is_said_in_one_line(tmp_path, env, key):
+    with pytest.raises(DatasetError, match=f"no simulated environment: its {key} is not what it should be"):
+        tool_paths(Dataset(record(tmp_path / "two.zarr", **{"mounts": True, **env})), 0)
 
 
 def one_feature(path, feature, rows):

@@ -28,7 +28,8 @@ def circle(turn: float) -> np.ndarray:
     return np.stack([0.5 + RADIUS_M * np.cos(angle), RADIUS_M * np.sin(angle), np.full(STEPS, 0.3)], axis=1)
 
 
-def record(path: Path, mounts: bool = True) -> Path:
+def record(path: Path, mounts: object = True, **env: object) -> Path:
+    """`mounts`: True those of `MOUNTS`, False no simulated environment; `env`: more of what is said of that."""
     state = Feature("observation.state", (20,), layout=LAYOUT)
     action = Feature("action", (20,), kind="action", layout=LAYOUT)
     turned = np.tile(matrix_to_rot6d(np.diag([1.0, -1.0, -1.0])), (STEPS, 1))
@@ -36,7 +37,8 @@ def record(path: Path, mounts: bool = True) -> Path:
     rows = np.concatenate([circle(6.0), turned, opening, circle(-3.0), turned, 1 - opening], axis=1).astype(np.float32)
     with DatasetWriter.create(path, features([state, action]), 20, durable=False) as writer:
         if mounts:
-            writer.set_sim_model("<mujoco/>", {"name": "two", "scene_version": "1", "mounts": MOUNTS})
+            described = {"name": "two", "scene_version": "1", "mounts": MOUNTS if mounts is True else mounts, **env}
+            writer.set_sim_model("<mujoco/>", described)
         states = np.zeros((STEPS, 1)) if mounts else None
         values = {"observation.state": rows, "action": rows}
         record = {"task": "go around", "success": True}
