@@ -127,10 +127,10 @@ def _evaluation(run: TrainConfig, env: str) -> tuple[OnCheckpoint, Callable[[Pol
 
     With it comes what raises, before the first step, for a policy that cannot be evaluated so.
     """
+    from robolearn.evaluation.run.environment import open_world
     from robolearn.evaluation.run.evaluate import EvaluationConfig, evaluate
     from robolearn.evaluation.run.rollout import RolloutConfig
     from robolearn.evaluation.run.source import PolicySource
-    from robolearn.evaluation.run.workers import open_world
     from robolearn.execution.goals import GoalSource
     from robolearn.execution.receding_horizon import actions_per_chunk
     from robolearn.policies.device import choose_device

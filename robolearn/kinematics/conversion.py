@@ -69,13 +69,18 @@ class Conversion:
         said = f"actions are taken as they are: {self.target.describe()}"
         if not self.identity:
             said = f"actions are converted: {self.source.describe()} -> {self.target.describe()}"
+        return "; ".join([said, *self.notes])
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be said of actions that stay as they are, too."""
         notes = [f"{arm_name(arm.target)} holds its last target" for arm in self.arms if arm.source is None]
         notes += [f"{arm_name(arm)} of the actions is dropped" for arm in self.dropped]
         for arm in self.arms:
             meant = None if arm.source is None else self.source.robot(arm.source)
             if meant and arm.robot is not None and arm.robot.name != meant:
                 notes.append(f"poses that are meant for the robot {meant} are those of {arm.robot.name}")
-        return "; ".join([said, *notes])
+        return notes
 
     @property
     def by_chunk(self) -> bool:

@@ -8,10 +8,10 @@ import pytest
 
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature
+from robolearn.evaluation.run.environment import open_world
 from robolearn.evaluation.run.evaluate import EvaluationConfig, evaluate
 from robolearn.evaluation.run.rollout import RolloutConfig, run_episode
 from robolearn.evaluation.run.source import PolicySource
-from robolearn.evaluation.run.workers import open_world
 from robolearn.execution.goals import Goals, GoalSource
 
 sys.path.append(str(Path(__file__).parents[1]))

@@ -9,8 +9,8 @@ import torch
 from robolearn.core.errors import FeatureError
 from robolearn.core.feature import Feature, features
 from robolearn.datasets.write.writer import DatasetWriter
+from robolearn.evaluation.run.environment import image_options
 from robolearn.evaluation.run.rollout import check_environment, run_episode
-from robolearn.evaluation.run.workers import image_options
 from robolearn.policies.bc import BcConfig
 from robolearn.policies.beso import BesoConfig
 from robolearn.policies.checkpoint import load_policy

@@ -10,8 +10,8 @@ import pytest
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature, features
+from robolearn.evaluation.run.environment import open_world
 from robolearn.evaluation.run.rollout import RolloutConfig, run_episode
-from robolearn.evaluation.run.workers import open_world
 from robolearn.execution.policy_spec import PolicySpec
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -61,7 +61,7 @@ def choosy(monkeypatch):
         def takes(self, layout):
             return layout in (POSES, MOVES)
 
-    monkeypatch.setattr("robolearn.evaluation.run.workers.make_env", lambda name, action=None: Choosy(action))
+    monkeypatch.setattr("robolearn.evaluation.run.environment.make_env", lambda name, action=None: Choosy(action))
     return "choosy"
 
 
@@ -79,6 +79,15 @@ def test_an_environment_takes_the_policys_own_layout_where_it_can(choosy, refere
     assert env.action_feature.layout == taken
     assert actions.description.startswith(said) and actions.plain == plain
     assert actions.taken == taken.to_dict()
+
+
+def test_poses_that_are_meant_for_another_robot_are_taken_and_said(choosy):
+    given, taken = (replace(POSES, robots=(("", robot),)) for robot in ("panda", "ur5e"))
+    spec = Led("absolute", 1).spec
+    spec = replace(spec, action_feature=replace(spec.action_feature, layout=given))
+    _, _, actions = open_world(spec, choosy, {"action": taken}, None)
+    assert actions.description.endswith("; poses that are meant for the robot panda are those of ur5e")
+    assert not actions.plain
 
 
 def test_a_layout_that_is_asked_for_is_kept(choosy):

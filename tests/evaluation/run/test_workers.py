@@ -12,8 +12,9 @@ import pytest
 from robolearn.core.errors import FeatureError, MissingDependencyError, RobolearnError
 from robolearn.core.failure import UnexpectedError
 from robolearn.core.feature import Feature, features
+from robolearn.evaluation.run.environment import image_options
 from robolearn.evaluation.run.source import PolicySource
-from robolearn.evaluation.run.workers import RolloutJob, image_options, run_episodes
+from robolearn.evaluation.run.workers import RolloutJob, run_episodes
 from robolearn.evaluation.statistics.episode import AbortedEpisode, EpisodeResult
 from robolearn.execution.policy_spec import PolicySpec
 
