@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
+from robolearn.core.errors import MissingDependencyError, one_line
 from robolearn.kinematics.robot import TCP_SITE, WRIST_CAMERA, GripperModel
 
 # Bits of MuJoCo's contype/conaffinity: robot parts touch the world and objects, never each other.
@@ -27,8 +28,15 @@ def read(file: Path) -> mujoco.MjSpec:
 
     Two files may name their meshes and default classes alike, so that paths are made absolute and classes dissolved
     before they are merged: every element has its values itself already.
+
+    Raises MissingDependencyError for a file that is none.
     """
-    spec = mujoco.MjSpec.from_file(str(file))
+    try:
+        spec = mujoco.MjSpec.from_file(str(file))
+    except ValueError as error:
+        raise MissingDependencyError(
+            f"{file} is no robot model that MuJoCo reads ({one_line(error, 120)}); take the model's files anew."
+        ) from error
     _reset(spec.option)
     for unwanted in (spec.actuators, spec.sensors, spec.tendons, spec.cameras, spec.lights, spec.keys):
         for element in list(unwanted):

@@ -29,6 +29,16 @@ def test_an_output_that_exists_is_refused_and_kept(tmp_path):
     assert [p.name for p in (tmp_path / "d.zarr").iterdir()] == ["mine"]
 
 
+def test_no_dataset_is_made_inside_of_another_one(tmp_path):
+    parent = counting(tmp_path / "a.zarr", [1, 1])
+    (tmp_path / "link").symlink_to(parent)
+    files = sorted(path for path in parent.rglob("*"))
+    for output in (parent / "d.zarr", tmp_path / "link" / "data" / "d.zarr"):
+        with pytest.raises(DatasetError, match="is inside of the dataset .*, which stays as it is"):
+            drop(Dataset(parent), output, selection=Selection("0"))
+    assert sorted(path for path in parent.rglob("*")) == files
+
+
 def test_what_a_killed_tool_left_is_cleared_away_but_not_under_one_that_runs(tmp_path):
     path = counting(tmp_path / "a.zarr", [1, 1])
     unfinished = tmp_path / "d.zarr.unfinished"
