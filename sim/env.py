@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from robolearn.core.action import ActionLayout
-from robolearn.core.action_dialect import Dialect
+from robolearn.core.action_dialect import DescribedArm, Dialect
 from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import ConfigError, FeatureError, LayoutError, unknown_name
 from robolearn.core.feature import Feature, Features
@@ -30,24 +29,13 @@ def space_of(feature: Feature) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(-np.inf, np.inf, feature.shape, dtype.type)
 
 
-@dataclass(frozen=True)
-class _Arm:
-    """What a layout says of an arm, as dialects ask for it."""
-
-    prefix: str
-    robot_name: str
-    joint_names: tuple[str, ...]
-    has_gripper: bool
-    free: str
-
-
 def _spoken(dialect: str, own: ActionLayout) -> ActionLayout:
     """The dialect's layout of the arms that `own` speaks of."""
     arms = []
     for prefix in own.arms:
         motion = own.motion(prefix)
         free, names = (motion.free, motion.names) if motion is not None else ("", ())
-        arms.append(_Arm(prefix, own.robot(prefix) or "", names, own.gripper(prefix) is not None, free))
+        arms.append(DescribedArm(prefix, own.robot(prefix) or "", names, own.gripper(prefix) is not None, free))
     return Dialect.parse(dialect).layout(arms)
 
 

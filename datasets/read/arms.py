@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from robolearn.core.action import ActionLayout
-from robolearn.core.action_dialect import Dialect
+from robolearn.core.action_dialect import DescribedArm, Dialect
 from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import LayoutError
 from robolearn.datasets.read.reader import Dataset
-
-
-@dataclass(frozen=True)
-class RecordedArm:
-    """One arm of a dataset; see `robolearn.core.action_dialect.ArmDescription`. `robot_name` is "" where unknown."""
-
-    prefix: str
-    robot_name: str
-    joint_names: tuple[str, ...]
-    has_gripper: bool
-    free: Any
 
 
 def action_layout(dataset: Dataset, action: str = "action") -> ActionLayout:
@@ -55,7 +42,7 @@ def said_layout(dataset: Dataset, dialect: str, robots: Mapping[str, str], actio
             joints: tuple[str, ...] = ()
             if words.kind != "pose":
                 joints = _joints(robot) if robot else (feature.names or ())[: -1 if gripper else None]
-            arms.append(RecordedArm(prefix, robot, joints, gripper, ""))
+            arms.append(DescribedArm(prefix, robot, joints, gripper, ""))
         layout = _named(words.layout(arms)) if words.kind == "pose" or all(arm.joint_names for arm in arms) else None
         if layout is not None and (layout.size,) == feature.shape:
             return _with_simulated(layout, dataset)
@@ -108,7 +95,7 @@ def _joints(robot: str) -> tuple[str, ...]:
     return known_robot(robot).joints
 
 
-def _arm(stored: ActionLayout, prefix: str, needs_joints: bool, whose: str) -> RecordedArm:
+def _arm(stored: ActionLayout, prefix: str, needs_joints: bool, whose: str) -> DescribedArm:
     motion, robot = stored.motion(prefix), stored.robot(prefix) or ""
     joints = motion.names if motion is not None and motion.kind in ("joints", "velocity") else ()
     if needs_joints and not joints:
@@ -119,6 +106,6 @@ def _arm(stored: ActionLayout, prefix: str, needs_joints: bool, whose: str) -> R
                 "robolearn dataset relabel DATASET --action joints --robot NAME --output COPY"
             )
         joints = _joints(robot)
-    return RecordedArm(
+    return DescribedArm(
         prefix, robot, joints, stored.gripper(prefix) is not None, motion.free if motion is not None else ""
     )

@@ -44,6 +44,17 @@ class ArmDescription(Protocol):
 
 
 @dataclass(frozen=True)
+class DescribedArm:
+    """An `ArmDescription` by itself: what a layout or a file says of an arm. `robot_name` is "" where it is unknown."""
+
+    prefix: str
+    robot_name: str
+    joint_names: tuple[str, ...]
+    has_gripper: bool
+    free: Any
+
+
+@dataclass(frozen=True)
 class Dialect:
     """See the module's text.
 
