@@ -23,7 +23,8 @@ def action_layout(dataset: Dataset, action: str = "action") -> ActionLayout:
         raise LayoutError(
             f"{dataset.name} does not say what the {'x'.join(map(str, feature.shape))} numbers of its "
             f"{action!r}{names} mean, so they cannot be brought into another layout; say it in a copy with: robolearn "
-            f"dataset relabel {dataset.name} --stored LAYOUT --action LAYOUT --output COPY"
+            f"dataset features {dataset.name} --layout {action}=LAYOUT --output COPY (`dataset relabel` takes it as "
+            "--stored LAYOUT)"
         )
     return _with_simulated(layout, dataset)
 
@@ -47,9 +48,11 @@ def said_layout(dataset: Dataset, dialect: str, robots: Mapping[str, str], actio
         if layout is not None and (layout.size,) == feature.shape:
             return _with_simulated(layout, dataset)
         sizes.append("unnamed joints" if layout is None else str(layout.size))
+    of_arms = f" of {len(robots)} arms" if len(robots) > 1 else ""
     raise LayoutError(
-        f"{dataset.name} has actions of {'x'.join(map(str, feature.shape))} numbers; {dialect!r} has {sizes[0]} with a "
-        f"gripper, {sizes[1]} without. Say other words, or which robots they are of with --robot."
+        f"The {action!r} of {dataset.name} has {'x'.join(map(str, feature.shape))} numbers; {dialect!r}{of_arms} has "
+        f"{sizes[0]} with a gripper, {sizes[1]} without. Say other words, or which robots they are of: --robot NAME; "
+        "of two arms --robot left=NAME right=NAME."
     )
 
 

@@ -12,6 +12,7 @@ from robolearn.kinematics.arm_conversion import ArmConversion, arm_name
 from robolearn.kinematics.conversion import Conversion
 from robolearn.kinematics.conversion_counts import Counts
 from robolearn.kinematics.observed import ObservedReference
+from robolearn.kinematics.part_match import part_words
 from robolearn.kinematics.pose import Pose
 from robolearn.kinematics.state import ArmState, state_of, state_parts
 
@@ -91,8 +92,9 @@ def _require_observed(arm: ArmConversion, names: set[str], features: Mapping[str
     if not any(part.kind == "pose" or arm.robot is not None or relative.kind != "pose" for part in places):
         seen = ", ".join(features) or "nothing"
         raise LayoutError(
-            f"The {relative.name} is {relative.describe()}, and no observation says where {arm_name(arm.target)} is; "
-            f"it has {seen}. It takes 'observation.state' with the pose, or 'observation.joint_position'."
+            f"Actions are {part_words(relative)}, and no observation says where {arm_name(arm.target)} is; there is "
+            f"{seen}. It takes 'observation.state' with the pose, or 'observation.joint_position'; `robolearn dataset "
+            "features --layout` says what an observation means."
         )
     frames = {part.frame for part in places if part.kind == "pose"}
     if relative.kind == "pose" and frames and arm.mount is None and relative.frame not in frames:

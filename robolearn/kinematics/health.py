@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from robolearn.core.errors import RobolearnError
 from robolearn.core.health import HealthCheck
 from robolearn.kinematics.robots import ROBOTS, robot
+from robolearn.kinematics.sources import PackageData
 
 _GROUP = "Robots"
 
@@ -25,7 +26,13 @@ def robot_checks() -> Iterator[HealthCheck]:
         if len(there) == len(folders):
             yield HealthCheck(_GROUP, name, "ok", f"{found.title}: {', '.join(there)}")
             continue
-        lacking = ", ".join(model.name for model, folder in zip(found.models, folders, strict=True) if folder is None)
+        missing = [model for model, folder in zip(found.models, folders, strict=True) if folder is None]
+        lacking = ", ".join(model.name for model in missing)
+        packages = [place for place in missing[0].places if isinstance(place, PackageData)]
+        if packages and len(packages) == len(missing[0].places):
+            where = f"not in the package {packages[-1].package}"
+            yield HealthCheck(_GROUP, name, "warn", f"{found.title}: files of {lacking} {where}", packages[-1].remedy)
+            continue
         root = os.environ.get("MENAGERIE_ROOT")
         where = f"not in MENAGERIE_ROOT={root}" if root else "not on this machine: downloaded when first used"
         advice = f"python -m robolearn.kinematics.prefetch {name}"

@@ -16,6 +16,7 @@ from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature
 from robolearn.kinematics.conversion import absolute
+from robolearn.kinematics.part_match import part_words
 from robolearn.kinematics.pose import Pose, numbers_of, pose_of, scaled_back, values_of
 
 Place = Pose | np.ndarray
@@ -106,11 +107,12 @@ def relative_to_observation(layout: ActionLayout | None) -> bool:
 
 def _measured(part: Part, features: Mapping[str, Feature], whose: str) -> tuple[str, Part, slice]:
     """Feature, part and slice that say where an arm is, in the terms of `part`."""
-    frames = set()
+    frames, jointed = set(), False
     for name, feature in features.items():
         if feature.kind != "state" or (layout := layout_of(feature)) is None:
             continue
         found = layout.motion(part.arm)
+        jointed = jointed or (part.kind == "pose" and found is not None and found.kind == "joints")
         if found is None or found.reference != "absolute" or found.kind != part.kind:
             continue
         if part.kind == "joints" and found.names == part.names:
@@ -120,14 +122,17 @@ def _measured(part: Part, features: Mapping[str, Feature], whose: str) -> tuple[
             if found.frame == part.frame:
                 return name, found, layout.slice_of(found)
             frames.add(found.frame)
-    what = f"the {part.name} is {part.describe()}"
+    what = f"actions are {part_words(part)}"
     if frames:
-        raise LayoutError(f"{what} in the frame {part.frame!r}; {whose} observes it in {', '.join(sorted(frames))}.")
+        raise LayoutError(
+            f"{what}, in the frame {part.frame!r}; {whose} observes where that arm is in {', '.join(sorted(frames))}."
+        )
     needed = "observation.joint_position" if part.kind == "joints" else "observation.state"
     seen = ", ".join(features) or "nothing"
     raise LayoutError(
         f"{what}, and no observation of {whose} says where that arm is (it has {seen}); add the feature that does, "
         f"such as {needed}: --policy.observations."
+        + (" Of joints, which are observed, 'joints.observation' can be formed." if jointed else "")
     )
 
 

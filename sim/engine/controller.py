@@ -110,7 +110,8 @@ def arms_refusal(layout: ActionLayout, arms: Sequence[MountedRobot]) -> str | No
 def _motion_refusal(motion: Part, arm: MountedRobot, robot: str | None) -> str | None:
     name, kinds = motion.name, arm.robot.action_kinds
     if motion.reference == "observation":
-        return f"its {name} is relative to the newest observation, of which an environment knows nothing"
+        words = "of which an environment knows nothing; training forms such actions from absolute ones (train --action)"
+        return f"its {name} {'is' if motion.kind == 'pose' else 'are'} relative to the newest observation, {words}"
     if motion.kind not in kinds:
         return f"the robot {arm.robot_name} takes {', '.join(kinds)}, not {motion.kind}"
     if motion.kind != "pose":

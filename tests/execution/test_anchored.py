@@ -115,6 +115,16 @@ def test_a_policy_of_any_other_layout_is_left_as_it_is():
     assert anchored(anchored(Knowing(way))).spec == anchored_spec(spec_of(UMI))
 
 
+def test_a_policy_that_sees_its_arms_joints_alone_is_told_what_can_be_relative_to_them():
+    blind, joints = Knowing(way), ActionLayout((Part("joints", ("a", "b")),))
+    seen = features([Feature("observation.state", (2,), kind="state", layout=joints)])
+    blind.spec = PolicySpec(seen, blind.spec.action_feature, 1, HORIZON, 10.0)
+    with pytest.raises(
+        LayoutError, match=r"it has observation\.state.*joints, which are observed, 'joints.observation'"
+    ):
+        AnchoredPolicy(blind)
+
+
 def test_a_policy_that_does_not_see_its_arm_cannot_be_anchored():
     blind = Knowing(way)
     blind.spec = PolicySpec(features([Feature("x", (2,))]), blind.spec.action_feature, 1, HORIZON, 10.0)

@@ -109,7 +109,7 @@ def test_nothing_is_converted_before_an_episode_begins():
 def test_what_actions_are_relative_to_must_be_observed():
     layouts = [Dialect.parse(text).layout([GantryArm()]) for text in ("pose.current.tool", "pose")]
     words = (
-        "The pose is pose relative to the current one (tool axes, rot6d), and no observation says where the arm is; it"
+        "Actions are pose relative to the current one (tool axes, rot6d), and no observation says where the arm is; "
     )
     with pytest.raises(LayoutError, match=re.escape(words)):
         ActionConverter(conversion(*layouts), features([Feature("observation.force", (3,))]))

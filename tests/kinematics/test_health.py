@@ -1,10 +1,14 @@
 """What `robolearn doctor` says of robots' models."""
 
+from dataclasses import replace
+
 import pytest
 
 from robolearn.core.errors import ConfigError
 from robolearn.kinematics.health import robot_checks
+from robolearn.kinematics.models import RobotModel
 from robolearn.kinematics.robots import ROBOTS, robot
+from robolearn.kinematics.sources import PackageData
 
 
 def of(name):
@@ -47,6 +51,15 @@ def test_a_checkout_without_the_model_is_named(monkeypatch, tmp_path):
     found = of("vx300s")
     assert found.status == "info" and f"not in MENAGERIE_ROOT={tmp_path}" in found.found
     assert found.advice.startswith("unset MENAGERIE_ROOT, or check out that model there")
+
+
+def test_files_that_a_package_should_have_brought_are_missed_there(monkeypatch, offline):
+    model = RobotModel("arm", "1", (PackageData("robolearn", "kinematics"),), ("arm.xml",))
+    ours = replace(robot("vx300s"), model=model)
+    monkeypatch.setattr("robolearn.kinematics.health.robot", lambda name: ours if name == "vx300s" else robot(name))
+    found = of("vx300s")
+    assert found.status == "warn" and found.found.endswith(": files of arm not in the package robolearn")
+    assert found.advice == "install the package again: pip install --force-reinstall --no-deps robolearn"
 
 
 def test_a_robot_is_looked_up_without_its_files(offline):

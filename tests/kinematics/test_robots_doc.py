@@ -22,7 +22,11 @@ def bench_arm(install):
     """The package of the page, installed as pip does it from its pyproject.toml."""
     project = configparser.ConfigParser()  # such lines are ini as well as toml
     project.read_string(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0].replace('"', ""))
-    groups = {section.removeprefix("project.entry-points."): project[section] for section in project.sections()[1:]}
+    groups = {
+        section.removeprefix("project.entry-points."): project[section]
+        for section in project.sections()
+        if "entry-points" in section
+    }
     site = install(project["project"]["name"], groups)
     (site / "my_lab").mkdir()
     (site / "my_lab" / "__init__.py").write_text("")

@@ -153,7 +153,7 @@ def test_datasets_of_different_layouts_are_brought_to_one(tmp_path, posed):
 def test_what_cannot_be_shown_is_refused_with_a_reason(tmp_path, posed, dataset):
     with pytest.raises(
         LayoutError,
-        match=r"small\.zarr does not say what the 2 numbers of its 'action' mean.*relabel .*--stored LAYOUT",
+        match=r"small\.zarr does not say what the 2 numbers .*features .*small.zarr --layout action=LAYOUT",
     ):
         Loader(dataset, CHUNKS, 4, action="umi")
     with pytest.raises(LayoutError, match="Unknown word 'joint' .* Did you mean 'joints'"):

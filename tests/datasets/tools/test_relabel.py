@@ -102,15 +102,14 @@ def test_numbers_that_nothing_explains_are_refused_until_they_are(tmp_path):
     data.values["action"] = np.zeros((4, 7), np.float32)
     data.values["action"][:, :3] = [1.0, 0.0, -1.0]
     parent = written(tmp_path / "a.zarr", action, data)
-    words = (
-        r"does not say what the 7 numbers of its 'action' \(a, b, c, d, e, f, g\) mean, .*relabel .* --stored LAYOUT"
-    )
+    words = r"does not say what the 7 numbers of its 'action' \(a, b, c, d, e, f, g\) mean, "
+    words += r".*features .* --layout action=LAYOUT .*--stored LAYOUT"
     with pytest.raises(LayoutError, match=words):
         relabel(parent, tmp_path / "b.zarr", "pose")
     relabel(parent, tmp_path / "b.zarr", "pose", stored="calvin")
     moved = Dataset(tmp_path / "b.zarr").array("action")[-1, :3] - data.values["observation.state"][0, :3]
     np.testing.assert_allclose(moved, [0.08, 0.0, -0.08], atol=1e-6)
-    with pytest.raises(LayoutError, match=r"has actions of 7 numbers; 'pose' has 10 with a gripper, 9 without"):
+    with pytest.raises(LayoutError, match=r"The 'action' of .* has 7 numbers; 'pose' has 10 with a gripper, 9 without"):
         relabel(parent, tmp_path / "d.zarr", "pose", stored="pose")
 
 

@@ -83,7 +83,7 @@ def user_sees(capsys, imported, *words):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--layout", "action=pose"), "has actions of 7 numbers; 'pose' has 10 with a gripper, 9 without."),
+        (("--layout", "action=pose"), " has 7 numbers; 'pose' has 10 with a gripper, 9 without."),
         (("--layout", "action=pos"), "Unknown word 'pos' in the action layout 'pos'. Did you mean 'pose'?"),
         (("--layout", "actoin=pose"), "--layout: Unknown feature 'actoin'. Did you mean 'action'?"),
         (("--layout", "action"), "--layout takes FEATURE=LAYOUT, found action."),
