@@ -5,6 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
+from robolearn.core.errors import ConfigError
 from robolearn.kinematics.mounted import MountedRobot
 from robolearn.kinematics.robot import TCP_SITE
 from robolearn.sim.robots.attach import servo_name
@@ -20,6 +21,8 @@ class Arm:
         root: name of the body that stands in the world.
         joints_rad: (J,) measured, always the newest.
         targets_rad: (J,) what its servos were told, always the newest.
+
+    Raises ConfigError for a model with other joints between those of the arm.
     """
 
     def __init__(self, mounted: MountedRobot, model: mujoco.MjModel, data: mujoco.MjData):
@@ -29,7 +32,13 @@ class Arm:
         servos = [int(model.actuator(mounted.named(servo_name(name))).id) for name in mounted.joint_names]
         limits = [joint.range if joint.limited[0] else (-np.inf, np.inf) for joint in joints]
         self.low_rad, self.high_rad = np.array(limits).T
-        self.joints_rad = _view(data.qpos, [int(joint.qposadr[0]) for joint in joints])
+        places = [int(joint.qposadr[0]) for joint in joints]
+        if places != list(range(places[0], places[0] + len(places))):
+            raise ConfigError(
+                f"The model of the robot {mounted.robot_name!r} has other joints between {list(mounted.joint_names)}; "
+                "put them behind those in its file: what moves beside the arm comes after what the arm moves."
+            )
+        self.joints_rad = _view(data.qpos, places)
         self.velocity_rad_s = _view(data.qvel, [int(joint.dofadr[0]) for joint in joints])
         self.targets_rad = _view(data.ctrl, servos)
         site = model.site(mounted.named(TCP_SITE)).id
@@ -108,6 +117,4 @@ class Arm:
 
 def _view(numbers: np.ndarray, places: list[int]) -> np.ndarray:
     """The numbers at places that follow one another, as a view that stays the newest."""
-    first = places[0]
-    assert places == list(range(first, first + len(places))), f"joints are not in one piece: {places}"
-    return numbers[first : first + len(places)]
+    return numbers[places[0] : places[0] + len(places)]
