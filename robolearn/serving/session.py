@@ -42,7 +42,7 @@ class Session:
         self._window = TimedWindow(self.spec.obs_horizon, 1.0 / self.spec.control_hz)
         self._windows = _windows(self.spec.observation_features, self.spec.obs_horizon)
         self._goals = _windows(self.spec.goal_features, self.spec.goal_horizon)
-        self._taken: ActionLayout | None = None
+        self._taken: Any = None
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
@@ -73,21 +73,19 @@ class Session:
 
     def _check_taken(self, takes: Any) -> None:
         """Refuse a client that says it carries out other actions than these. It says the same each time."""
-        if takes is None:
+        if takes is None or _equal(takes, self._taken):
             return
         try:
             wanted = ActionLayout.from_dict(takes)
         except LayoutError as error:
             raise LayoutError(f"request: {wire.TAKES!r}: {error}") from error
-        if wanted == self._taken:
-            return
         given = layout_of(self.spec.action_feature)
         if given is not None and (difference := layout_difference(wanted, given)) is not None:
             raise LayoutError(
                 f"request: you carry out {difference[0]}, this policy answers {difference[1]} ({given.size} numbers: "
                 f"{given.describe()}); serve a policy that was trained with: robolearn train ... --action LAYOUT."
             )
-        self._taken = wanted
+        self._taken = takes
 
     def skip(self, request: Mapping[str, Any]) -> None:
         """Take note of an observation that no actions are wanted for. Raises as `infer` does."""
@@ -202,3 +200,11 @@ def _windows(features: Features, horizon: int) -> Features:
 
 def _zeros(features: Features, horizon: int) -> dict[str, np.ndarray]:
     return {name: np.zeros((horizon, *feature.shape), feature.dtype) for name, feature in features.items()}
+
+
+def _equal(said: Any, before: Any) -> bool:
+    """Whether a client said the same again; it may say arrays, which have no truth value."""
+    try:
+        return bool(said == before)
+    except ValueError:
+        return False
