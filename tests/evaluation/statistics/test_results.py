@@ -46,7 +46,7 @@ def test_the_file_holds_everything_needed_to_repeat_and_to_check(evaluated):
     assert found["init_states"] == [2, 3, 4, 5]
     seen = {"trained": [], "demonstrated": [], "unknown_episodes": 0}
     settings = {"seed": 0, "execute": 2, "workers": 1, "max_steps": 14, "goals": None, "seen_start_states": seen}
-    assert found["settings"] == settings
+    assert found["settings"] == settings | {"actions": None}
     assert found["environment"]["name"] == "tiny_line"
     assert found["environment"]["scene_version"] == "1"
     assert found["environment"]["robots"] == {"rod": "tiny-1"}
