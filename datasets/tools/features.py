@@ -139,7 +139,7 @@ def _said_layouts(parent: Dataset, changes: Changes) -> Features:
 def _from_file(path: Path) -> ActionLayout:
     try:
         return ActionLayout.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is no layout in json: {one_line(error)}; docs/actions.md says what one is."
         ) from error

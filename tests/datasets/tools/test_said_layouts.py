@@ -120,6 +120,10 @@ def test_a_layout_of_another_length_and_one_that_contradicts_itself_are_refused(
     )
     file.write_text(json.dumps({"parts": [{"kind": "pose", "names": ["x"]}]}))
     assert f"{file}: " in user_sees(capsys, imported, "--layout", f"action={file}")
+    file.write_text("[" * 100_000)
+    assert f"{file} is no layout in json: maximum recursion" in user_sees(
+        capsys, imported, "--layout", f"action={file}"
+    )
 
 
 def test_what_a_dataset_says_itself_is_not_said_again(capsys, imported, tmp_path):
