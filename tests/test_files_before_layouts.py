@@ -99,8 +99,8 @@ def test_nothing_of_another_meaning_is_recorded_into_them(place):
     env.close()
     assert str(error.value) == (
         "put_on_plate holds 'action' as pose (rot6d), this session has pose relative to the current one (base axes, "
-        "rot6d); use a new --dataset, or bring a copy of it into this layout with: robolearn dataset relabel "
-        "put_on_plate"
+        "rot6d); use --action pose, a new --dataset, or bring a copy of it into this layout with: robolearn dataset "
+        "relabel put_on_plate"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from robolearn.core.action import ActionLayout
+from robolearn.core.action import ActionLayout, Free
 from robolearn.core.action_dialect import DescribedArm, Dialect
 from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import LayoutError
@@ -43,7 +43,7 @@ def said_layout(dataset: Dataset, dialect: str, robots: Mapping[str, str], actio
             joints: tuple[str, ...] = ()
             if words.kind != "pose":
                 joints = _joints(robot) if robot else (feature.names or ())[: -1 if gripper else None]
-            arms.append(DescribedArm(prefix, robot, joints, gripper, ""))
+            arms.append(DescribedArm(prefix, robot, joints, gripper, _free(robot)))
         layout = _named(words.layout(arms)) if words.kind == "pose" or all(arm.joint_names for arm in arms) else None
         if layout is not None and (layout.size,) == feature.shape:
             return _with_simulated(layout, dataset)
@@ -98,6 +98,14 @@ def _joints(robot: str) -> tuple[str, ...]:
     return known_robot(robot).joints
 
 
+def _free(robot: str) -> Free:
+    """The rotation that poses of a robot leave free; of one that is not known here, none."""
+    from robolearn.kinematics.robots import ROBOTS
+    from robolearn.kinematics.robots import robot as known_robot
+
+    return known_robot(robot).free if robot in ROBOTS else ""
+
+
 def _arm(stored: ActionLayout, prefix: str, needs_joints: bool, whose: str) -> DescribedArm:
     motion, robot = stored.motion(prefix), stored.robot(prefix) or ""
     joints = motion.names if motion is not None and motion.kind in ("joints", "velocity") else ()
@@ -109,6 +117,5 @@ def _arm(stored: ActionLayout, prefix: str, needs_joints: bool, whose: str) -> D
                 "robolearn dataset relabel DATASET --action joints --robot NAME --output COPY"
             )
         joints = _joints(robot)
-    return DescribedArm(
-        prefix, robot, joints, stored.gripper(prefix) is not None, motion.free if motion is not None else ""
-    )
+    free = motion.free if motion is not None and motion.kind == "pose" else _free(robot)
+    return DescribedArm(prefix, robot, joints, stored.gripper(prefix) is not None, free)

@@ -142,6 +142,26 @@ class Dialect:
         return ActionLayout(tuple(parts), tuple((arm.prefix, arm.robot_name) for arm in arms))
 
 
+def dialect_of(layout: ActionLayout) -> Dialect | None:
+    """The dialect that a layout is written in; None where words do not say it, such as scales of its own."""
+    arms = []
+    for prefix in layout.arms:
+        motion = layout.motion(prefix)
+        if motion is None:
+            return None
+        joints, free = ((), motion.free) if motion.kind == "pose" else (motion.names, "")
+        arms.append(DescribedArm(prefix, "", joints, layout.gripper(prefix) is not None, free))
+    words = [motion.kind]
+    words += [motion.reference] * (motion.reference != "absolute")
+    if motion.kind == "pose":
+        words += [motion.axes] * (motion.axes != "base")
+        words += [motion.rotation] * (motion.rotation not in ("none", "rpy" if motion.axes == "euler" else "rot6d"))
+    for dialect in (Dialect.parse(".".join(words)), *DIALECTS.values()):
+        if dialect.layout(arms).parts == layout.parts:
+            return dialect
+    return None
+
+
 _WORDS: dict[str, tuple[str, ...]] = {
     "kind": ("pose", "joints", "velocity"),
     "reference": get_args(Reference),

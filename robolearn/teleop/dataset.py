@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from robolearn.core.action_dialect import dialect_of
+from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import DatasetError, FeatureError, LayoutError
-from robolearn.core.feature import Features, require
+from robolearn.core.feature import Feature, Features, require
 from robolearn.core.lock import holder_of
 from robolearn.core.meaning import meaning_difference, means_the_same
 from robolearn.core.output import check_output
@@ -71,7 +73,7 @@ def open_writer(
             raise DatasetError(
                 f"{path} was recorded {here[writer.recorded]}; found {here[recorded]}; use a new --dataset."
             )
-        _check_same(path, writer.features, features)
+        _check_same(path, writer.features, features, recorded == "steps")
         if abs(writer.fps - fps) > 1e-6:
             raise DatasetError(
                 f"{path} was recorded at {writer.fps:g} steps per second, found {fps:g}; use --fps {writer.fps:g}."
@@ -82,7 +84,7 @@ def open_writer(
     return writer
 
 
-def _check_same(path: Path, stored: Features, offered: Features) -> None:
+def _check_same(path: Path, stored: Features, offered: Features, in_scene: bool) -> None:
     """Raises FeatureError naming the first difference and the option that mends it."""
     for names, problem, remedy in (
         (stored.keys() - offered.keys(), "holds {!r}, which this session lacks", "add --camera {}"),
@@ -94,13 +96,22 @@ def _check_same(path: Path, stored: Features, offered: Features) -> None:
             raise FeatureError(f"{path} {problem.format(name)}; {hint}.")
     for name, feature in stored.items():
         if (difference := meaning_difference(feature, offered[name])) is not None:
-            raise LayoutError(
-                f"{path} holds {name!r} as {difference[0]}, this session has {difference[1]}; use a new --dataset, or "
-                f"bring a copy of it into this layout with: robolearn dataset relabel {path}"
-            )
+            remedy = "use the same --env, or a new --dataset"
+            if feature.kind == "action":
+                remedy = (
+                    f"use {_action_option(feature) if in_scene else ''}a new --dataset, or bring a copy of it into "
+                )
+                remedy += f"this layout with: robolearn dataset relabel {path}"
+            raise LayoutError(f"{path} holds {name!r} as {difference[0]}, this session has {difference[1]}; {remedy}")
         if means_the_same(feature, offered[name]):
             stored = {**stored, name: replace(feature, names=None, layout=None)}
     require(stored, offered, f"Dataset {path}", "this session")
+
+
+def _action_option(feature: Feature) -> str:
+    layout = layout_of(feature)
+    dialect = None if layout is None else dialect_of(layout)
+    return "" if dialect is None else f"--action {dialect.name}, "
 
 
 def store_scene(writer: DatasetWriter, env: SimEnv, name: str, cameras: tuple[str, ...], image_size: int) -> None:

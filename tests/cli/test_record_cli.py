@@ -417,6 +417,6 @@ def test_actions_are_recorded_in_the_layout_asked_for_and_the_dataset_says_so(tm
     assert dataset.episodes[0]["success"] is True
     assert main(arguments(path, 1, "--resume")) == 2
     assert (
-        "holds 'action' as joints, this session has pose (rot6d); use a new --dataset, or bring a copy of it into this "
-        f"layout with: robolearn dataset relabel {path}"
+        "holds 'action' as joints, this session has pose (rot6d); use --action joints, a new --dataset, or bring a "
+        f"copy of it into this layout with: robolearn dataset relabel {path}"
     ) in capfd.readouterr().err

@@ -1,13 +1,14 @@
 """`Dialect`: words on a command line, and what they become for arms."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from robolearn.core.action import Part
-from robolearn.core.action_dialect import DIALECTS, Dialect
+from robolearn.core.action import ActionLayout, Part
+from robolearn.core.action_dialect import DIALECTS, Dialect, dialect_of
 from robolearn.core.errors import LayoutError
 
 
@@ -26,6 +27,19 @@ def test_each_arm_has_its_motion_and_its_gripper_behind_it():
     assert layout.names == ("left_j1", "left_j2", "left_gripper", "right_j1", "right_j2")
     assert layout.robots == (("left", "panda"), ("right", "panda"))
     assert [part.reference for part in layout.parts] == ["target", "absolute", "target"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pose", "joints", "velocity", "joints.target", "pose.target.tool.axis_angle", "pose.current.euler", "calvin",
+     "umi", "pose.quaternion", "robosuite"],
+)  # fmt: skip
+def test_a_layout_tells_its_words(text):
+    layout = Dialect.parse(text).layout([arm("left", free="sideways"), arm("right", gripper=False)])
+    found = dialect_of(layout)
+    assert found.layout([arm("left", free="sideways"), arm("right", gripper=False)]) == layout
+    assert found.name == ("pose.observation.tool" if text == "umi" else text)
+    assert dialect_of(ActionLayout((replace(layout.parts[0], scale=(2.0,) * layout.parts[0].size),))) is None
 
 
 def test_what_an_arm_cannot_follow_is_part_of_its_poses_and_of_nothing_else():

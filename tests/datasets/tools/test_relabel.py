@@ -251,3 +251,18 @@ def test_poses_that_the_arm_does_not_reach_are_held_counted_and_said(tmp_path, p
     assert re.match(
         "Of 4 actions 1 out of reach, held at the nearest pose found .*, 2 that jump", found.counts.describe()
     )
+
+
+def test_poses_of_an_arm_of_five_joints_leave_free_what_it_cannot_follow(tmp_path):
+    arm = robot("so100")
+    joints = ActionLayout((Part("joints", arm.joints), Part("gripper")), (("", "so100"),))
+    rows = np.tile(np.array([*arm.home, 0.5], np.float32), (8, 1))
+    values = {**episode(8).values, "action": rows}
+    parent = written(
+        tmp_path / "a.zarr",
+        Feature("action", (6,), kind="action", layout=joints),
+        EpisodeData(np.arange(8) / 10, values),
+    )
+    relabel(parent, tmp_path / "b.zarr", "pose")
+    poses = Dataset(tmp_path / "b.zarr").features["action"].layout
+    assert poses.parts[0].free == "sideways" and poses.robots == (("", "so100"),)
