@@ -144,14 +144,15 @@ class Dialect:
 
 def dialect_of(layout: ActionLayout) -> Dialect | None:
     """The dialect that a layout is written in; None where words do not say it, such as scales of its own."""
+    motions = [motion for prefix in layout.arms if (motion := layout.motion(prefix)) is not None]
+    if len(motions) < len(layout.arms):
+        return None
     arms = []
-    for prefix in layout.arms:
-        motion = layout.motion(prefix)
-        if motion is None:
-            return None
+    for motion in motions:
         joints, free = ((), motion.free) if motion.kind == "pose" else (motion.names, "")
-        arms.append(DescribedArm(prefix, "", joints, layout.gripper(prefix) is not None, free))
-    words = [motion.kind]
+        arms.append(DescribedArm(motion.arm, "", joints, layout.gripper(motion.arm) is not None, free))
+    motion = motions[0]
+    words: list[str] = [motion.kind]
     words += [motion.reference] * (motion.reference != "absolute")
     if motion.kind == "pose":
         words += [motion.axes] * (motion.axes != "base")
