@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     check_dataset_path(options.dataset, options.resume, _command(argv))
     if options.robot is not None and options.env is not None:
         raise ConfigError("Give either --env (a scene in simulated steps) or --robot (in real time), found both.")
-    env_name = options.env if options.env or options.robot else DEFAULT_ENV
+    env_name = options.env if options.env is not None or options.robot else DEFAULT_ENV
     task = options.task
     if task is None:  # the same scene is the same task, in steps or in real time
         task = task_text(env_name) if env_name else _scene(options.robot or "").replace("_", " ")

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--duration-s must be positive, found {options.duration_s:g}.")
     if options.robot is not None and options.env is not None:
         raise ConfigError("Give either --env (a scene) or --robot, found both.")
-    env = options.env if options.env or options.robot else "put_on_plate"
+    env = options.env if options.env is not None or options.robot else "put_on_plate"
     config = StationConfig(
         env,
         options.operator,

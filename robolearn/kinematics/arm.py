@@ -36,6 +36,7 @@ from robolearn.kinematics.clearance import Clearance, Distances
 from robolearn.kinematics.ik import CONVERSION, IKSettings, Solution
 from robolearn.kinematics.mounted import MountedRobot
 from robolearn.kinematics.robot import TCP_SITE, Robot
+from robolearn.kinematics.specs import compiled
 
 _MU, _MU_HIGHEST = 0.1, 1e9
 _SLACK = 1e-4  # the first step may worsen the squared error up to here: moving towards home bends the tool's path
@@ -269,7 +270,7 @@ def arm_only(robot: Robot) -> mujoco.MjModel:
 
     Raises ConfigError where the robot's joints are not all that move the TCP, or are not hinges with limits.
     """
-    whole = robot.spec().compile()
+    whole = compiled(robot.spec())
     chain, body = [], int(whole.site(TCP_SITE).bodyid[0])
     while body:
         chain.append(body)
@@ -297,4 +298,4 @@ def arm_only(robot: Robot) -> mujoco.MjModel:
         )
     site = whole.site(TCP_SITE)
     at.add_site(name=TCP_SITE, pos=site.pos, quat=site.quat)
-    return spec.compile()
+    return compiled(spec)

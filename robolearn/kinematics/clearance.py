@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 
 from robolearn.kinematics.mounted import MountedRobot, require_prefixes
-from robolearn.kinematics.specs import no_prefix
+from robolearn.kinematics.specs import compiled, no_prefix
 
 _TOUCHING_M = 1e-3
 
@@ -59,7 +59,7 @@ class Clearance:
             frame = spec.worldbody.add_frame(pos=arm.position_m, quat=arm.quaternion)
             with no_prefix():
                 frame.attach_body(arm.robot.spec().worldbody.first_body(), arm.named(""), "")
-        self._model = model = spec.compile()
+        self._model = model = compiled(spec)
         self._data = mujoco.MjData(model)
         self._driven = {arm.prefix: self._addresses(arm, arm.joint_names) for arm in arms}
         self._fingers = {arm.prefix: self._addresses(arm, _fingers(arm)) for arm in arms}

@@ -22,6 +22,17 @@ NO_PREFIX = "Attaching a spec with an empty prefix"
 warnings.filterwarnings("ignore", message=NO_PREFIX)
 
 
+def compiled(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    """The model of a specification. Raises MissingDependencyError where a file that it names is damaged."""
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise MissingDependencyError(
+            f"The model {spec.modelname!r} cannot be built ({one_line(error, 160)}); where it names a file of a "
+            "robot's model, take the model's files anew."
+        ) from error
+
+
 def read(file: Path) -> mujoco.MjSpec:
     """An MJCF file without actuators, sensors, tendons, cameras, lights and key frames, and with the solver's default
     options: those are the scene's.

@@ -22,6 +22,7 @@ from robolearn.core.errors import ConfigError, LayoutError, unknown_name
 from robolearn.core.feature import Feature, features
 from robolearn.core.registry import SignatureError
 from robolearn.kinematics.arm import ArmKinematics
+from robolearn.kinematics.specs import compiled
 from robolearn.kinematics.state import ArmState
 from robolearn.sim.engine.physics_state import physics_state, set_physics_state, state_size
 from robolearn.sim.engine.simulation import Simulation
@@ -97,7 +98,7 @@ class MujocoEnv(SimEnv):
         # a pose means the same for every robot: those of another one's layout are these
         layout = replace(layout, robots=tuple((arm.prefix, arm.robot_name) for arm in world.arms))
         self._spec = world.compose()
-        self.model: mujoco.MjModel = self._spec.compile()
+        self.model: mujoco.MjModel = compiled(self._spec)
         self.simulation = Simulation(self.model, world.arms)
         self.data = self.simulation.data
         task.bind(self.simulation)

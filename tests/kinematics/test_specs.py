@@ -1,5 +1,6 @@
 import re
 
+import mujoco
 import pytest
 
 from robolearn.core.errors import MissingDependencyError
@@ -20,3 +21,13 @@ def test_a_file_that_is_no_model_is_named(tmp_path, text):
         MissingDependencyError, match=f"{re.escape(str(tmp_path))}/arm.xml is no robot model that MuJoCo"
     ):
         specs.read(tmp_path / "arm.xml")
+
+
+def test_a_damaged_mesh_is_named(tmp_path):
+    (tmp_path / "link.stl").write_text("junk")
+    spec = mujoco.MjSpec()
+    spec.modelname = "arm"
+    spec.add_mesh(name="link", file=str(tmp_path / "link.stl"))
+    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname="link")
+    with pytest.raises(MissingDependencyError, match=r"'arm' cannot be built \(.*link.*take the model's files anew"):
+        specs.compiled(spec)
