@@ -59,7 +59,8 @@ class Task(abc.ABC):
             if not variant:
                 said = ", ".join(f"{self.name}/{name}" for name in known)
                 raise ConfigError(f"Environment {self.name!r} comes in variants; say which one: {said}.")
-            raise ConfigError(unknown_name(f"variant of the environment {self.name!r}", variant, known))
+            alone = f" {self.name!r} alone is one, too." if "" in self.variants else ""
+            raise ConfigError(unknown_name(f"variant of the environment {self.name!r}", variant, known) + alone)
         self.variant = variant
 
     def bind(self, sim: Simulation) -> None:
