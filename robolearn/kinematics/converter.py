@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,20 @@ from robolearn.kinematics.observed import ObservedReference
 from robolearn.kinematics.part_match import part_words
 from robolearn.kinematics.pose import Pose
 from robolearn.kinematics.state import ArmState, state_of, state_parts
+
+
+class ArmStates(Protocol):
+    """Who knows exactly where arms are, by prefix and in the frames of their own bases; `SimEnv` is one. Nothing is
+    said of arms where only observations tell.
+    """
+
+    def arm_state(self) -> Mapping[str, ArmState]:
+        """What is measured now."""
+        ...
+
+    def arm_targets(self) -> Mapping[str, ArmState]:
+        """What arms are told to do now, after all that was clipped or not reached."""
+        ...
 
 
 class ActionConverter:
@@ -31,6 +46,8 @@ class ActionConverter:
     Args:
         conversion: what becomes what.
         observation_features: of what observations hold.
+        exact: who carries the actions out, where it tells what is measured and what was told last. Elsewhere the one
+            follows from observations, and the other from what was converted.
 
     Attributes:
         features: of the observations.
@@ -39,24 +56,35 @@ class ActionConverter:
     Raises LayoutError where observations do not say what actions are relative to.
     """
 
-    def __init__(self, conversion: Conversion, observation_features: Mapping[str, Feature]):
+    def __init__(
+        self, conversion: Conversion, observation_features: Mapping[str, Feature], exact: ArmStates | None = None
+    ):
         self.conversion = conversion
         self.counts = Counts()
         self.features = dict(observation_features)
         self._observed = None
         if conversion.by_chunk:
             self._observed = ObservedReference(conversion.source, self.features, "whoever takes the actions")
+        self._exact = exact
         self._mounts: dict[str, Pose] = {}
+        self._asked: list[tuple[ArmConversion, set[str]]] = []
         if not conversion.identity:
             for arm in conversion.arms:
                 names = {arm.target, arm.source or ""}
                 self._mounts |= {name: arm.mount for name in names if arm.mount is not None}
-                _require_observed(arm, names, self.features)
+                self._asked.append((arm, names))
+        if exact is None:
+            self._require_observed({})
         self._target: dict[str, ArmState] | None = None
 
-    def start(self, observation: Mapping[str, np.ndarray], target: Mapping[str, ArmState] | None = None) -> None:
-        """An episode begins; `target`: what the arms were told before, what is measured by default."""
-        self._target = dict(self.measured(observation) if target is None else target)
+    def start(self, observation: Mapping[str, np.ndarray]) -> None:
+        """An episode begins: what the arms were told before is where they are measured.
+
+        Raises LayoutError where nobody says what actions are relative to.
+        """
+        if self._exact is not None:
+            self._require_observed(self._exact.arm_state())
+        self._target = self.measured(observation)
 
     def chunk(self, chunk: np.ndarray, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """A chunk (H, A) that was computed from `observation`, made ready for `convert`: (H, A)."""
@@ -70,16 +98,24 @@ class ActionConverter:
         if self._target is None:
             raise LayoutError("Actions are converted along an episode, and none has begun: call `start` first.")
         measured = {} if self.conversion.identity else self.measured(observation)
-        converted, self._target = self.conversion.convert(action, measured, self._target, self.counts)
+        told = (self._exact.arm_targets() if self._exact is not None else None) or self._target
+        converted, self._target = self.conversion.convert(action, measured, told, self.counts)
         return converted
 
     def measured(self, observation: Mapping[str, np.ndarray]) -> dict[str, ArmState]:
-        """What an observation says of each arm, by the prefixes of the conversion's target."""
+        """Where each arm is, exactly or as the observation says it, by the prefixes of the conversion's target."""
+        if self._exact is not None and (known := self._exact.arm_state()):
+            return dict(known)
         states = state_of(observation, self.features, self._mounts)
         renamed = {arm.source: arm.target for arm in self.conversion.arms if arm.source is not None}
         if set(states) & {arm.target for arm in self.conversion.arms}:
             return states
         return {renamed.get(prefix, prefix): state for prefix, state in states.items()}
+
+    def _require_observed(self, known: Mapping[str, ArmState]) -> None:
+        for arm, names in self._asked:
+            if arm.target not in known:
+                _require_observed(arm, names, self.features)
 
 
 def _require_observed(arm: ArmConversion, names: set[str], features: Mapping[str, Feature]) -> None:

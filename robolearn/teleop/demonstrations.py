@@ -22,13 +22,14 @@ from robolearn.core.errors import ConfigError, RobolearnError
 from robolearn.core.progress import Progress, no_progress
 from robolearn.core.provenance import provenance
 from robolearn.datasets.tools.start_states import next_init_state
+from robolearn.kinematics.converter import ActionConverter
 from robolearn.sim.env import SimEnv
 from robolearn.sim.experts import EXPERTS, gives_actions
 from robolearn.sim.experts.protocol import ActionExpert
 from robolearn.sim.registry import make_env, task_text
 from robolearn.teleop.attempts import Attempts
 from robolearn.teleop.dataset import check_dataset_path, open_writer, store_scene
-from robolearn.teleop.env_actions import EnvActions
+from robolearn.teleop.env_actions import env_converter
 from robolearn.teleop.episode import software
 from robolearn.teleop.recording import RecordSummary
 from robolearn.teleop.sink import EpisodeSink, StepSink
@@ -120,13 +121,13 @@ def _others() -> str:
     return ", ".join(found)
 
 
-def _spoken_by_expert(env_name: str, env: SimEnv) -> EnvActions | None:
+def _spoken_by_expert(env_name: str, env: SimEnv) -> ActionConverter | None:
     """What turns an expert's actions, which are those of the environment as it is by default, into those of `env`."""
     with closing(make_env(env_name)) as own:
         spoken = layout_of(own.action_feature)
     if spoken is None or spoken == layout_of(env.action_feature):
         return None
-    return EnvActions(env, spoken)
+    return env_converter(env, spoken)
 
 
 def demonstrate(
@@ -135,7 +136,7 @@ def demonstrate(
     init_state: int,
     sink: EpisodeSink,
     known: dict[str, Any],
-    actions: EnvActions | None = None,
+    actions: ActionConverter | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """One episode into the sink, until the expert is done or the environment ends it.
 
@@ -153,7 +154,7 @@ def demonstrate(
         while not ended and (given := expert.action(observation)) is not None:
             action = np.asarray(given, env.action_feature.dtype)
             if actions is not None:
-                action = actions.action(np.asarray(given), observation)
+                action = actions.convert(np.asarray(given), observation).astype(env.action_feature.dtype)
             sink.step(steps / env.control_hz, {**observation, env.action_feature.name: action}, env.sim_state())
             observation, _, terminated, truncated, info = env.step(action)
             steps, ended = steps + 1, terminated or truncated

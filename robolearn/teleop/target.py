@@ -13,8 +13,9 @@ from robolearn.core.errors import LayoutError
 from robolearn.core.feature import Feature, Features
 from robolearn.execution.command import COMMAND_LAYOUT, Command
 from robolearn.hardware.robot import Robot
+from robolearn.kinematics.conversion_counts import Counts
 from robolearn.sim.env import SimEnv
-from robolearn.teleop.env_actions import EnvActions
+from robolearn.teleop.env_actions import env_converter
 
 STATE = "observation.state"
 
@@ -94,7 +95,7 @@ class SimTarget:
 
     def __init__(self, env: SimEnv):
         self.env = env
-        self._actions = EnvActions(env, hand_layout(env))
+        self._actions = env_converter(env, hand_layout(env))
         self._observation: dict[str, np.ndarray] = {}
         self._info: dict[str, Any] = {}
 
@@ -116,13 +117,14 @@ class SimTarget:
 
     def start_episode(self, init_state: int) -> None:
         self._observation, self._info = self.env.reset(options={"init_state": init_state})
+        self._actions.counts = Counts()
         self._actions.start(self._observation)
 
     def observe(self) -> dict[str, np.ndarray]:
         return self._observation
 
     def action(self, command: Command) -> np.ndarray:
-        return self._actions.action(command.to_action(), self._observation)
+        return self._actions.convert(command.to_action(), self._observation).astype(self.action_feature.dtype)
 
     def apply(self, action: np.ndarray) -> None:
         # the operator ends an episode, not the environment's own termination or step limit

@@ -14,6 +14,8 @@ from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import POSE_NAMES, matrix_to_rot6d, rpy_to_matrix
 from robolearn.kinematics.conversion import conversion
 from robolearn.kinematics.converter import ActionConverter
+from robolearn.kinematics.pose import Pose
+from robolearn.kinematics.state import ArmState
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -49,6 +51,51 @@ def test_relative_to_the_last_target_adds_up_wherever_the_arm_is():
     step = np.array([0.01, 0, 0, 1, 0, 0, 0, 1, 0, 1.0])
     positions = [made.convert(step, observation(0.0))[0] for _ in range(3)]
     np.testing.assert_allclose(positions, [0.51, 0.52, 0.53])
+
+
+class Fenced:
+    """Knows exactly where its arm is and what it was told, which stays within half a metre."""
+
+    def __init__(self):
+        self.measured = self.told = ArmState(position_m=np.array([0.4, 0, 0]), rotation=np.eye(3), opening=1.0)
+
+    def arm_state(self):
+        return {"": self.measured}
+
+    def arm_targets(self):
+        return {"": self.told}
+
+    def follow(self, action):
+        self.told = self.told.at(Pose(np.minimum(action[:3], 0.5), np.eye(3)))
+
+
+def test_steps_are_added_to_what_the_arm_was_really_told_and_not_to_what_it_was_asked():
+    arm, layouts = Fenced(), [Dialect.parse(text).layout([GantryArm()]) for text in ("pose.target", "pose")]
+    made = ActionConverter(conversion(*layouts), FEATURES, arm)
+    made.start(observation(0.1))
+    told = []
+    for move in (0.08, 0.08, 0.08, -0.05):  # out of the fence, and back
+        arm.follow(made.convert(np.array([move, 0, 0, 1, 0, 0, 0, 1, 0, 1.0]), observation(0.1)))
+        told.append(arm.told.position_m[0])
+    np.testing.assert_allclose(told, [0.48, 0.5, 0.5, 0.45])
+
+
+def test_what_is_measured_is_taken_from_who_knows_it_exactly():
+    arm, layouts = Fenced(), [Dialect.parse(text).layout([GantryArm()]) for text in ("pose.current", "pose")]
+    made = ActionConverter(conversion(*layouts), features([]), arm)
+    made.start({})
+    assert made.convert(np.array([0.03, 0, 0, 1, 0, 0, 0, 1, 0, 1.0]), {})[0] == pytest.approx(0.43)
+
+
+def test_of_an_arm_that_nobody_knows_exactly_it_must_be_observed():
+    class Silent(Fenced):
+        def arm_state(self):
+            return {}
+
+    layouts = [Dialect.parse(text).layout([GantryArm()]) for text in ("pose.current", "pose")]
+    made = ActionConverter(conversion(*layouts), features([]), Silent())
+    with pytest.raises(LayoutError, match="no observation says where the arm is; there is nothing"):
+        made.start({})
 
 
 def test_relative_to_what_is_measured_follows_the_arm():

@@ -12,7 +12,7 @@ from robolearn.core.rotation import angle_between, axis_angle_to_matrix
 from robolearn.execution.command import COMMAND_LAYOUT, Command
 from robolearn.kinematics.robots import robot
 from robolearn.sim import make_env
-from robolearn.teleop.env_actions import EnvActions
+from robolearn.teleop.env_actions import env_converter
 from robolearn.teleop.target import SimTarget
 
 LAYOUTS = ["pose", "joints", "velocity", "pose.current", "pose.target.tool.axis_angle", "joints.target", "calvin"]
@@ -126,4 +126,4 @@ def test_what_a_hand_cannot_drive_is_refused(point_env, action, told):
 def test_actions_relative_to_the_newest_observation_are_no_environments(point_env):
     umi = ActionLayout((Part("pose", reference="observation", axes="tool"), Part("gripper")))
     with pytest.raises(LayoutError, match="Environment 'point': .*cannot be converted"):
-        EnvActions(declared(point_env, Feature("action", (10,), kind="action", layout=umi)), COMMAND_LAYOUT)
+        env_converter(declared(point_env, Feature("action", (10,), kind="action", layout=umi)), COMMAND_LAYOUT)

@@ -194,7 +194,7 @@ def _converter(env: SimEnv, dataset: Dataset) -> ActionConverter | None:
     if recorded is None or taken is None:
         return None
     plan = conversion(recorded, taken, mounted=env.mounted, dt_s=1.0 / env.control_hz)
-    return None if plan.identity else ActionConverter(plan, env.observation_features)
+    return None if plan.identity else ActionConverter(plan, env.observation_features, env)
 
 
 def _start_of(record: dict[str, Any]) -> dict[str, Any]:

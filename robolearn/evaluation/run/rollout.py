@@ -118,7 +118,9 @@ def run_episode(
     policy = anchored(policy)
     conversion = check_environment(policy.spec, env, policy_name, config.arm)
     converts = conversion is not None and not conversion.identity
-    converter = ActionConverter(conversion, env.observation_features) if conversion is not None and converts else None
+    converter = None
+    if conversion is not None and converts:
+        converter = ActionConverter(conversion, env.observation_features, env)
     horizon = RecedingHorizon(policy.spec, config.execute)
     max_steps = env.max_steps if config.max_steps is None else min(config.max_steps, env.max_steps)
     generator = episode_generator(config.seed, init_state)

@@ -13,6 +13,7 @@ from robolearn.core.feature import Feature, features
 from robolearn.evaluation.run.environment import open_world
 from robolearn.evaluation.run.rollout import RolloutConfig, run_episode
 from robolearn.execution.policy_spec import PolicySpec
+from robolearn.kinematics.state import ArmState
 
 sys.path.append(str(Path(__file__).parents[1]))
 from posed_world import POSES, RATE_HZ, STATE, TURNS, Led, PosedArm, way
@@ -29,6 +30,27 @@ def test_an_arm_is_told_what_the_policy_meant_whichever_layout_each_of_them_spea
     np.testing.assert_allclose(env.told, [way(step) for step in range(6)], atol=1e-5)
     assert env.opening == 0.25
     assert result.steps == 6 and result.inexact is None and result.fault is None
+
+
+def test_moves_start_from_what_the_arm_was_told_where_the_environment_holds_it_short():
+    class Held(PosedArm):
+        """Is not moved beyond 3 cm along x, and tells so."""
+
+        def step(self, action):
+            return super().step(np.concatenate([[min(action[0], 0.03)], action[1:]]).astype(np.float32))
+
+        def arm_state(self):
+            return {"": ArmState(position_m=self.pose[:3, 3], rotation=self.pose[:3, :3], opening=self.opening)}
+
+        arm_targets = arm_state
+
+    class Along(Led):
+        def _numbers(self, newest, step):
+            return np.array([0.02 if step < 4 else -0.02, 0, 0, 0, 0, 0, 0.25])
+
+    env = Held()
+    run_episode(Along("target", 1), env, 0, RolloutConfig(1))
+    np.testing.assert_allclose([told[0, 3] for told in env.told], [0.02, 0.03, 0.03, 0.03, 0.01, -0.01], atol=1e-6)
 
 
 def refusal(layout: ActionLayout) -> str:
