@@ -9,7 +9,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, FeatureError, LayoutError, unknown_name
 from robolearn.core.feature import Features
-from robolearn.core.meaning import meaning_difference
+from robolearn.core.meaning import meaning_difference, without_differing_robots
 from robolearn.core.normalizer import shifted
 from robolearn.datasets.format import layout
 from robolearn.datasets.format.codecs import ImageCodec
@@ -259,9 +259,10 @@ def _common_features(sources: Sequence[Source], names: Sequence[str]) -> Feature
                         f"Feature {name!r} has {field} {a} in {first.name} but {b} in {other.name}; "
                         "datasets that are loaded together must agree."
                     )
-            if (difference := meaning_difference(ours, theirs)) is not None:
+            # a pose says the same of every robot
+            if (difference := meaning_difference(ours, theirs, whose_poses=False)) is not None:
                 raise LayoutError(
                     f"Feature {name!r} is {difference[0]} in {first.name} but {difference[1]} in {other.name}"
                     + ("; say to which layout both are brought, with --action." if ours.kind == "action" else ".")
                 )
-    return {name: tables[0][name] for name in names}
+    return {name: without_differing_robots([table[name] for table in tables]) for name in names}

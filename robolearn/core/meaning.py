@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.feature import Feature
@@ -52,3 +55,14 @@ def means_the_same(ours: Feature, theirs: Feature) -> bool:
     """Whether both say what their numbers mean, and it is the same: their elements may then have other names."""
     mine, other = layout_of(ours), layout_of(theirs)
     return mine is not None and other is not None and layout_difference(mine, other) is None
+
+
+def without_differing_robots(alike: Sequence[Feature]) -> Feature:
+    """The first of features whose numbers mean the same, without the robot of each arm that others call another one."""
+    first, told = alike[0], [layout for layout in map(layout_of, alike) if layout is not None]
+    if first.layout is None:
+        return first
+    robots = tuple(
+        (arm, robot) for arm, robot in first.layout.robots if all(other.robot(arm) in (None, robot) for other in told)
+    )
+    return first if robots == first.layout.robots else replace(first, layout=replace(first.layout, robots=robots))

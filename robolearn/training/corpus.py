@@ -12,6 +12,7 @@ import numpy as np
 
 from robolearn.core.errors import ConfigError, DatasetError, unknown_name
 from robolearn.core.feature import Feature, Features, features
+from robolearn.core.meaning import without_differing_robots
 from robolearn.datasets.loader import ActionView, Source, select_episodes
 from robolearn.datasets.loader.collection import Collection
 from robolearn.datasets.loader.sampler import split_episodes
@@ -112,7 +113,10 @@ class Corpus:
 
     def spec(self, policy_config: Any) -> PolicySpec:
         """The data contract of a policy with this configuration. Raises ConfigError for features there are not."""
-        available = self.train[0].features
+        tables = [source.features for source in self.train]
+        available = {
+            name: without_differing_robots([table[name] for table in tables if name in table]) for name in tables[0]
+        }
         goals = tuple(getattr(policy_config, "goals", ()))
         observations = _chosen(self.name, available, policy_config.observations, "observations")
         if (layout := available[ACTION].layout) is not None:

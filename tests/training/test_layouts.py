@@ -145,3 +145,10 @@ def test_what_a_policy_would_have_to_see_is_said_before_it_is_trained(tmp_path, 
     with pytest.raises(LayoutError, match=r"where that arm is .*such as observation\.state: --policy\.observations"):
         trained(datasets["one arm"], tmp_path / "run", "umi", config=blind)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_policy_of_two_robots_poses_is_one_of_no_robot(tmp_path):
+    paths = [write_poses(tmp_path / f"{name}.zarr", [7, 9], robots=(("", name),)).path for name in ("ur5e", "xarm7")]
+    trained(tuple(paths), tmp_path / "run", None)
+    spec = load_spec(tmp_path / "run" / "checkpoints" / "last")
+    assert spec.action_feature.layout.robots == () == spec.observation_features[STATE].layout.robots

@@ -19,10 +19,15 @@ def poses(*arms: str) -> ActionLayout:
 
 
 def write_poses(
-    path: Path, lengths: list[int], arms: tuple[str, ...] = ("",), declared: bool = True, seed: int = 0
+    path: Path,
+    lengths: list[int],
+    arms: tuple[str, ...] = ("",),
+    declared: bool = True,
+    seed: int = 0,
+    robots: tuple[tuple[str, str], ...] = (),
 ) -> Dataset:
     """Each arm is told a pose along a smooth way and lags behind it; layouts are stored where `declared`."""
-    rng, layout = np.random.default_rng(seed), poses(*arms)
+    rng, layout = np.random.default_rng(seed), ActionLayout(poses(*arms).parts, robots)
     more = {"layout": layout} if declared else {"names": layout.names}
     table = features([
         Feature(STATE, (layout.size,), **more), Feature("observation.environment_state", (2,)),
@@ -43,11 +48,15 @@ def write_poses(
     return Dataset(path)
 
 
-def write_joints(path: Path, lengths: list[int], arms: tuple[str, ...] = ("",)) -> Dataset:
+def write_joints(
+    path: Path, lengths: list[int], arms: tuple[str, ...] = ("",), robots: tuple[tuple[str, str], ...] = ()
+) -> Dataset:
     """Each arm of three joints is told joints along a smooth way and lags behind it; it has a gripper."""
     rng, names = np.random.default_rng(1), ("shoulder", "elbow", "wrist")
-    told = ActionLayout(tuple(p for arm in arms for p in (Part("joints", names, arm), Part("gripper", arm=arm))))
-    measured = ActionLayout(tuple(Part("joints", names, arm) for arm in arms))
+    told = ActionLayout(
+        tuple(p for arm in arms for p in (Part("joints", names, arm), Part("gripper", arm=arm))), robots
+    )
+    measured = ActionLayout(tuple(Part("joints", names, arm) for arm in arms), robots)
     table = features([
         Feature("observation.joint_position", (measured.size,), layout=measured), Feature(STATE, (1,)),
         Feature(ACTION, (told.size,), kind="action", layout=told),

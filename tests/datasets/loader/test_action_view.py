@@ -12,6 +12,7 @@ from robolearn.core.errors import ConfigError, DatasetError, LayoutError, Robole
 from robolearn.core.feature import Feature, features
 from robolearn.core.rotation import matrix_to_axis_angle, matrix_to_rot6d
 from robolearn.datasets.loader import ActionView, FutureGoal, Loader, Source, WindowSpec
+from robolearn.datasets.loader.collection import Collection
 from robolearn.datasets.read.reader import Dataset
 from robolearn.datasets.write.writer import DatasetWriter
 from robolearn.kinematics.arm import ArmKinematics
@@ -148,6 +149,24 @@ def test_datasets_of_different_layouts_are_brought_to_one(tmp_path, posed):
     deltas = [Source(posed, action=ActionView(posed, "pose.current")), Source(other)]
     with pytest.raises(LayoutError, match=r"pose relative to the current one .* in .*one\.zarr but pose \(rot6d\) in"):
         Loader(deltas, CHUNKS, 4)
+
+
+def test_poses_of_two_robots_are_loaded_together_and_are_then_of_none(tmp_path):
+    one, other = (
+        write_poses(tmp_path / f"{name}.zarr", [6], seed=seed, robots=(("", name),))
+        for seed, name in enumerate(("ur5e", "xarm7"))
+    )
+    for action in (None, "pose.current"):
+        assert len(every_window(Loader([Source(one), Source(other)], CHUNKS, 4, action=action))[ACTION]) == 12
+    for sources, robots in (([one, other], ()), ([one, one], (("", "ur5e"),))):
+        found = Collection([Source(dataset) for dataset in sources], [STATE, ACTION]).features
+        assert [found[name].layout.robots for name in (STATE, ACTION)] == [robots, robots]
+
+
+def test_joints_of_two_robots_are_refused(tmp_path):
+    one, other = (write_joints(tmp_path / f"{name}.zarr", [6], robots=(("", name),)) for name in ("ur5e", "xarm7"))
+    with pytest.raises(LayoutError, match=r"'action' is robot 'ur5e' in .*ur5e\.zarr but robot 'xarm7' in .*xarm7"):
+        Loader([Source(one), Source(other)], WindowSpec({ACTION: (0,)}), 4)
 
 
 def test_what_cannot_be_shown_is_refused_with_a_reason(tmp_path, posed, dataset):
