@@ -232,6 +232,17 @@ def test_servos_of_joints_stay_within_what_the_maker_states(name):
     assert all(arm.servos[joint].force <= effort for joint, effort in zip(arm.joints, arm.effort, strict=True))
 
 
+@pytest.mark.parametrize("opening", [0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize("name", ["so100", "so101"])
+def test_a_jaw_that_swings_is_as_far_from_the_other_at_the_tcp_as_is_said(present, name, opening):
+    arm = present(name)
+    model, data = posed(arm, opening)
+    tcp, hit = data.site(TCP_SITE), np.zeros(1, np.int32)
+    ways = [sign * tcp.xmat.reshape(3, 3)[:, 0] for sign in (1, -1)]
+    across = sum(mujoco.mj_ray(model, data, tcp.xpos, way, None, 1, -1, hit) for way in ways)
+    assert arm.gripper.apart_m(opening) == pytest.approx(across, abs=0.005)
+
+
 @pytest.mark.parametrize("name", tuple(ROBOTS))
 def test_how_far_apart_fingers_are_and_the_opening_for_it_are_inverse(name):
     gripper = robot(name).gripper

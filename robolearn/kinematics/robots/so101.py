@@ -55,7 +55,7 @@ SO101 = Robot(
     acceleration=(ACCELERATION,) * 5,
     effort=(TORQUE,) * 5,
     build=_build,
-    gripper=GripperModel(("gripper",), (-0.174533,), (1.7453292,), opening_m=0.099, pads=_PADS),
+    gripper=GripperModel(("gripper",), (-0.174533,), (1.7453292,), opening_m=0.099, gap_m=(0.007, 0.143), pads=_PADS),
     servos={
         **dict.fromkeys(_JOINTS, Servo(100.0, 8.0, TORQUE)),
         "gripper": Servo(20.0, 1.0, TORQUE),
