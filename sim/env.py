@@ -163,6 +163,22 @@ class SimEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         """Targets since the reset that an arm could not reach; it goes as near as it can."""
         return 0
 
+    @property
+    def outside_workspace(self) -> int:
+        """Targets since the reset that were more than 1 mm outside of the workspace; they are moved to its border."""
+        return 0
+
+    def inexact(self) -> str:
+        """What was not carried out as it was asked for since the reset, in words; empty where everything was."""
+        said = []
+        if self.out_of_reach:
+            said.append(f"{self.out_of_reach} targets were out of an arm's reach: it went as near as it could.")
+        if self.outside_workspace:
+            said.append(
+                f"{self.outside_workspace} targets were outside of the workspace: they were moved to its border."
+            )
+        return " ".join(said)
+
     @abc.abstractmethod
     def task_info(self) -> dict[str, Any]:
         """`success`, `mode`, `score` and the task's partial flags, now."""

@@ -138,10 +138,7 @@ class SimTarget:
         return self.env.sim_state()
 
     def inexact(self) -> str:
-        said = [self._actions.counts.describe()]
-        if self.env.out_of_reach:
-            said.append(f"{self.env.out_of_reach} targets were out of the arm's reach: it went as near as it could.")
-        return " ".join(filter(None, said))
+        return " ".join(filter(None, [self._actions.counts.describe(), self.env.inexact()]))
 
     def end_episode(self) -> None:
         """Nothing to do: time stands still."""

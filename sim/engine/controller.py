@@ -20,12 +20,16 @@ class Controller(Protocol):
     Attributes:
         layout: of its actions.
         out_of_reach: targets since the reset that no posture of the arm reaches; it goes to the nearest one found.
+        outside_workspace: those that were moved into the workspace first.
     """
 
     layout: ActionLayout
 
     @property
     def out_of_reach(self) -> int: ...
+
+    @property
+    def outside_workspace(self) -> int: ...
 
     def reset(self) -> None:
         """An episode begins."""
@@ -57,13 +61,14 @@ class ArmsController:
     ):
         self.layout = layout
         self._solvers: list[PoseSolver] = []
+        self._poses: list[PoseMotion] = []
         self._motions: list[tuple[slice, Motion]] = []
         for part, where in zip(layout.parts, layout.slices, strict=True):
             arm = arms[part.arm]
             motion: Motion
             if part.kind == "pose":
                 self._solvers.append(solver(arm, part))
-                motion = PoseMotion(part, arm, self._solvers[-1], workspace)
+                self._poses.append(motion := PoseMotion(part, arm, self._solvers[-1], workspace))
             elif part.kind == "joints":
                 motion = JointMotion(part, arm)
             elif part.kind == "velocity":
@@ -76,9 +81,15 @@ class ArmsController:
     def out_of_reach(self) -> int:
         return sum(solver.out_of_reach for solver in self._solvers)
 
+    @property
+    def outside_workspace(self) -> int:
+        return sum(pose.outside for pose in self._poses)
+
     def reset(self) -> None:
         for solver in self._solvers:
             solver.out_of_reach = 0
+        for pose in self._poses:
+            pose.outside = 0
 
     def set_target(self, action: np.ndarray) -> None:
         numbers = np.asarray(action, dtype=np.float64)

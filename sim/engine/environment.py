@@ -210,6 +210,10 @@ class MujocoEnv(SimEnv):
     def out_of_reach(self) -> int:
         return self.controller.out_of_reach
 
+    @property
+    def outside_workspace(self) -> int:
+        return self.controller.outside_workspace
+
     def sim_state(self) -> np.ndarray:
         """(S,): MuJoCo's integration state, then what the task remembers."""
         state = physics_state(self.model, self.data)

@@ -9,7 +9,7 @@ import numpy as np
 
 from robolearn.core.action import Part
 from robolearn.kinematics.pose import Pose, pose_of, values_of
-from robolearn.sim.engine.pose_solver import PoseSolver
+from robolearn.sim.engine.pose_solver import FAR_M, PoseSolver
 from robolearn.sim.robots.arm import Arm
 
 
@@ -31,18 +31,21 @@ class PoseMotion:
     """Joints for a pose of the tool, absolute, or relative to where it is or to where it was told to be.
 
     Where it was told to be is where the servos' targets would have it, so that nothing needs to be remembered.
+    `outside` counts poses that were asked for, since it was 0, outside of the workspace.
     """
 
     def __init__(self, part: Part, arm: Arm, solver: PoseSolver, workspace: Workspace):
         self._part, self._arm, self._solver = part, arm, solver
         self._low, self._high = np.array(workspace.low_m), np.array(workspace.high_m)
         self._whole = part.reference == "absolute" and part.rotation != "none" and bool(part.coordinates)
+        self.outside = 0
 
     def follow(self, numbers: np.ndarray) -> None:
         arm = self._arm
         pose = pose_of(self._part, numbers, None if self._whole else self._reference())
         assert pose.rotation is not None
         position = np.minimum(np.maximum(pose.position_m, self._low), self._high)
+        self.outside += bool(np.abs(position - pose.position_m).max() > FAR_M)
         arm.set_targets(self._solver.solve(arm.targets_rad, position, pose.rotation))
 
     def _reference(self) -> Pose:

@@ -21,7 +21,7 @@ class PlanarController:
         shift: moves the command by (2,) [m], as far as that is allowed.
     """
 
-    out_of_reach = 0
+    out_of_reach = outside_workspace = 0
 
     def __init__(
         self,

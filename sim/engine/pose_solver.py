@@ -9,7 +9,8 @@ import numpy as np
 from robolearn.kinematics.arm import ArmKinematics
 from robolearn.kinematics.robot import Robot
 
-_FAR_M, _FAR_RAD = 1e-3, 1e-2
+FAR_M, FAR_RAD = 1e-3, 1e-2
+"""Farther than this from what it was told, an arm does not do it."""
 
 
 class PoseSolver(Protocol):
@@ -42,5 +43,5 @@ class ArmSolver:
 
     def solve(self, start_rad: np.ndarray, position_m: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         found = self._arm.solve(start_rad, position_m, rotation)
-        self.out_of_reach += found.position_error_m > _FAR_M or found.rotation_error_rad > _FAR_RAD
+        self.out_of_reach += found.position_error_m > FAR_M or found.rotation_error_rad > FAR_RAD
         return found.joints

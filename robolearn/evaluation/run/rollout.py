@@ -195,10 +195,8 @@ def run_episode(
 def _inexact(converter: ActionConverter | None, env: SimEnv, steps: int) -> str | None:
     """What was not carried out as it was asked for, in words; None where everything was."""
     said = [converter.counts.describe()] if converter is not None else []
-    if env.out_of_reach:
-        said.append(
-            f"In {steps} steps {env.out_of_reach} targets were out of an arm's reach: it went as near as it could."
-        )
+    if short := env.inexact():
+        said.append(f"In {steps} steps {short}")
     return " ".join(filter(None, said)) or None
 
 

@@ -133,6 +133,23 @@ def test_a_target_out_of_reach_is_held_at_the_nearest_pose_and_counted():
     assert env.out_of_reach == 0
 
 
+def test_a_target_outside_of_the_workspace_is_moved_into_it_and_counted():
+    env = make_env("twopandas", action="pose.rpy")
+    env.reset()
+    low = env.task.world.workspace_low_m
+    within = [0.5, 0.0, 0.3, np.pi, 0.0, 0.0, 1.0]
+    border, below = [*within[:2], low[2], *within[3:]], [*within[:2], low[2] - 0.05, *within[3:]]
+    env.step([*border, *within])
+    assert env.outside_workspace == 0 and env.inexact() == ""
+    for _ in range(3):
+        env.step([*below, *within])
+    assert (env.outside_workspace, env.out_of_reach) == (3, 0)
+    assert env.inexact() == "3 targets were outside of the workspace: they were moved to its border."
+    assert env.arm_targets()["left"].position_m == pytest.approx(border[:3], abs=2e-3)
+    env.reset()
+    assert env.outside_workspace == 0
+
+
 def test_each_arm_is_told_and_measured_in_the_frame_of_its_own_base():
     env = make_env("twopandas")
     observation, _ = env.reset(options={"init_state": 1})
