@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_robot
+from robolearn.control.loop import EpisodeLoop, EpisodeRecord, LoopOptions, check_robot, other_robot
 from robolearn.control.requester import ChunkRequester
 from robolearn.control.results import RESULTS, FinishedEpisode, summarize
 from robolearn.control.safety import SafetyLimits
@@ -108,6 +108,8 @@ def deploy(
         spec = _spec_of(client)
         goals = make_goals(config.goals, spec)
         check_robot(spec, robot, config.loop)
+        if (words := other_robot(spec, robot)) is not None:
+            say(words)
         limits = SafetyLimits.from_capabilities(robot.capabilities, config.max_speed_m_s)
         time_limit_s = config.time_limit_s or robot.time_limit_s
         clock = MonotonicClock(spin_s=0.0002)

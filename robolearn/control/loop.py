@@ -13,6 +13,7 @@ from robolearn.control.safety import LimiterCounts, SafetyLimits
 from robolearn.control.watchdog import State
 from robolearn.core.clock import Clock, Ticker, TickStatistics
 from robolearn.core.device import Sample
+from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.errors import ConfigError
 from robolearn.execution.chunk import Chunk
 from robolearn.execution.chunk_request import ChunkRequest
@@ -117,6 +118,16 @@ def check_robot(spec: PolicySpec, robot: Robot, options: LoopOptions) -> None:
             f"The loop rate of {options.rate_hz:g} Hz is above what {source} accepts "
             f"({robot.capabilities.command_rate_hz:g} Hz); lower --rate-hz."
         )
+
+
+def other_robot(spec: PolicySpec, robot: Robot) -> str | None:
+    """A note where the policy's poses were another robot's than this one; None where they are its own, or nothing says
+    whose they are."""
+    told, measured = layout_of(spec.action_feature), layout_of(robot.observation_features[STATE])
+    meant, here = (None if layout is None else layout.robot(layout.arms[0]) for layout in (told, measured))
+    if not meant or not here or meant == here:
+        return None
+    return f"note: poses that are meant for the robot {meant} are those of {here}"
 
 
 class EpisodeLoop:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from scripted_world import CAPABILITIES, SPEC
 
-from robolearn.control.loop import LoopOptions, check_robot
+from robolearn.control.loop import LoopOptions, check_robot, other_robot
 from robolearn.core.action import ActionLayout, Part
 from robolearn.core.errors import ConfigError, FeatureError, LayoutError
 from robolearn.core.feature import Feature, features
@@ -51,6 +51,17 @@ TAKES = "robot 'test' takes an absolute TCP pose with gripper (x, y, z, rot6d, g
 )
 def test_a_policy_that_answers_poses_of_one_arm_fits(policy):
     check_robot(policy, composed(), LoopOptions())
+
+
+def test_whose_poses_they_were_is_said_where_it_is_another_robot():
+    def posed(robot: str) -> PolicySpec:
+        return of(Part("pose"), Part("gripper"), robots=(("", robot),))
+
+    panda = composed(replace(STATE, names=None, layout=posed("panda").action_feature.layout))
+    assert other_robot(posed("ur5e"), panda) == "note: poses that are meant for the robot ur5e are those of panda"
+    assert (
+        other_robot(posed("panda"), panda) is other_robot(SPEC, panda) is other_robot(posed("ur5e"), composed()) is None
+    )
 
 
 @pytest.mark.parametrize(
