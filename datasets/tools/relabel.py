@@ -93,8 +93,6 @@ def relabel(
         plan = conversion(source, target, arm, mounted=mounted, dt_s=1.0 / parent.fps)
     except LayoutError as error:
         raise LayoutError(f"{parent.name}: {error}") from error
-    if plan.by_chunk:
-        raise LayoutError(f"{parent.name}: of which observation its actions are relative to nothing is stored.")
     job = _Job(parent, features, plan, {"action": dialect, "stored": stored, "robots": robots, "arm": arm})
     made = make_dataset(output, job.plan(), progress)
     return Relabelled(made, plan.description, job.counts, job.errors)

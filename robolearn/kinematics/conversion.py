@@ -10,7 +10,6 @@ one arm <-> of several  the others hold their last targets; which one must be sa
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -82,17 +81,6 @@ class Conversion:
                 notes.append(f"poses that are meant for the robot {meant} are those of {arm.robot.name}")
         return notes
 
-    @property
-    def by_chunk(self) -> bool:
-        """Whether actions are relative to the newest observation: each chunk is made absolute before `convert`, see
-        `robolearn.kinematics.observed`."""
-        return not self.identity and self.grounded != self.source
-
-    @functools.cached_property
-    def grounded(self) -> ActionLayout:
-        """What `convert` takes: the source, absolute where that is relative to the newest observation."""
-        return self.source if self.identity else absolute(self.source)
-
     def between(self, source: ActionLayout, target: ActionLayout) -> Conversion:
         """Another conversion for the same arms, of which `target` has no more than this one's."""
         arm = None if len(source.arms) == len(target.arms) else self.arms[0].source
@@ -105,7 +93,7 @@ class Conversion:
         target: Mapping[str, ArmState],
         counts: Counts | None = None,
     ) -> tuple[np.ndarray, dict[str, ArmState]]:
-        """One action (A,) in the layout `grounded` -> (B,) of the target, float64, and each arm's new target.
+        """One action (A,) of the source -> (B,) of the target, float64, and each arm's new target.
 
         Args:
             measured: state of each arm when the action is carried out, by the prefix in either layout.
@@ -157,12 +145,11 @@ def conversion(
     Raises LayoutError with the reason, which part it is and which layout could be converted, where that is not exact.
     """
     pairs, dropped = _pairs(source, target, arm)
-    grounded = source if source.parts == target.parts else absolute(source)
     places = {robot.prefix: robot for robot in mounted}
     arms = []
     for ours, theirs in pairs:
         place = places.get(theirs) or places.get(ours or "")
-        arms.append(_arm(grounded, target, ours, theirs, place, dt_s, kinematics))
+        arms.append(_arm(source, target, ours, theirs, place, dt_s, kinematics))
     return Conversion(source, target, tuple(arms), dropped, tuple(mounted), dt_s, kinematics)
 
 

@@ -12,7 +12,6 @@ from robolearn.core.feature import Feature
 from robolearn.kinematics.arm_conversion import ArmConversion, arm_name
 from robolearn.kinematics.conversion import Conversion
 from robolearn.kinematics.conversion_counts import Counts
-from robolearn.kinematics.observed import ObservedReference
 from robolearn.kinematics.part_match import part_words
 from robolearn.kinematics.pose import Pose
 from robolearn.kinematics.state import ArmState, state_of, state_parts
@@ -33,15 +32,8 @@ class ArmStates(Protocol):
 
 
 class ActionConverter:
-    """Turns actions of one layout into those of another, step by step.
-
-        observation at  0        1        2        3
-        start           (0)
-        chunk           (A, 0)                     (B, 3)
-        convert         (A0, 0)  (A1, 1)  (A2, 2)  (B0, 3)
-
-    What is relative to the newest observation becomes absolute in `chunk`; what is relative to what is measured, or to
-    the last target, can only be converted when it is carried out, in `convert`.
+    """Turns actions of one layout into those of another, step by step, each when it is carried out: what is relative
+    to what is measured, or to the last target, can only be converted then.
 
     Args:
         conversion: what becomes what.
@@ -62,9 +54,6 @@ class ActionConverter:
         self.conversion = conversion
         self.counts = Counts()
         self.features = dict(observation_features)
-        self._observed = None
-        if conversion.by_chunk:
-            self._observed = ObservedReference(conversion.source, self.features, "whoever takes the actions")
         self._exact = exact
         self._mounts: dict[str, Pose] = {}
         self._asked: list[tuple[ArmConversion, set[str]]] = []
@@ -86,12 +75,8 @@ class ActionConverter:
             self._require_observed(self._exact.arm_state())
         self._target = self.measured(observation)
 
-    def chunk(self, chunk: np.ndarray, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """A chunk (H, A) that was computed from `observation`, made ready for `convert`: (H, A)."""
-        return chunk if self._observed is None else self._observed.to_absolute(chunk, observation)
-
     def convert(self, action: np.ndarray, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """One action (A,) of a chunk, carried out now, when `observation` is the newest: (B,).
+        """One action (A,), carried out now, when `observation` is the newest: (B,).
 
         Raises LayoutError as `Conversion.convert`, and where no episode has begun.
         """

@@ -75,7 +75,7 @@ def convert_episode(
         if step == 0:
             converter.start(observation)
         try:
-            converted[step] = converter.convert(converter.chunk(action, observation), observation)
+            converted[step] = converter.convert(action, observation)
         except LayoutError as error:
             raise LayoutError(f"step {step}: {error}") from error
     return converted

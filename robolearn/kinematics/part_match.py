@@ -35,6 +35,11 @@ def motion_conversion(
             f"{why}: what an action is relative to the newest observation depends on the chunk that it is in, and is "
             "formed in training. Absolute pose or joints can be stored and carried out."
         )
+    if have.reference == "observation":
+        raise LayoutError(
+            f"{why}: what it stands for depends on the observation that its chunk was computed from, which is not at "
+            "hand. A policy's chunks are made absolute first (docs/policies.md: anchored); absolute ones are converted."
+        )
     if have.kind == "pose" and want.kind == "pose":
         _same_pose(have, want, why)
     elif "pose" in (have.kind, want.kind):

@@ -118,7 +118,8 @@ def test_poses_are_observed_alike_by_every_robot_and_joints_are_not():
 
 def test_a_conversion_is_found_where_there_is_one():
     assert converted_match(*pair(actions("pose"), actions("pose"))).identity
-    assert converted_match(*pair(actions("umi"), actions("joints"))).by_chunk
+    with pytest.raises(LayoutError, match="made absolute first"):
+        converted_match(*pair(actions("umi"), actions("joints")))
     plan = converted_match(*pair(actions("pose"), actions("pose", LeftPanda(), RightPanda())), arm="left")
     assert plan.description.endswith("the arm 'right' holds its last target")
     assert converted_match(SPEC, OFFER) is None  # nothing says what the numbers mean

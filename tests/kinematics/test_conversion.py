@@ -15,7 +15,7 @@ from robolearn.core.action import ActionLayout, Part
 from robolearn.core.action_dialect import DIALECTS, Dialect
 from robolearn.core.errors import LayoutError
 from robolearn.core.rotation import angle_between, axis_angle_to_matrix, matrix_to_rot6d, rpy_to_matrix
-from robolearn.kinematics.conversion import Conversion, conversion
+from robolearn.kinematics.conversion import Conversion, absolute, conversion
 from robolearn.kinematics.conversion_counts import Counts
 from robolearn.kinematics.state import ArmState
 
@@ -153,11 +153,11 @@ def test_numbers_that_are_none_are_refused_by_name(bad):
         planned("pose", "joints").convert(np.array([0, 0, 0, bad, 0, 0, 0, 1, 0, 1.0]), {}, {})
 
 
-def test_what_is_relative_to_the_newest_observation_is_converted_once_its_chunk_is_absolute():
-    plan, goal = planned("umi", "pose"), state((0.2, 0.1, 0.3), (0.4, 0.1, 0.9), 0.25)
-    assert plan.by_chunk and not plan.identity and plan.grounded.parts == layout("pose").parts
-    np.testing.assert_allclose(plan.convert(pose_numbers(goal), {}, {})[0], pose_numbers(goal), atol=1e-12)
-    assert not planned("umi", "umi").by_chunk
+@pytest.mark.parametrize("target", ["pose", "joints", "pose.current"])
+def test_what_is_relative_to_the_newest_observation_is_not_converted_without_it(target):
+    with pytest.raises(LayoutError, match=r"depends on the observation that its chunk.*absolute ones are converted"):
+        planned("umi", target)
+    assert planned("umi", "umi").identity
 
 
 def test_frames_are_converted_where_it_is_known_where_the_arm_stands():
@@ -267,4 +267,4 @@ def test_what_an_action_is_relative_to_must_be_known():
 def test_every_dialect_has_a_conversion_to_poses_and_joints():
     for text in DIALECTS:
         for target in ("pose", "joints"):
-            assert planned(text, target).description.startswith("actions are converted: ")
+            assert planned(absolute(layout(text)), target).description.startswith("actions are ")

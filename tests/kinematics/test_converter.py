@@ -106,31 +106,6 @@ def test_relative_to_what_is_measured_follows_the_arm():
     np.testing.assert_allclose(positions, [0.51, 0.513, 0.21])
 
 
-def test_a_chunk_relative_to_the_newest_observation_stays_where_it_was_meant():
-    made = converter("umi", "joints")
-    made.start(observation(0.5))
-    ahead = np.array([[0.1, 0, 0, 1, 0, 0, 0, 1, 0, 1.0], [0.2, 0, 0, 1, 0, 0, 0, 1, 0, 1.0]])
-    chunk = made.chunk(ahead, observation(0.5, yaw=np.pi / 2))  # the tool's x is the base's y
-    first = made.convert(chunk[0], observation(0.5))
-    second = made.convert(chunk[1], observation(0.6))
-    np.testing.assert_allclose(first[:6], [0.5, 0.1, 0, 0, 0, np.pi / 2], atol=1e-9)
-    np.testing.assert_allclose(second[:6], [0.5, 0.2, 0, 0, 0, np.pi / 2], atol=1e-9)
-
-
-def test_umi_s_chunk_is_the_inverse_of_the_observed_pose_times_the_target():
-    """T_i = T_obs T_rel, worked out with matrices."""
-    made, seen = converter("umi", "pose"), observation(0.5, yaw=0.7)
-    relative = np.eye(4)
-    relative[:3, :3], relative[:3, 3] = rpy_to_matrix(np.array([0.2, -0.1, 0.3])), [0.05, -0.02, 0.01]
-    observed = np.eye(4)
-    observed[:3, :3], observed[:3, 3] = rpy_to_matrix(np.array([0, 0, 0.7])), [0.5, 0, 0]
-    numbers = np.concatenate([relative[:3, 3], relative[0, :3], relative[1, :3], [0.25]])
-    made.start(seen)
-    target = observed @ relative
-    told = made.convert(made.chunk(numbers[None], seen)[0], observation(0.1))
-    np.testing.assert_allclose(told, [*target[:3, 3], *target[0, :3], *target[1, :3], 0.25], atol=1e-9)
-
-
 def test_a_new_episode_forgets_the_last_target():
     made = converter("pose.target", "pose")
     step = np.array([0.01, 0, 0, 1, 0, 0, 0, 1, 0, 1.0])
