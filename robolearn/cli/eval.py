@@ -170,17 +170,17 @@ def show(results: EvaluationResults, console: Console) -> None:
             cells += [str(episode.init_state), outcome, *numbers, ""]
         table.add_row(*cells)
     console.print(table)
-    for faulty in (episode for episode in results.episodes if episode.fault):
-        console.print(f"start state {faulty.init_state}: policy failed: {faulty.fault}", markup=False, highlight=False)
-    for inexact in (episode for episode in results.episodes if episode.inexact):
-        console.print(f"start state {inexact.init_state}: {inexact.inexact}", markup=False, highlight=False)
-    for one in results.aborted:
-        console.print(f"start state {one.init_state} aborted: {one.cause}", markup=False, highlight=False)
+    lines = [
+        *(f"start state {one.init_state}: policy failed: {one.fault}" for one in results.episodes if one.fault),
+        *(f"start state {one.init_state}: {one.inexact}" for one in results.episodes if one.inexact),
+        *(f"start state {one.init_state} aborted: {one.cause}" for one in results.aborted),
+    ]
     success, entropy, timing = results.success, results.entropy, results.timing()
     modes = f", base {results.environment['modes']}, {entropy.n} successes" if entropy else ""
     varied = [f"behaviour entropy {_bootstrapped(entropy)}{modes}"] if entropy else []
     beside = f", {results.tally.beside}" if results.aborted else ""
     console.print(
+        *lines,
         f"\nsuccess {results.successes}/{success.n} = {success.value:.3f}  {success.bounds()}  (95 % Wilson){beside}",
         f"mean of max score {_bootstrapped(results.score)}",
         *varied,
@@ -189,6 +189,7 @@ def show(results: EvaluationResults, console: Console) -> None:
         sep="\n",
         markup=False,
         highlight=False,
+        soft_wrap=True,  # so that each can be searched for and copied
     )
 
 

@@ -22,7 +22,7 @@ Joints are moved by addition. A pose (p, R) is moved by (d, D), D the rotation t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -329,14 +329,18 @@ class ActionLayout:
         return np.array(scale), np.array(offset)
 
     def describe(self) -> str:
-        """One line: "left: pose (rot6d), gripper; right: ..."."""
-        arms = []
+        """One line: "left: pose (rot6d), gripper; right: joints"; arms that are alike share their words."""
+        alike: dict[tuple[str | None, tuple[Part, ...]], list[str]] = {}
         for arm in self.arms:
-            robot = self.robot(arm)
-            head = " ".join(word for word in (arm, f"({robot})" if robot else "") if word)
-            words = ", ".join(part.describe() for part in self.parts if part.arm == arm)
-            arms.append(f"{head}: {words}" if head else words)
-        return "; ".join(arms)
+            parts = tuple(replace(part, arm="") for part in self.parts if part.arm == arm)
+            alike.setdefault((self.robot(arm), parts), []).append(arm)
+        said = []
+        for (robot, parts), arms in alike.items():
+            names = " and ".join(filter(None, (", ".join(arms[:-1]), arms[-1])))
+            head = " ".join(filter(None, (names, f"({robot})" if robot else "")))
+            words = ", ".join(part.describe() for part in parts)
+            said.append(f"{head}: {words}" if head else words)
+        return "; ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {"parts": [part.to_dict() for part in self.parts]}

@@ -123,8 +123,11 @@ def test_faults_and_aborted_episodes_are_shown_and_these_are_beside_the_rate(eva
     lost = AbortedEpisode(100001, "worker died: with exit status -9 (a signal)")
     capsys.readouterr()
     faulty = replace(results.episodes[0], fault="step 8: KeyError: 'x' at p.py, line 3, in predict_chunk")
-    eval_verb.show(replace(results, episodes=(faulty,), aborted=(lost,)), Console(width=120))
+    converted = "actions are converted: (panda): pose (rot6d), gripper -> (panda): joints, gripper"
+    settings = {**results.settings, "actions": converted}
+    eval_verb.show(replace(results, episodes=(faulty,), aborted=(lost,), settings=settings), Console(width=60))
     out = capsys.readouterr().out
+    assert f"\n{converted}\n" in out
     assert "start state 100000: policy failed: step 8: KeyError: 'x' at p.py, line 3, in predict_chunk\n" in out
     assert "start state 100001 aborted: worker died: with exit status -9 (a signal)\n" in out
     assert "success 0/1 = 0.000  [0.000, 0.793]  (95 % Wilson), 1 aborted (worker died)\n" in out

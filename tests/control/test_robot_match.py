@@ -122,7 +122,7 @@ def test_a_policy_that_does_not_fit_the_robot_is_refused(policy, options, error,
         (replace(STATE, shape=(7,), names=PANDA), "robot 'test' measures 7 numbers in 'observation.state'"),
         (
             replace(TWO_ARMS.action_feature, name="observation.state", kind="state"),
-            "robot 'test' measures left: pose (rot6d), gripper; right: pose (rot6d), gripper in 'observation.state'",
+            "robot 'test' measures left and right: pose (rot6d), gripper in 'observation.state'",
         ),
     ],
 )

@@ -156,6 +156,17 @@ def test_a_layout_says_itself_in_one_line():
     )
 
 
+def test_arms_that_are_alike_are_said_once():
+    arms = ("left", "right", "third")
+    parts = [Part(kind, arm=arm) for arm in arms for kind in ("pose", "gripper")]
+    same, words = dict.fromkeys(arms, "panda"), "pose (rot6d), gripper"
+    assert ActionLayout(parts[:4]).describe() == f"left and right: {words}"
+    assert ActionLayout(parts, same).describe() == f"left, right and third (panda): {words}"
+    other = ActionLayout(parts, {**same, "right": "ur5e"})
+    assert other.describe() == f"left and third (panda): {words}; right (ur5e): {words}"
+    assert ActionLayout(parts[:3]).describe() == f"left: {words}; right: pose (rot6d)"
+
+
 def test_a_layout_has_the_scale_of_each_number():
     layout = ActionLayout((Part("pose", rotation="none", scale=(1, 2, 3)), Part("gripper", offset=0.5)))
     np.testing.assert_array_equal(layout.scaling(), [[1, 2, 3, 1], [0, 0, 0, 0.5]])

@@ -201,7 +201,7 @@ def test_a_cell_whose_driver_has_died_ends_within_a_moment(cell, clock):
     ("env", "told"),
     [
         ("avoiding", r"takes actions 'pose relative to the last target \(base axes, xy, no rotation\)'"),
-        ("hand_over/panda", r"takes actions 'left \(panda\): pose \(rot6d\), gripper; right"),
+        ("hand_over/panda", r"takes actions 'left and right \(panda\): pose \(rot6d\), gripper'"),
     ],
 )
 def test_what_a_cell_cannot_be_told_is_refused_with_the_reason(env, told):

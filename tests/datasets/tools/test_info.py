@@ -174,7 +174,7 @@ def test_robots_layouts_and_units_are_told(tmp_path):
     lines = [" ".join(line.split()) for line in to_text(info).splitlines()]
     assert "robots left: panda, right: ur5e" in lines
     moved = "pose relative to the current one (base axes, axis_angle, scaled), gripper"
-    assert f"layouts action: left: {moved}; right: {moved}" in lines
+    assert f"layouts action: left and right: {moved}" in lines
     assert "observation.joint_position: joints (by its names)" in lines
     assert "right_rz 0.5 rad 0 to 0" in lines and "left_gripper opening 0 to 0" in lines
 
