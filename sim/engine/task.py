@@ -21,6 +21,7 @@ class Task(abc.ABC):
         name: as given to `make_env`.
         language: what is to be done, as a person would be told.
         variants: names that may follow the task's after a slash; "" is the task without one.
+        plain: what the task without a variant would be called as one; "" where that is nothing.
         max_steps: actions until truncation.
         control_hz: actions per second.
         any_rate: whether it may be run at another rate that divides the physics'.
@@ -36,6 +37,7 @@ class Task(abc.ABC):
     name: ClassVar[str]
     language: ClassVar[str] = ""
     variants: ClassVar[tuple[str, ...]] = ("",)
+    plain: ClassVar[str] = ""
     max_steps: int = 300
     control_hz: float = 20.0
     any_rate: ClassVar[bool] = True
@@ -59,6 +61,8 @@ class Task(abc.ABC):
             if not variant:
                 said = ", ".join(f"{self.name}/{name}" for name in known)
                 raise ConfigError(f"Environment {self.name!r} comes in variants; say which one: {said}.")
+            if variant == self.plain:
+                raise ConfigError(f"{f'{self.name}/{variant}'!r} is the environment {self.name!r} itself; say that.")
             alone = f" {self.name!r} alone is one, too." if "" in self.variants else ""
             raise ConfigError(unknown_name(f"variant of the environment {self.name!r}", variant, known) + alone)
         self.variant = variant

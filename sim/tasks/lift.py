@@ -52,4 +52,5 @@ class Lift(Task):
     def info(self) -> dict[str, Any]:
         height = float(self._bar.position_m[2])
         success = height > 0.1 and float(np.linalg.norm(self._bar.velocity_m_s)) < 0.05
-        return {"success": success, "mode": None, "score": min(max(height / 0.1, 0.0), 1.0), "height_m": height}
+        score = 1.0 if success else 0.9 * min(max(height / 0.1, 0.0), 1.0)
+        return {"success": success, "mode": None, "score": score, "height_m": height}

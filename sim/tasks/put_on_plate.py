@@ -95,6 +95,7 @@ class PutOnPlate(Task):
     name = "put_on_plate"
     language = "put the bar on the plate"
     variants = tuple(SETUPS)
+    plain = SETUPS[""].robot
 
     def __init__(self, variant: str = ""):
         super().__init__(variant)

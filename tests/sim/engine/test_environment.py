@@ -104,6 +104,8 @@ def test_a_task_with_one_rate_says_so():
 
 def test_a_variant_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="Known: so100, ur5e, vx300s, xarm7. 'put_on_plate' alone is one, too."):
+        make_env("put_on_plate/fr3")
+    with pytest.raises(ConfigError, match="^'put_on_plate/panda' is the environment 'put_on_plate' itself; say that.$"):
         make_env("put_on_plate/panda")
     with pytest.raises(ConfigError, match="Environment 'avoiding' has no variants, found 'avoiding/ur5e'"):
         make_env("avoiding/ur5e")

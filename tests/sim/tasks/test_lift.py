@@ -23,6 +23,20 @@ def test_a_new_task_on_an_existing_world_is_a_short_file_and_a_line_of_the_regis
     assert len(re.findall(r".*tasks\.lift.*", registry)) == 1
 
 
+def test_a_bar_that_is_high_and_fast_scores_less_than_success():
+    env = make_env("lift")
+    env.reset()
+    bar = env.simulation.body("bar")
+    scores = []
+    for height, speed in ((0.014, 0.0), (0.2, 1.0), (0.2, 0.0)):
+        bar.place([0.5, 0.0, height], [1.0, 0.0, 0.0, 0.0])
+        env.data.qvel[-6:] = [0.0, 0.0, speed, 0.0, 0.0, 0.0]
+        env.simulation.forward()
+        scores.append(env.task_info()["score"])
+    assert 0.0 < scores[0] < scores[1] < scores[2] == 1.0
+    assert env.task_info()["success"]
+
+
 def test_the_docs_show_the_file_as_it_is():
     shown = (ROOT / "docs/simulators.md").read_text()
     assert inspect.getsource(lift.Lift) in shown
