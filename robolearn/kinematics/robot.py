@@ -66,11 +66,6 @@ class GripperModel:
         closed, opened = self.gap_m or (0.0, self.opening_m)
         return closed + opening * (opened - closed)
 
-    def opening_for(self, apart_m: float) -> float:
-        """The inverse of `apart_m`."""
-        closed, opened = self.gap_m or (0.0, self.opening_m)
-        return (apart_m - closed) / (opened - closed)
-
     def positions(self, opening: float) -> np.ndarray:
         """(F,) of the driven joints at an opening in [0, 1]."""
         closed = np.array(self.closed)

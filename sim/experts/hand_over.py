@@ -18,10 +18,12 @@ from robolearn.core.rotation import (
     rot6d_to_matrix,
 )
 from robolearn.sim.experts.min_jerk import MinJerk
-from robolearn.sim.tasks.hand_over import BAR_HALF_M, GRIP_M, SETTINGS
+from robolearn.sim.tasks.hand_over import BAR_HALF_M, GRIP_M
 from robolearn.sim.worlds.face_to_face import PAIRS
 
 PERIOD_S = 0.05
+MEETING_HEIGHT_M = {"panda": 0.20, "vx300s": 0.17}
+"""Of the bar where it is handed over, about."""
 _REACH_M_S, _CARRY_M_S, _NEAR_M_S = 0.30, 0.35, 0.18
 _LIFT_M, _TAKE_AWAY_M, _WAIT_M = 0.10, 0.16, 0.08
 _LEAVE_M = np.array([-0.10, 0.0, 0.09])
@@ -95,7 +97,7 @@ class HandOverExpert:
         pair = PAIRS[self.variant]
         self._left, right = pair.arms()
         self._right_base = self._left.from_world(np.array(right.position_m), right.rotation)
-        self._middle = np.array([pair.apart_m / 2, 0.0, SETTINGS[self.variant].meeting_height_m])
+        self._middle = np.array([pair.apart_m / 2, 0.0, MEETING_HEIGHT_M[self.variant]])
 
     def start_episode(self, init_state: int) -> None:
         """Draw how this one is done."""

@@ -39,19 +39,17 @@ class Setting:
 
     Attributes:
         bar_low_m, bar_high_m: (forward, aside) where the bar's middle may lie, in the frame of the left arm's base.
-        meeting_height_m: of the bar where it is handed over, about.
         open_beyond: opening above which a gripper does not hold the bar.
     """
 
     bar_low_m: tuple[float, float]
     bar_high_m: tuple[float, float]
-    meeting_height_m: float
     open_beyond: float
 
 
 SETTINGS = {
-    "panda": Setting((0.40, -0.15), (0.54, 0.15), 0.20, 0.6),
-    "vx300s": Setting((0.25, -0.12), (0.37, 0.12), 0.17, 0.5),
+    "panda": Setting((0.40, -0.15), (0.54, 0.15), 0.6),
+    "vx300s": Setting((0.25, -0.12), (0.37, 0.12), 0.5),
 }
 
 

@@ -21,9 +21,9 @@ import mujoco
 import numpy as np
 
 from robolearn.core.action import ActionLayout
-from robolearn.sim.engine.planar import PlanarController, planar_layout, planar_refusal
+from robolearn.sim.engine.planar import PlanarController
+from robolearn.sim.engine.planar_world import PlanarWorld
 from robolearn.sim.engine.simulation import Simulation
-from robolearn.sim.engine.world import World
 
 ROWS_M: tuple[tuple[float, tuple[float, ...]], ...] = (  # y of the row, x of its posts
     (0.12, (0.0,)),
@@ -41,7 +41,7 @@ _MASS_KG, _SERVO_RAD_S = 1.0, 20.0
 _MAX_STEP = float(np.float32(MAX_STEP_M))  # as actions are
 
 
-class Posts(World):
+class Posts(PlanarWorld):
     """See the module's text. `userdata` has 1 + 3 numbers for a task to remember things in."""
 
     name = "avoiding"
@@ -78,12 +78,6 @@ class Posts(World):
             servo.biasprm[1], servo.biasprm[2] = -stiffness, -damping
         world.add_camera(name=CAMERA, pos=[0, 0.32, 1.6], fovy=29)
         return spec
-
-    def layout(self, action: str | None = None) -> ActionLayout:
-        return planar_layout(action)
-
-    def refusal(self, layout: ActionLayout) -> str | None:
-        return planar_refusal(layout)
 
     def controller(self, layout: ActionLayout, simulation: Simulation, control_hz: float) -> PlanarController:
         command = simulation.data.ctrl

@@ -13,9 +13,9 @@ import mujoco
 import numpy as np
 
 from robolearn.core.action import ActionLayout
-from robolearn.sim.engine.planar import PlanarController, planar_layout, planar_refusal
+from robolearn.sim.engine.planar import PlanarController
+from robolearn.sim.engine.planar_world import PlanarWorld
 from robolearn.sim.engine.simulation import Simulation
-from robolearn.sim.engine.world import World
 
 CUBE_HALF_M = 0.02
 EFFECTOR_RADIUS_M, EFFECTOR_HEIGHT_M = 0.01, 0.06
@@ -29,7 +29,7 @@ _KP, _KV = 1600.0, 80.0  # N/m and N s/m on 1 kg: critically damped, 25 ms
 _XY = ("x", "y")
 
 
-class PushingPlane(World):
+class PushingPlane(PlanarWorld):
     """See the module's text.
 
     qpos: (x, y, z, yaw) of each cube, then x, y of the effector; act: the effector's commanded x, y.
@@ -89,12 +89,6 @@ class PushingPlane(World):
             servo.actlimited = True
             servo.actrange = [WORKSPACE_LOW_M[axis], WORKSPACE_HIGH_M[axis]]
         return spec
-
-    def layout(self, action: str | None = None) -> ActionLayout:
-        return planar_layout(action)
-
-    def refusal(self, layout: ActionLayout) -> str | None:
-        return planar_refusal(layout)
 
     def controller(self, layout: ActionLayout, simulation: Simulation, control_hz: float) -> PlanarController:
         data = simulation.data

@@ -9,7 +9,8 @@ from robolearn.kinematics.conversion import conversion
 from robolearn.kinematics.converter import ActionConverter
 from robolearn.sim import make_env
 from robolearn.sim.experts import expert_class
-from robolearn.sim.tasks.hand_over import BAR_HALF_M, GRIP_M, SETTINGS
+from robolearn.sim.experts.hand_over import MEETING_HEIGHT_M
+from robolearn.sim.tasks.hand_over import BAR_HALF_M, GRIP_M
 
 PAIRS = ("panda", "vx300s")
 
@@ -77,7 +78,6 @@ def test_a_bar_that_is_knocked_out_of_the_hand_is_picked_up_again(panda):
 
 
 def test_of_fifty_start_states_each_is_in_reach_of_the_left_arm_and_the_meeting_is_in_reach_of_both(env):
-    setting = SETTINGS[env.task.variant]
     solvers = [ArmKinematics(arm.robot) for arm in env.mounted]
     down = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
     far = [np.linalg.norm(np.subtract(*(arm.position_m for arm in env.mounted))) / 2]
@@ -92,7 +92,7 @@ def test_of_fifty_start_states_each_is_in_reach_of_the_left_arm_and_the_meeting_
         assert not env.task_info()["grasped"]
     for solver, arm in zip(solvers, env.mounted, strict=True):
         for height in (-0.02, 0.03):
-            place = np.array([far[0] - GRIP_M, 0.0, setting.meeting_height_m + height])
+            place = np.array([far[0] - GRIP_M, 0.0, MEETING_HEIGHT_M[env.task.variant] + height])
             assert solver.solve(arm.robot.home_rad, place, down).reached
 
 

@@ -64,9 +64,10 @@ def test_the_scripted_operator_passes_every_partial_flag_and_succeeds(env):
 def test_the_fingers_are_as_far_apart_as_is_said(env):
     """Where the task asks: when they hold something as wide as the bar, and when they have let go of it."""
     width, arm = 2 * env.task.setup.bar.half_m[1], env.simulation.arm
+    closed, opened = (env.mounted[0].robot.gripper.apart_m(opening) for opening in (0.0, 1.0))
     for apart in (width, width + 0.02):
         env.reset(options={"init_state": 0})
-        arm.set_opening(env.mounted[0].robot.gripper.opening_for(apart))
+        arm.set_opening((apart - closed) / (opened - closed))
         env.advance(1000)
         mujoco.mj_forward(env.model, env.data)
         assert gap_through_tcp(env) == pytest.approx(apart, abs=0.004)
