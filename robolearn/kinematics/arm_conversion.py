@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from robolearn.core.action import Part
-from robolearn.core.errors import LayoutError
+from robolearn.core.errors import ConfigError, LayoutError
 from robolearn.kinematics.conversion_counts import Counts, jumps
 from robolearn.kinematics.pose import Pose, numbers_of, pose_of, scaled_back, values_of
 from robolearn.kinematics.state import ArmState
@@ -65,6 +65,18 @@ class ArmRobot:
         if self._made is None:
             self._made = registered_kinematics(self.name) if self._make is None else self._make(self.name)
         return self._made
+
+    @property
+    def speeds_rad_s(self) -> np.ndarray | None:
+        """(J,) highest joint speeds, for which its files are not needed; None of a robot that is not known here."""
+        if self._make is not None:
+            return self().speeds_rad_s
+        from robolearn.kinematics.robots import robot
+
+        try:
+            return np.array(robot(self.name).velocity)
+        except ConfigError:
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_made": None}
@@ -159,11 +171,39 @@ class ArmConversion:
                 else:
                     out[where] = inside
         counts.clipped += clipped
-        if self.dt_s is not None and self.motion == "through its goal":
-            by_joints = self.robot is not None and goal.joints is not None and target.joints is not None
-            speeds = self.robot().speeds_rad_s if by_joints and self.robot is not None else None
-            counts.jumps += jumps(target, goal, self.dt_s, speeds)
+        return self._followed(out, goal, measured, target, counts)
+
+    def watch(self, action: np.ndarray, measured: ArmState, target: ArmState, counts: Counts) -> ArmState:
+        """The arm's new target by `action` (A,), which is carried out as it is."""
+        goal = target
+        for part, where in self.source_parts:
+            if part.kind == "gripper":
+                goal = replace(goal, opening=float(values_of(part, action[where])[0]))
+        return self._followed(action, goal, measured, target, counts)
+
+    def _followed(
+        self, told: np.ndarray, goal: ArmState, measured: ArmState, target: ArmState, counts: Counts
+    ) -> ArmState:
+        """`goal`, with where a motion that is `told` (B,) without one leads, as far as that is known; a jump to it is
+        counted.
+        """
+        by_goal = self.motion == "through its goal"
+        for part, where in self.target_parts:
+            before = measured if part.reference == "current" else target
+            if not by_goal and part.kind != "gripper" and can_follow(part, before):
+                goal = self._read(part, told[where], measured, target, goal)
+        if self.dt_s is not None:
+            free = not by_goal and any(part.free for part, _ in self.target_parts)
+            end = replace(goal, rotation=None) if free else goal  # what the arm cannot follow is no jump
+            counts.jumps += jumps(target, end, self.dt_s, self._speeds(target, goal))
         return goal
+
+    def _speeds(self, before: ArmState, after: ArmState) -> np.ndarray | None:
+        """(J,) of joints that are known before and after; None elsewhere."""
+        if self.robot is None or before.joints is None or after.joints is None:
+            return None
+        speeds = self.robot.speeds_rad_s
+        return speeds if speeds is not None and len(speeds) == len(before.joints) == len(after.joints) else None
 
     def _read(self, part: Part, numbers: np.ndarray, measured: ArmState, target: ArmState, goal: ArmState) -> ArmState:
         """`goal` with where a motion part says that the arm goes; what it does not say is not known then."""
@@ -268,6 +308,17 @@ class ArmConversion:
         if self.dt_s is None:
             raise LayoutError(f"The {part.name} needs the time between two actions, which is not known.")
         return self.dt_s
+
+
+def can_follow(part: Part, before: ArmState) -> bool:
+    """Whether it is known where numbers lead that are carried out as they are, by an arm that is told `before`."""
+    if part.kind != "pose":
+        absolute = part.kind == "joints" and part.reference == "absolute"
+        return absolute or (before.joints is not None and len(before.joints) == part.size)
+    if part.unit not in (None, "m") or part.coordinates != "xyz" or part.frame != "base":
+        return False
+    whole = part.reference == "absolute" and part.rotation != "none"
+    return whole or (before.position_m is not None and len(before.position_m) == 3 and before.rotation is not None)
 
 
 def arm_name(prefix: str) -> str:

@@ -113,14 +113,15 @@ class Conversion:
                 "converted."
             )
         counts.steps += 1
-        if self.identity:
-            return np.asarray(action), dict(target)
         out, reached = np.empty(self.target.size), {}
         for arm in self.arms:
             here = measured.get(arm.target, measured.get(arm.source or "", ArmState()))
             last = target.get(arm.target, here)
-            reached[arm.target] = arm.convert(numbers, here, last, out, counts)
-        return out, reached
+            if self.identity:
+                reached[arm.target] = arm.watch(numbers, here, last, counts)
+            else:
+                reached[arm.target] = arm.convert(numbers, here, last, out, counts)
+        return (np.asarray(action) if self.identity else out), reached
 
 
 def conversion(

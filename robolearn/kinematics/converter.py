@@ -57,11 +57,10 @@ class ActionConverter:
         self._exact = exact
         self._mounts: dict[str, Pose] = {}
         self._asked: list[tuple[ArmConversion, set[str]]] = []
-        if not conversion.identity:
-            for arm in conversion.arms:
-                names = {arm.target, arm.source or ""}
-                self._mounts |= {name: arm.mount for name in names if arm.mount is not None}
-                self._asked.append((arm, names))
+        for arm in conversion.arms:
+            names = {arm.target, arm.source or ""}
+            self._mounts |= {name: arm.mount for name in names if arm.mount is not None}
+            self._asked.append((arm, names))
         if exact is None:
             self._require_observed({})
         self._target: dict[str, ArmState] | None = None
@@ -82,7 +81,7 @@ class ActionConverter:
         """
         if self._target is None:
             raise LayoutError("Actions are converted along an episode, and none has begun: call `start` first.")
-        measured = {} if self.conversion.identity else self.measured(observation)
+        measured = self.measured(observation)
         told = (self._exact.arm_targets() if self._exact is not None else None) or self._target
         converted, self._target = self.conversion.convert(action, measured, told, self.counts)
         return converted

@@ -14,10 +14,11 @@ from robolearn.core.action import Part
 from robolearn.core.earlier_layouts import layout_of
 from robolearn.core.feature import Feature
 from robolearn.core.rotation import angle_between
-from robolearn.kinematics.arm_conversion import ArmConversion
+from robolearn.kinematics.arm_conversion import ArmConversion, can_follow
 from robolearn.kinematics.conversion import Conversion
 from robolearn.kinematics.conversion_counts import FASTEST_M_S, FASTEST_RAD_S, Counts
 from robolearn.kinematics.pose import Pose, numbers_of, pose_of, scaled_back, values_of
+from robolearn.kinematics.state import ArmState
 
 
 def convert_poses(
@@ -48,8 +49,11 @@ def convert_poses(
             else:
                 goals = pose_of(source, numbers[:, at])
                 out[:, where] = numbers_of(part, goals, _reference(part, goals, here))
-                if arm.dt_s is not None:
-                    counts.jumps += _jumps(goals if here is None else _before(goals, here, whole=True), arm.dt_s)
+            through = how == "through its goal"
+            if part.kind == "pose" and arm.dt_s is not None and (through or can_follow(source, ArmState())):
+                goals = pose_of(source, numbers[:, at])
+                goals = goals if here is None else _before(goals, here, whole=True)
+                counts.jumps += _jumps(goals, arm.dt_s, not through and bool(part.free))
     counts.steps += len(actions)
     return out
 
@@ -84,11 +88,15 @@ def _before(goals: Pose, measured: Pose, whole: bool) -> Pose:
     return Pose(*(np.concatenate(pair) for pair in zip(start, told, strict=True)))
 
 
-def _jumps(poses: Pose, dt_s: float) -> int:
-    """Steps from one of these to the next that are farther than an arm moves in one, see `jumps`."""
+def _jumps(poses: Pose, dt_s: float, free: bool) -> int:
+    """Steps from one of these to the next that are farther than an arm moves in one, see `jumps`; `free`: whatever
+    their rotations.
+    """
     if poses.position_m.shape[-1] != 3:
         return 0
     far = np.linalg.norm(np.diff(poses.position_m, axis=0), axis=-1) > FASTEST_M_S * dt_s
+    if free:
+        return int(far.sum())
     turn = poses.turn()
     return int((far | (angle_between(turn[:-1], turn[1:]) > FASTEST_RAD_S * dt_s)).sum())
 

@@ -123,6 +123,30 @@ def test_an_arm_that_is_out_of_reach_is_counted_over_episodes_and_comes_back():
     assert (made.counts.out_of_reach, made.counts.steps) == (2, 6)
 
 
+@pytest.mark.parametrize(("words", "jumped"), [("pose", 2), ("pose.current", 2), ("pose.target", 1)])
+@pytest.mark.parametrize("opening", ["as it is", "scaled"])
+def test_jumps_are_counted_where_numbers_stay_as_they_are(words, jumped, opening):
+    """At 10 Hz a tool moves up to 30 cm in a step: one goes farther, there and, unless steps add up, back."""
+    source = target = Dialect.parse(words).layout([GantryArm()])
+    if opening == "scaled":
+        target = replace(target, parts=(target.parts[0], replace(target.parts[1], scale=(0.5,), offset=(0.5,))))
+    made = ActionConverter(conversion(source, target, dt_s=0.1, kinematics=lambda name: Gantry()), FEATURES)
+    made.start(observation(0.0))
+    for x in (0.1, 0.5, 0.1):
+        action = np.array([x, 0, 0, 1, 0, 0, 0, 1, 0, 1.0], np.float32)
+        told = made.convert(action, observation(0.0))
+        np.testing.assert_array_equal(told[:9], action[:9])
+    assert made.counts.jumps == jumped and made.counts.steps == 3
+
+
+def test_joints_that_stay_as_they_are_jump_by_the_speeds_of_the_robot():
+    made = converter("joints", "joints")
+    made.start(observation(0.0))
+    for x in (0.1, 0.4, 0.5):  # of 1 m/s at 10 Hz, and as much again for lagging behind
+        made.convert(np.array([x, 0, 0, 0, 0, 0, 1.0]), observation(0.0))
+    assert made.counts.jumps == 1
+
+
 def test_nothing_is_converted_before_an_episode_begins():
     with pytest.raises(LayoutError, match="none has begun: call `start` first"):
         converter("pose", "joints").convert(np.zeros(10), observation(0.0))

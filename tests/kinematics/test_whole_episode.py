@@ -16,7 +16,7 @@ from robolearn.kinematics.whole_episode import convert_poses
 
 TWO = ActionLayout(tuple(p for arm in ("left", "right") for p in (Part("pose", arm=arm), Part("gripper", arm=arm))))
 FEATURES = features([Feature("observation.environment_state", (1,)), Feature("observation.state", (20,), layout=TWO)])
-DIALECTS = ("pose.axis_angle", "pose.quaternion", "pose.rpy", "pose.current", "pose.current.tool.axis_angle",
+DIALECTS = ("pose", "pose.axis_angle", "pose.quaternion", "pose.rpy", "pose.current", "pose.current.tool.axis_angle",
             "pose.target.rpy", "pose.target.euler", "pose.target.tool")  # fmt: skip
 
 

@@ -118,9 +118,7 @@ def run_episode(
     policy = anchored(policy)
     conversion = check_environment(policy.spec, env, policy_name, config.arm)
     converts = conversion is not None and not conversion.identity
-    converter = None
-    if conversion is not None and converts:
-        converter = ActionConverter(conversion, env.observation_features, env)
+    converter = None if conversion is None else ActionConverter(conversion, env.observation_features, env)
     horizon = RecedingHorizon(policy.spec, config.execute)
     max_steps = env.max_steps if config.max_steps is None else min(config.max_steps, env.max_steps)
     generator = episode_generator(config.seed, init_state)
@@ -163,7 +161,8 @@ def run_episode(
         assert scheduled is not None  # execute <= action_horizon, so the chunk covers this step
         action = scheduled.reshape(policy.spec.action_feature.shape)
         if converter is not None:
-            action = converter.convert(action, observation).astype(env.action_feature.dtype)
+            told = converter.convert(action, observation)
+            action = told.astype(env.action_feature.dtype) if converts else action
         with blamed_on("environment"):
             observation, _, terminated, truncated, info = env.step(action)
             if info.get("success") is None:

@@ -53,6 +53,15 @@ def test_moves_start_from_what_the_arm_was_told_where_the_environment_holds_it_s
     np.testing.assert_allclose([told[0, 3] for told in env.told], [0.02, 0.03, 0.03, 0.03, 0.01, -0.01], atol=1e-6)
 
 
+def test_jumps_of_actions_that_are_taken_as_they_are_are_told_with_the_episode():
+    class Jumping(Led):
+        def _numbers(self, newest, step):
+            return np.array([0.4 * (step == 2), 0, 0, 1, 0, 0, 0, 1, 0, 0.25])
+
+    result = run_episode(Jumping("absolute", 1), PosedArm(), 0, RolloutConfig(1))
+    assert result.inexact == "Of 6 actions 2 that jump."  # there and back
+
+
 def refusal(layout: ActionLayout) -> str:
     policy = Led("absolute", 1)
     policy.spec = replace(policy.spec, action_feature=Feature("action", (layout.size,), kind="action", layout=layout))
