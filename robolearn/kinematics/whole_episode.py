@@ -41,7 +41,7 @@ def convert_poses(
     for arm, here in zip(conversion.arms, measured, strict=True):
         for part, where in arm.target_parts:
             source, at = next((p, s) for p, s in arm.source_parts if (p.kind == "gripper") == (part.kind == "gripper"))
-            how = arm.gripper if part.kind == "gripper" else arm.motion
+            how, goals = arm.gripper if part.kind == "gripper" else arm.motion, None
             if how == "as they are":
                 out[:, where] = numbers[:, at]
             elif how == "scaled":
@@ -51,9 +51,9 @@ def convert_poses(
                 out[:, where] = numbers_of(part, goals, _reference(part, goals, here))
             through = how == "through its goal"
             if part.kind == "pose" and arm.dt_s is not None and (through or can_follow(source, ArmState())):
-                goals = pose_of(source, numbers[:, at])
-                goals = goals if here is None else _before(goals, here, whole=True)
-                counts.jumps += _jumps(goals, arm.dt_s, not through and bool(part.free))
+                told = pose_of(source, numbers[:, at]) if goals is None else goals
+                path = told if here is None else _before(told, here, whole=True)
+                counts.jumps += _jumps(path, arm.dt_s, not through and bool(part.free))
     counts.steps += len(actions)
     return out
 
