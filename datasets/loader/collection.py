@@ -243,7 +243,8 @@ def _common_features(sources: Sequence[Source], names: Sequence[str]) -> Feature
                 raise FeatureError(f"{source.dataset.name}: " + unknown_name("feature", name, source.dataset.features))
     tables = [source.features for source in sources]
     first = sources[0].dataset
-    for other, features in zip([source.dataset for source in sources[1:]], tables[1:], strict=True):
+    for number, features in enumerate(tables[1:], 1):
+        other = sources[number].dataset
         if other.fps != first.fps:
             raise DatasetError(
                 f"{first.name} has {first.fps:g} steps a second, {other.name} {other.fps:g}; "
@@ -259,10 +260,12 @@ def _common_features(sources: Sequence[Source], names: Sequence[str]) -> Feature
                         f"Feature {name!r} has {field} {a} in {first.name} but {b} in {other.name}; "
                         "datasets that are loaded together must agree."
                     )
-            # a pose says the same of every robot
-            if (difference := meaning_difference(ours, theirs, whose_poses=False)) is not None:
-                raise LayoutError(
-                    f"Feature {name!r} is {difference[0]} in {first.name} but {difference[1]} in {other.name}"
-                    + ("; say to which layout both are brought, with --action." if ours.kind == "action" else ".")
-                )
+            for source, earlier in zip(sources, tables[:number], strict=False):  # the first may not say what it means
+                # a pose says the same of every robot
+                if (difference := meaning_difference(earlier[name], theirs, whose_poses=False)) is not None:
+                    raise LayoutError(
+                        f"Feature {name!r} is {difference[0]} in {source.dataset.name} but {difference[1]} in "
+                        f"{other.name}"
+                        + ("; say to which layout both are brought, with --action." if ours.kind == "action" else ".")
+                    )
     return {name: without_differing_robots([table[name] for table in tables]) for name in names}

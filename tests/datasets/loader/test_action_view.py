@@ -165,8 +165,10 @@ def test_poses_of_two_robots_are_loaded_together_and_are_then_of_none(tmp_path):
 
 def test_joints_of_two_robots_are_refused(tmp_path):
     one, other = (write_joints(tmp_path / f"{name}.zarr", [6], robots=(("", name),)) for name in ("ur5e", "xarm7"))
-    with pytest.raises(LayoutError, match=r"'action' is robot 'ur5e' in .*ur5e\.zarr but robot 'xarm7' in .*xarm7"):
-        Loader([Source(one), Source(other)], WindowSpec({ACTION: (0,)}), 4)
+    silent = write_joints(tmp_path / "silent.zarr", [6])
+    for datasets in ([one, other], [silent, one, other]):
+        with pytest.raises(LayoutError, match=r"'action' is robot 'ur5e' in .*ur5e\.zarr but robot 'xarm7' in .*xarm7"):
+            Loader([Source(dataset) for dataset in datasets], WindowSpec({ACTION: (0,)}), 4)
 
 
 def test_what_cannot_be_shown_is_refused_with_a_reason(tmp_path, posed, dataset):
