@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:  # where layouts are converted nobody else 
     ) from error
 
 from robolearn.kinematics.clearance import Clearance, Distances
-from robolearn.kinematics.ik import CONVERSION, IKSettings, Solution
+from robolearn.kinematics.ik import CONVERSION, SEARCH, IKSettings, Solution
 from robolearn.kinematics.mounted import MountedRobot
 from robolearn.kinematics.robot import TCP_SITE, Robot
 from robolearn.kinematics.specs import compiled
@@ -128,6 +128,10 @@ class ArmKinematics:
             if found.reached:
                 break
         return found
+
+    def search(self, position_m: np.ndarray, rotation: np.ndarray) -> Solution:
+        """Joints that bring the TCP to a pose from anywhere: of several such the first found. See `solve`."""
+        return self.solve(self.home_rad, position_m, rotation, SEARCH)
 
     def distances(self, joints_rad: np.ndarray, opening: float = 1.0, within_m: float = 0.5) -> Distances:
         """Between the arm's own links, and to the plane it stands on; of several arms see `Clearance`."""

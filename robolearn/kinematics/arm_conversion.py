@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -46,6 +47,7 @@ class Kinematics(Protocol):
     def speeds_rad_s(self) -> np.ndarray: ...
     def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
     def solve(self, start: np.ndarray, position_m: np.ndarray, rotation: np.ndarray) -> _Solution: ...
+    def search(self, position_m: np.ndarray, rotation: np.ndarray) -> _Solution: ...
 
 
 class ArmRobot:
@@ -251,10 +253,15 @@ class ArmConversion:
         assert goal.position_m is not None and goal.rotation is not None  # the plan made sure
         best: _Solution | None = None
         # along the way first: another posture of the arm may be as near, and would be a jump
-        for start in (self._own_joints(target), self._own_joints(measured), robot.home_rad):
-            if start is None:
-                continue
-            found = robot.solve(start, goal.position_m, goal.rotation)
+        known = [joints for joints in (self._own_joints(target), self._own_joints(measured)) if joints is not None]
+        attempts: list[Callable[[np.ndarray, np.ndarray], _Solution]]
+        attempts = [functools.partial(robot.solve, start) for start in (*known, robot.home_rad)]
+        if (
+            not known
+        ):  # how the arm stands is not known: a pose far from home is no jump, and may need another beginning
+            attempts.append(robot.search)
+        for attempt in attempts:
+            found = attempt(goal.position_m, goal.rotation)
             if found.reached and any(part.free for part, _ in self.source_parts):
                 return self._at(goal, found.joints)  # what the arm cannot follow is not where it will be
             if found.reached:

@@ -40,3 +40,6 @@ class Gantry:
         held = np.clip(position_m, -1.0, 1.0)
         error = float(np.linalg.norm(held - position_m))
         return Reached(np.concatenate([held, angles]), error, 0.0, error < 1e-9)
+
+    def search(self, position_m: np.ndarray, rotation: np.ndarray) -> Reached:
+        return self.solve(self.home_rad, position_m, rotation)

@@ -99,3 +99,16 @@ def test_a_conversion_can_be_sent_to_another_process(present):
     start = {"": ArmState(arm.home_rad, *at, 1.0)}
     first, _ = made.convert(pose, start, start)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(made)).convert(pose, start, start)[0], first)
+
+
+def test_a_first_pose_in_reach_is_reached_wherever_it_is(arm, kinematics):
+    """Of poses alone it is not known how the arm stood; from home many poses of other postures are not found."""
+    rng, counts = np.random.default_rng(0), Counts()
+    told = plan(arm, "pose", "joints")
+    low, high = kinematics.limits_rad.T
+    gripper = [0.3] * (arm.gripper is not None)
+    for joints in rng.uniform(low, high, (10, len(arm.joints))):
+        position, rotation = kinematics.forward(joints)
+        pose = np.concatenate([position, matrix_to_rot6d(rotation), gripper])
+        told.convert(pose, {"": ArmState()}, {"": ArmState()}, counts)
+    assert counts.steps == 10 and counts.out_of_reach == 0
